@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sqloom: finds concurrency bugs in programs that use a database.
+ *
+ * This header is the whole public interface. Everything in it keeps four
+ * promises:
+ *
+ * - A function that can fail returns an enum sqloom_status and takes, as its
+ *   last parameter, a caller-owned struct sqloom_error that it fills in on
+ *   failure (NULL is fine: then only the status is known). On failure every
+ *   out-parameter is left as it was.
+ * - A finding is a result, not an error: a race, a refused statement, a replay
+ *   that diverged are told by the report. A status other than SQLOOM_OK says
+ *   that the job could not be done.
+ * - The library never prints, exits, installs signal handlers or reads the
+ *   environment.
+ * - Objects are not thread-safe: use one object from one thread at a time.
+ *   Different objects may be used from different threads.
+ */
+#ifndef SQLOOM_H
+#define SQLOOM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SQLOOM_VERSION "0.1.0"
+
+/* ---- Status and errors ------------------------------------------------ */
+
+/*
+ * The one list of statuses: name, exit code of the command, text.
+ * Exit codes: 2 the user's input or options, 3 the surroundings (files, the
+ * database, memory), 70 a defect in sqloom itself.
+ */
+#define SQLOOM_STATUS_LIST(X)                                              \
+	X(OK, 0, "ok")                                                     \
+	X(USAGE, 2, "an option or argument is not valid")                  \
+	X(SPEC, 2, "the spec is not valid")                                \
+	X(TOKEN, 2, "the replay token is not valid")                       \
+	X(TRACE, 2, "the trace is not valid")                              \
+	X(LIMIT, 2, "a limit is exceeded")                                 \
+	X(UNSUPPORTED, 2, "not supported")                                 \
+	X(IO, 3, "a file could not be read or written")                    \
+	X(DATABASE, 3, "the database could not be used")                   \
+	X(NOMEM, 3, "out of memory")                                       \
+	X(INTERNAL, 70, "internal error in sqloom")
+
+enum sqloom_status {
+#define X(name, exit_code, text) SQLOOM_##name,
+	SQLOOM_STATUS_LIST(X)
+#undef X
+};
+
+/* A static text that names the status. Never NULL. */
+const char *sqloom_status_text(enum sqloom_status status);
+
+/* The exit code with which the sqloom command ends for this status. */
+int sqloom_status_exit_code(enum sqloom_status status);
+
+/*
+ * What went wrong. Fixed size, owned by the caller, nothing to free; filled in
+ * completely even when memory is out.
+ */
+struct sqloom_error {
+	enum sqloom_status status;
+	int sys_errno;	     /* errno behind it, or 0 */
+	char sqlstate[8];    /* SQLSTATE or SQLite's code name prefix, or "" */
+	unsigned line;	     /* 1-based place in the input, or 0 */
+	unsigned column;     /* 1-based, in characters, or 0 */
+	char path[256];	     /* the file the place is in, or "" */
+	char message[640];   /* what happened, where, what to do; one line */
+	char excerpt[320];   /* the input line and a caret line below it, or "" */
+};
+
+/* ---- Specs ------------------------------------------------------------ */
+
+/* A parsed spec: sessions, steps, permutations, checks. docs/spec-language.md
+ * is the manual of the language. */
+struct sqloom_spec;
+
+/*
+ * Reads and parses the spec at path (a regular file of at most 1 MiB).
+ * Fails with SQLOOM_IO (cannot be read, a directory), SQLOOM_SPEC (syntax,
+ * with line, column and excerpt), SQLOOM_LIMIT, SQLOOM_NOMEM.
+ * *out is owned by the caller; free it with sqloom_spec_free().
+ */
+enum sqloom_status sqloom_spec_read(const char *path, struct sqloom_spec **out,
+				    struct sqloom_error *err);
+
+/*
+ * The same from memory. text need not end in a NUL byte and is copied; name is
+ * what messages call it (copied; "-" is fine).
+ */
+enum sqloom_status sqloom_spec_parse(const char *text, size_t size_bytes,
+				     const char *name, struct sqloom_spec **out,
+				     struct sqloom_error *err);
+
+/* free(NULL) is fine. */
+void sqloom_spec_free(struct sqloom_spec *spec);
+
+/* ---- Exploring -------------------------------------------------------- */
+
+enum sqloom_verdict {
+	SQLOOM_HOLDS,	     /* every schedule within the bounds was run, none
+				is wrong */
+	SQLOOM_BROKEN,	     /* at least one wrong outcome */
+	SQLOOM_INCONCLUSIVE, /* none seen, but not all was seen */
+};
+
+/* 0 holds, 1 broken, 4 inconclusive. */
+int sqloom_verdict_exit_code(enum sqloom_verdict verdict);
+
+enum sqloom_store {
+	SQLOOM_STORE_MEMORY, /* sqloom's own memory store (default) */
+	SQLOOM_STORE_FILE,   /* real files in a temporary directory */
+};
+
+enum sqloom_strategy {
+	SQLOOM_STRATEGY_AUTO,	    /* exhaustive, fewest switches first; over
+				       budget: uniform and pct in turn */
+	SQLOOM_STRATEGY_EXHAUSTIVE, /* every schedule, fewest switches first */
+	SQLOOM_STRATEGY_RANDOM,	    /* each choice uniform among the calls */
+	SQLOOM_STRATEGY_UNIFORM,    /* uniform over interleavings */
+	SQLOOM_STRATEGY_PCT,	    /* random priorities, d change points */
+};
+
+/* What is known while an exploration goes on. */
+struct sqloom_progress {
+	uint64_t runs;		/* runs finished */
+	uint64_t wrong;		/* of these, runs with a wrong outcome */
+	unsigned findings;	/* distinct wrong outcomes */
+	double left;		/* schedules left, estimated; < 0: unknown */
+	uint64_t elapsed_ms;
+};
+
+/* Called about every 50 ms. Return false to end the exploration cleanly with
+ * what was found so far. Must not call back into the library. */
+typedef bool (*sqloom_progress_fn)(const struct sqloom_progress *progress,
+				   void *userdata);
+
+/*
+ * Options of an exploration or replay. Always start from
+ * sqloom_options_init(); strings are borrowed for the duration of the call.
+ * What a spec sets by an `option` line holds unless the field here is set.
+ */
+struct sqloom_options {
+	const char *database;	/* SQLite file that seeds every run and is never
+				   written; NULL: the spec's, else empty */
+	enum sqloom_store store;
+	const char *journal;	/* "delete", "wal", ...; NULL: the spec's, else
+				   what the database has */
+	int busy_timeout_ms;	/* virtual, costs no wall time; -1: the spec's,
+				   else 0 */
+	enum sqloom_strategy strategy;
+	uint64_t seed;
+	uint64_t max_runs;	/* 0: no limit */
+	uint64_t max_time_ms;	/* 0: no limit */
+	int max_preemptions;	/* voluntary switches per schedule; -1: any */
+	unsigned pct_depth;	/* d of PCT: bugs of depth d are sought */
+	bool strict;		/* errors that ask to be retried break too */
+	bool local_begin;	/* a deferred BEGIN is no choice point */
+	bool lock_points;	/* SQLite: also stop where locks are taken */
+	const char *trace_path;	/* write the trace there; NULL: nowhere */
+	sqloom_progress_fn progress; /* may be NULL */
+	void *userdata;
+};
+
+void sqloom_options_init(struct sqloom_options *options);
+
+/* The result of an exploration, of a replay, or of reading a trace. */
+struct sqloom_report;
+
+/*
+ * Explores the calls of spec. Blocks until done, over budget, or stopped.
+ * *out is owned by the caller; free it with sqloom_report_free().
+ * spec is borrowed and unchanged; it need not outlive the report.
+ */
+enum sqloom_status sqloom_explore(const struct sqloom_spec *spec,
+				  const struct sqloom_options *options,
+				  struct sqloom_report **out,
+				  struct sqloom_error *err);
+
+/*
+ * Runs the one schedule that token names and judges it. A replay whose steps
+ * differ from what the token recorded is SQLOOM_INCONCLUSIVE and the report
+ * says where it diverged. recorded, when not NULL, is the report of the trace
+ * the token came from (borrowed): then both texts of a differing step are
+ * shown.
+ */
+enum sqloom_status sqloom_replay(const struct sqloom_spec *spec,
+				 const char *token,
+				 const struct sqloom_report *recorded,
+				 const struct sqloom_options *options,
+				 struct sqloom_report **out,
+				 struct sqloom_error *err);
+
+/* Reads a trace that an exploration wrote ("-" is standard input). */
+enum sqloom_status sqloom_trace_read(const char *path,
+				     struct sqloom_report **out,
+				     struct sqloom_error *err);
+
+/* free(NULL) is fine. */
+void sqloom_report_free(struct sqloom_report *report);
+
+enum sqloom_verdict sqloom_report_verdict(const struct sqloom_report *report);
+
+enum sqloom_format {
+	SQLOOM_FORMAT_TEXT, /* the timeline, for people */
+	SQLOOM_FORMAT_JSON, /* one JSON object, for programs */
+};
+
+struct sqloom_render {
+	enum sqloom_format format;
+	unsigned width;	  /* columns of the terminal, 40 to 1000 */
+	bool color;	  /* ANSI colours */
+	bool ascii;	  /* no characters beyond ASCII */
+	unsigned findings; /* how many findings are told at length; the rest
+			      get a line each */
+	const char *finding; /* tell only the finding with this token; NULL: in
+				order of severity */
+};
+
+/* width 80, no colour, 1 finding. */
+void sqloom_render_init(struct sqloom_render *render);
+
+/*
+ * Renders a report into freshly allocated, NUL-terminated text that the caller
+ * frees with sqloom_text_free(). size_bytes (may be NULL) excludes the NUL.
+ */
+enum sqloom_status sqloom_report_render(const struct sqloom_report *report,
+					const struct sqloom_render *render,
+					char **text, size_t *size_bytes,
+					struct sqloom_error *err);
+
+void sqloom_text_free(char *text);
+
+/* Version of the library and of the database libraries it runs with, one per
+ * line. Static. */
+const char *sqloom_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
