@@ -14,8 +14,8 @@ static atomic_int_fast64_t live;
 static bool refused(void)
 {
 	uint64_t from = atomic_load_explicit(&fail_from, memory_order_relaxed);
-	uint64_t n = 1 + atomic_fetch_add_explicit(&count, 1,
-						   memory_order_relaxed);
+	uint64_t n =
+		1 + atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
 
 	return from != 0 && n >= from;
 }

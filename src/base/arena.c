@@ -13,7 +13,7 @@
 
 struct slm_arena_block {
 	struct slm_arena_block *next;
-	size_t size;		    /* bytes of data */
+	size_t size; /* bytes of data */
 	max_align_t data[];
 };
 
@@ -45,8 +45,8 @@ void slm_arena_clear(struct slm_arena *arena)
 static void *alloc_slow(struct slm_arena *arena, size_t size)
 {
 	struct slm_arena_block *block;
-	struct slm_arena_block **link =
-		arena->current ? &arena->current->next : &arena->first;
+	struct slm_arena_block **link = arena->current ? &arena->current->next :
+							 &arena->first;
 
 	block = *link;
 	if (!block || block->size < size) {
@@ -93,7 +93,7 @@ void *slm_arena_zalloc(struct slm_arena *arena, size_t count, size_t size)
 
 char *slm_arena_strndup(struct slm_arena *arena, const char *text, size_t size)
 {
-	char *copy = slm_arena_alloc(arena, size + 1);
+	char *copy = size < SIZE_MAX ? slm_arena_alloc(arena, size + 1) : NULL;
 
 	if (!copy)
 		return NULL;

@@ -90,7 +90,9 @@ void slm_buf_vprintf(struct slm_buf *buf, const char *fmt, va_list args)
 
 	va_copy(again, args);
 	size = vsnprintf(NULL, 0, fmt, args);
-	if (size >= 0 && reserve(buf, (size_t)size)) {
+	if (size < 0) {
+		buf->failed = true;
+	} else if (reserve(buf, (size_t)size)) {
 		vsnprintf(buf->data + buf->size, (size_t)size + 1, fmt, again);
 		buf->size += (size_t)size;
 	}

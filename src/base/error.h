@@ -13,8 +13,8 @@
 
 /* Clears err and sets status and message; the message is cut at its limit. */
 enum sqloom_status slm_error_set(struct sqloom_error *err,
-				 enum sqloom_status status, const char *fmt, ...)
-	SLM_PRINTF(3, 4);
+				 enum sqloom_status status, const char *fmt,
+				 ...) SLM_PRINTF(3, 4);
 
 /* The same with errno: keeps it and appends ": strerror". */
 enum sqloom_status slm_error_errno(struct sqloom_error *err,

@@ -84,7 +84,10 @@ struct slm_spec_check {
 /* option NAME VALUE ... to the end of the line; values are identifiers,
  * numbers or quoted strings, kept as text. Which names exist and what they
  * mean is decided by the reader of the options, except that the parser
- * refuses unknown names (SLM_SPEC_OPTION_LIST) and wrong counts. */
+ * refuses unknown names (SLM_SPEC_OPTION_LIST), wrong counts, and values that
+ * are wrong on every database. Words with a fixed choice are kept in lower
+ * case, and an option that is written in two words (repeatable read, a date
+ * and a time) is kept as one value, so every option has exactly one. */
 struct slm_spec_option {
 	const char *name;
 	const char *const *values;
@@ -92,18 +95,18 @@ struct slm_spec_option {
 	unsigned line, column;
 };
 
-/* name, least values, most values, may be given more than once */
-#define SLM_SPEC_OPTION_LIST(X)                                            \
-	X(database, 1, 1, false)     /* path, relative to the spec file */ \
-	X(journal, 1, 1, false)	     /* delete, truncate, persist, memory, wal */ \
-	X(busy_timeout, 1, 1, false) /* milliseconds, virtual */           \
-	X(isolation, 1, 1, false)    /* serializable, ... */               \
-	X(allow, 1, 1, true)	     /* an error that callers expect */    \
+/* name, least words, most words, may be given more than once */
+#define SLM_SPEC_OPTION_LIST(X)                                               \
+	X(database, 1, 1, false)     /* path, relative to the spec file */    \
+	X(journal, 1, 1, false)	     /* delete, truncate, persist, wal ... */ \
+	X(busy_timeout, 1, 1, false) /* milliseconds, virtual */              \
+	X(isolation, 1, 2, false)    /* serializable, repeatable read, ... */ \
+	X(allow, 1, 1, true)	     /* an error that callers expect */       \
 	X(ignore, 1, 1, true)	     /* table or table.column not compared */ \
-	X(strict, 1, 1, false)	     /* on, off */                         \
-	X(on_error, 1, 1, false)     /* stop, continue */                  \
-	X(clock, 1, 1, false)	     /* what now() says, "2026-01-01 12:00" */ \
-	X(lock_points, 1, 1, false)  /* on, off */                         \
+	X(strict, 1, 1, false)	     /* on, off */                            \
+	X(on_error, 1, 1, false)     /* stop, continue */                     \
+	X(clock, 1, 2, false)	     /* what now() says, 2026-01-01 12:00 */  \
+	X(lock_points, 1, 1, false)  /* on, off */                            \
 	X(local_begin, 1, 1, false)  /* on, off */
 
 /* struct sqloom_spec of the public header. */

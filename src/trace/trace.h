@@ -75,6 +75,8 @@ struct slm_result {
 	enum slm_error_kind error; /* ends the chain unless NONE */
 	const char *code;	  /* "SQLITE_BUSY", "40001"; NULL: no error */
 	const char *message;	  /* NULL: no error */
+	uint64_t digest;	  /* of all of the above; not written, 0 when
+				     read from a file */
 };
 
 enum slm_event_kind {

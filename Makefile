@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The door to the repository: `make help` lists what there is. All real work
+# is in meson.build and in the scripts of dev/.
+#
+# Variables: PREFIX and DESTDIR (install), FUZZ_SECONDS (fuzz), SKIP_SETUP=1
+# (do not look for Debian packages), CC.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 60
+# Another python may come first in PATH; Debian's has Debian's pytest.
+PYTHON ?= /usr/bin/python3
+PYTEST = $(PYTHON) -m pytest -q
+
+# A memory limit is a result that the code must handle, not a reason to abort.
+ASAN_ENV = ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 \
+	UBSAN_OPTIONS=print_stacktrace=1
+
+.DEFAULT_GOAL := all
+.PHONY: all help demo test asan fuzz bench lint format accept install clean
+.PHONY: setup-build setup-test FORCE
+# Steps of one target depend on each other; ninja does the parallel work.
+.NOTPARALLEL:
+
+all: $(BUILD)/sqloom ## build the command, build/sqloom (the default)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' \
+		$(firstword $(MAKEFILE_LIST))
+
+demo: $(BUILD)/sqloom ## find a lost update and show it
+	@dev/demo $(BUILD)/sqloom
+
+test: $(BUILD)/sqloom $(BUILD)/.tests ## run all tests
+	@ninja --quiet -C $(BUILD)
+	dev/unit-tests $(BUILD)
+	SQLOOM=$(BUILD)/sqloom $(PYTEST) tests
+
+asan: setup-test build-asan/build.ninja ## run all tests under ASan and UBSan
+	@ninja --quiet -C build-asan
+	$(ASAN_ENV) dev/unit-tests build-asan
+	$(ASAN_ENV) SQLOOM=build-asan/cli/sqloom $(PYTEST) tests
+
+fuzz: build-fuzz/build.ninja ## run each fuzzer for FUZZ_SECONDS (60)
+	dev/fuzz build-fuzz $(FUZZ_SECONDS)
+
+bench: $(BUILD)/build.ninja ## measure runs per second
+	@ninja --quiet -C $(BUILD) bench/sqloom-bench
+	$(BUILD)/bench/sqloom-bench
+
+lint: ## check style, layers, warnings (gcc and clang)
+	@dev/setup build test lint
+	@dev/lint
+
+format: ## format all C sources
+	@dev/setup lint
+	@dev/sources | xargs -r clang-format -i
+
+accept: $(BUILD)/sqloom ## rewrite tests/spec/expected on purpose
+	@dev/setup test
+	SQLOOM=$(BUILD)/sqloom SQLOOM_ACCEPT=1 $(PYTEST) tests/spec
+	@git status --short tests/spec/expected
+
+install: all ## install under PREFIX (/usr/local); DESTDIR works
+	meson configure $(BUILD) -Dprefix=$(abspath $(PREFIX))
+	meson install -C $(BUILD)
+
+clean: ## remove all build directories
+	rm -rf build build-asan build-fuzz build-lint build-lint-clang
+
+# ---- Below: how the targets above get there ---------------------------
+
+setup-build:
+	@dev/setup build
+
+setup-test:
+	@dev/setup build test
+
+# ninja knows better than make what is out of date.
+$(BUILD)/sqloom: $(BUILD)/build.ninja FORCE
+	@ninja --quiet -C $(BUILD) cli/sqloom
+	@ln -sfn cli/sqloom $@
+
+$(BUILD)/build.ninja: | setup-build
+	meson setup $(BUILD) -Dtests=auto -Dprefix=$(abspath $(PREFIX))
+
+# A build directory that was made without cmocka learns of it here.
+$(BUILD)/.tests: | setup-test $(BUILD)/build.ninja
+	meson configure $(BUILD) -Dtests=enabled
+	@touch $@
+
+build-asan/build.ninja: | setup-test
+	meson setup build-asan -Dtests=enabled -Db_sanitize=address,undefined \
+		-Dc_args='-fno-sanitize-recover=all -fno-omit-frame-pointer'
+
+build-fuzz/build.ninja:
+	@dev/setup build test fuzz
+	CC=clang meson setup build-fuzz -Dtests=enabled -Dfuzzers=true \
+		-Db_sanitize=address,undefined -Db_lundef=false \
+		-Dc_args='-fsanitize=fuzzer-no-link -fno-sanitize-recover=all'

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One interface to a database that runs the sessions of a spec under control.
+ * A step is granted and runs until it is done or waits for a lock; who waits
+ * for whom the database itself knows. Each implementation is one constructor
+ * (slm_sqlite_open) and a table of functions; the wrappers below are what
+ * others call.
+ *
+ * Life of a run: run_begin (contents as in the snapshot, session setups run),
+ * then step / resume / expire as the loom says, then run_end (open transactions
+ * are rolled back); after it image, contents and checks may be asked.
+ * Single-threaded. Everything returned lives in the run's arena.
+ */
+#ifndef SLM_DB_DB_H
+#define SLM_DB_DB_H
+
+#include <sqloom/sqloom.h>
+
+#include "base/arena.h"
+#include "spec/spec.h"
+#include "trace/contents.h"
+#include "trace/trace.h"
+
+/* Steps that no session lists. Pass as step: */
+#define SLM_DB_ROLLBACK (UINT32_MAX - 1) /* sqloom's own, after an error */
+#define SLM_DB_TEARDOWN (UINT32_MAX - 2) /* the session's teardown block */
+
+/* What became of a granted step. */
+struct slm_db_answer {
+	bool blocked;
+	uint32_t blocked_by;		 /* blocked: mask of calls */
+	const char *what;		 /* blocked: which lock, in words */
+	const struct slm_result *result; /* done */
+	uint32_t waited_ms;		 /* done: virtual time spent waiting */
+};
+
+/* What is known of a step before it runs. Owned by the db. */
+struct slm_db_step_info {
+	const char *reads;  /* "account, orders" */
+	const char *writes;
+	bool local; /* cannot matter to anybody else: no choice point */
+};
+
+struct slm_db;
+
+struct slm_db_ops {
+	void (*free)(struct slm_db *db);
+	struct slm_db_step_info (*info)(struct slm_db *db, unsigned call,
+					unsigned step);
+	enum sqloom_status (*run_begin)(struct slm_db *db, uint32_t members,
+					unsigned variant,
+					struct slm_arena *arena,
+					struct sqloom_error *err);
+	enum sqloom_status (*when)(struct slm_db *db, unsigned call,
+				   unsigned step, bool *run,
+				   struct sqloom_error *err);
+	enum sqloom_status (*step)(struct slm_db *db, unsigned call,
+				   unsigned step, struct slm_db_answer *answer,
+				   struct sqloom_error *err);
+	enum sqloom_status (*resume)(struct slm_db *db, int *call,
+				     struct slm_db_answer *answer,
+				     struct sqloom_error *err);
+	enum sqloom_status (*expire)(struct slm_db *db, int *call,
+				     struct slm_db_answer *answer,
+				     struct sqloom_error *err);
+	bool (*in_transaction)(struct slm_db *db, unsigned call);
+	enum sqloom_status (*run_end)(struct slm_db *db,
+				      struct sqloom_error *err);
+	uint64_t (*image)(struct slm_db *db);
+	enum sqloom_status (*contents)(struct slm_db *db,
+				       struct slm_contents *out,
+				       struct sqloom_error *err);
+	enum sqloom_status (*checks)(struct slm_db *db,
+				     const struct slm_check_failure **failures,
+				     uint32_t *count, struct sqloom_error *err);
+	enum sqloom_status (*finish)(struct slm_db *db,
+				     struct sqloom_error *err);
+};
+
+struct slm_db {
+	const struct slm_db_ops *ops;
+	char backend[200]; /* what it is, for the report */
+};
+
+/* free(NULL) is fine. Nothing is left running or on the disk. */
+static inline void slm_db_free(struct slm_db *db)
+{
+	if (db)
+		db->ops->free(db);
+}
+
+static inline struct slm_db_step_info slm_db_info(struct slm_db *db,
+						  unsigned call, unsigned step)
+{
+	return db->ops->info(db, call, step);
+}
+
+/*
+ * Restores the snapshot and runs the session setups of the members. variant 0
+ * is what explorations use; another variant shows the calls another clock and
+ * other random numbers. arena (borrowed until the next run_begin) receives all
+ * results of the run.
+ */
+static inline enum sqloom_status
+slm_db_run_begin(struct slm_db *db, uint32_t members, unsigned variant,
+		 struct slm_arena *arena, struct sqloom_error *err)
+{
+	return db->ops->run_begin(db, members, variant, arena, err);
+}
+
+/* Evaluates the `when` of a step that has one. */
+static inline enum sqloom_status slm_db_when(struct slm_db *db, unsigned call,
+					     unsigned step, bool *run,
+					     struct sqloom_error *err)
+{
+	return db->ops->when(db, call, step, run, err);
+}
+
+/* Runs a step until it is done or blocked. An error of the statement is a
+ * result, not a status. */
+static inline enum sqloom_status slm_db_step(struct slm_db *db, unsigned call,
+					     unsigned step,
+					     struct slm_db_answer *answer,
+					     struct sqloom_error *err)
+{
+	return db->ops->step(db, call, step, answer, err);
+}
+
+/* Lets the first blocked call that nothing stands in the way of any more go
+ * on until it is done or blocked again. *call is -1 when there is none. */
+static inline enum sqloom_status slm_db_resume(struct slm_db *db, int *call,
+					       struct slm_db_answer *answer,
+					       struct sqloom_error *err)
+{
+	return db->ops->resume(db, call, answer, err);
+}
+
+/* Nobody can go on: lets (virtual) time pass until one blocked call's wait
+ * ends. *call is -1 when no time limit would end any of the waits. */
+static inline enum sqloom_status slm_db_expire(struct slm_db *db, int *call,
+					       struct slm_db_answer *answer,
+					       struct sqloom_error *err)
+{
+	return db->ops->expire(db, call, answer, err);
+}
+
+static inline bool slm_db_in_transaction(struct slm_db *db, unsigned call)
+{
+	return db->ops->in_transaction(db, call);
+}
+
+/* ROLLBACK of what is still open. */
+static inline enum sqloom_status slm_db_run_end(struct slm_db *db,
+						struct sqloom_error *err)
+{
+	return db->ops->run_end(db, err);
+}
+
+/* After run_end: equal images mean equal contents and equal generated keys;
+ * 0 means not known. */
+static inline uint64_t slm_db_image(struct slm_db *db)
+{
+	return db->ops->image(db);
+}
+
+/* After run_end: the rows of all the tables that a step may write. */
+static inline enum sqloom_status slm_db_contents(struct slm_db *db,
+						 struct slm_contents *out,
+						 struct sqloom_error *err)
+{
+	return db->ops->contents(db, out, err);
+}
+
+/* After run_end: the checks that returned rows. */
+static inline enum sqloom_status
+slm_db_checks(struct slm_db *db, const struct slm_check_failure **failures,
+	      uint32_t *count, struct sqloom_error *err)
+{
+	return db->ops->checks(db, failures, count, err);
+}
+
+/* Once, after the last run: the spec's global teardown. */
+static inline enum sqloom_status slm_db_finish(struct slm_db *db,
+					       struct sqloom_error *err)
+{
+	return db->ops->finish(db, err);
+}
+
+/* ---- SQLite ----------------------------------------------------------- */
+
+struct slm_sqlite_options {
+	const char *database; /* file that seeds it; NULL: empty */
+	enum sqloom_store store;
+	const char *journal; /* NULL: as the database has it */
+	int busy_timeout_ms;
+	bool local_begin; /* a deferred BEGIN is no choice point */
+	int64_t clock_ms; /* what now() says, Unix epoch */
+	uint64_t seed;
+};
+
+/* spec and options' strings are borrowed for the life of the db. */
+enum sqloom_status slm_sqlite_open(const struct sqloom_spec *spec,
+				   const struct slm_sqlite_options *options,
+				   struct slm_db **out,
+				   struct sqloom_error *err);
+
+#endif

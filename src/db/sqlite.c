@@ -1,0 +1,911 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SQLite behind db.h: opening, and the life of a run. One thread, one
+ * connection and coroutine per session, on the store of sqlite_store.h.
+ *
+ * Invariant between runs: no session has an open transaction or is blocked,
+ * and the store holds the snapshot or the leavings of the last run.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "db/sqlite_internal.h"
+#include "sql/sql.h"
+
+/* ---- Values and errors ------------------------------------------------- */
+
+void slm_sqlite_value(sqlite3_stmt *stmt, int column, struct slm_arena *arena,
+		      struct slm_value *out, bool *failed)
+{
+	int type = sqlite3_column_type(stmt, column);
+	const void *data;
+
+	*out = (struct slm_value){ .kind = SLM_NULL };
+	switch (type) {
+	case SQLITE_INTEGER:
+		out->kind = SLM_INT;
+		out->integer = sqlite3_column_int64(stmt, column);
+		return;
+	case SQLITE_FLOAT:
+		out->kind = SLM_REAL;
+		out->real = sqlite3_column_double(stmt, column);
+		return;
+	case SQLITE_NULL:
+		return;
+	}
+	data = type == SQLITE_TEXT ?
+		       (const void *)sqlite3_column_text(stmt, column) :
+		       sqlite3_column_blob(stmt, column);
+	out->kind = type == SQLITE_TEXT ? SLM_TEXT : SLM_BLOB;
+	out->size = (uint32_t)sqlite3_column_bytes(stmt, column);
+	out->text = slm_arena_strndup(arena, data, out->size);
+	if (!out->text)
+		*failed = true;
+}
+
+uint64_t slm_sqlite_value_digest(uint64_t digest, const struct slm_value *value)
+{
+	uint64_t bits = 0;
+
+	switch (value->kind) {
+	case SLM_INT:
+		bits = (uint64_t)value->integer;
+		break;
+	case SLM_REAL:
+		memcpy(&bits, &value->real, sizeof(bits));
+		break;
+	case SLM_TEXT:
+	case SLM_BLOB:
+	case SLM_KEY:
+		bits = slm_hash(value->text, value->size, value->kind);
+		break;
+	case SLM_NULL:
+	case SLM_MASKED:
+		break;
+	}
+	return slm_hash_mix(digest + value->kind, bits);
+}
+
+/* The one list of SQLite's codes that reports name. */
+#define CODES(X)                                                          \
+	X(SQLITE_ERROR) X(SQLITE_BUSY) X(SQLITE_LOCKED) X(SQLITE_NOMEM)   \
+	X(SQLITE_READONLY) X(SQLITE_INTERRUPT) X(SQLITE_IOERR)            \
+	X(SQLITE_CORRUPT) X(SQLITE_FULL) X(SQLITE_CANTOPEN)               \
+	X(SQLITE_SCHEMA) X(SQLITE_TOOBIG) X(SQLITE_CONSTRAINT)            \
+	X(SQLITE_MISMATCH) X(SQLITE_MISUSE) X(SQLITE_AUTH)                \
+	X(SQLITE_RANGE) X(SQLITE_NOTADB) X(SQLITE_ABORT)                  \
+	X(SQLITE_BUSY_RECOVERY) X(SQLITE_BUSY_SNAPSHOT)                   \
+	X(SQLITE_BUSY_TIMEOUT) X(SQLITE_LOCKED_SHAREDCACHE)               \
+	X(SQLITE_ABORT_ROLLBACK)                                          \
+	X(SQLITE_CONSTRAINT_CHECK) X(SQLITE_CONSTRAINT_FOREIGNKEY)        \
+	X(SQLITE_CONSTRAINT_NOTNULL) X(SQLITE_CONSTRAINT_PRIMARYKEY)      \
+	X(SQLITE_CONSTRAINT_TRIGGER) X(SQLITE_CONSTRAINT_UNIQUE)          \
+	X(SQLITE_CONSTRAINT_ROWID) X(SQLITE_CONSTRAINT_DATATYPE)
+
+const char *slm_sqlite_code_name(int code)
+{
+	switch (code) {
+#define X(name)     \
+	case name:  \
+		return #name;
+		CODES(X)
+#undef X
+	default:
+		return (code & 0xff) != code ?
+			       slm_sqlite_code_name(code & 0xff) :
+			       "SQLITE_ERROR";
+	}
+}
+
+enum slm_error_kind slm_sqlite_error_kind(int code)
+{
+	switch (code & 0xff) {
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return SLM_ERROR_RETRY;
+	case SQLITE_CONSTRAINT:
+		return SLM_ERROR_INTEGRITY;
+	default:
+		return SLM_ERROR_OTHER;
+	}
+}
+
+/* status, unless SQLite says that memory is out or the file is no database. */
+enum sqloom_status slm_sqlite_error(sqlite3 *db, enum sqloom_status status,
+				    const char *what, struct sqloom_error *err)
+{
+	int code = db ? sqlite3_errcode(db) : SQLITE_NOMEM;
+
+	if ((code & 0xff) == SQLITE_NOMEM)
+		return slm_error_nomem(err);
+	if ((code & 0xff) == SQLITE_NOTADB || (code & 0xff) == SQLITE_CORRUPT)
+		status = SQLOOM_DATABASE;
+	slm_error_set(err, status, "%s%s", what, sqlite3_errmsg(db));
+	if (err)
+		snprintf(err->sqlstate, sizeof(err->sqlstate), "%d", code);
+	return status;
+}
+
+/* ---- Opening ----------------------------------------------------------- */
+
+static void sleep_hook(unsigned ms, void *userdata)
+{
+	slm_session_wait(userdata, ms);
+}
+
+static enum sqloom_status open_admin(struct sqlite *db,
+				     struct sqloom_error *err)
+{
+	slm_store_set_owner(db->store, ADMIN);
+	if (sqlite3_open_v2(slm_store_main_path(db->store), &db->admin,
+			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+				    SQLITE_OPEN_NOMUTEX |
+				    SQLITE_OPEN_PRIVATECACHE,
+			    slm_store_vfs(db->store)) != SQLITE_OK)
+		return slm_sqlite_error(db->admin, SQLOOM_DATABASE,
+					"cannot open the database: ", err);
+	sqlite3_extended_result_codes(db->admin, 1);
+	return SQLOOM_OK;
+}
+
+/* Reads the schema, so that a file that is no database is found out here. */
+static enum sqloom_status probe(struct sqlite *db, struct sqloom_error *err)
+{
+	char what[300];
+
+	if (sqlite3_exec(db->admin, "SELECT count(*) FROM sqlite_schema", NULL,
+			 NULL, NULL) == SQLITE_OK)
+		return SQLOOM_OK;
+	snprintf(what, sizeof(what), "cannot use the database \"%s\": ",
+		 db->options.database ? db->options.database : "");
+	return slm_sqlite_error(db->admin, SQLOOM_DATABASE, what, err);
+}
+
+/* Compares what PRAGMA journal_mode answers with what was asked for. */
+static enum sqloom_status set_journal(struct sqlite *db,
+				      struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+	sqlite3_stmt *stmt = NULL;
+	const char *mode;
+	char sql[64];
+
+	snprintf(sql, sizeof(sql), "PRAGMA journal_mode%s%s",
+		 db->options.journal ? "=" : "",
+		 db->options.journal ? db->options.journal : "");
+	if (sqlite3_prepare_v2(db->admin, sql, -1, &stmt, NULL) ||
+	    sqlite3_step(stmt) != SQLITE_ROW) {
+		status = slm_sqlite_error(db->admin, SQLOOM_DATABASE,
+					  "cannot set the journal mode: ", err);
+		sqlite3_finalize(stmt);
+		return status;
+	}
+	mode = (const char *)sqlite3_column_text(stmt, 0);
+	if (db->options.journal && sqlite3_stricmp(mode, db->options.journal))
+		status = slm_error_set(err, SQLOOM_DATABASE,
+				       "SQLite refused journal mode %s and "
+				       "stays with %s",
+				       db->options.journal, mode);
+	snprintf(db->base.backend, sizeof(db->base.backend),
+		 "SQLite %s, %s, journal %s, busy timeout %d ms",
+		 sqlite3_libversion(),
+		 db->options.store == SQLOOM_STORE_MEMORY ? "memory store" :
+							    "file store",
+		 mode, db->options.busy_timeout_ms);
+	sqlite3_finalize(stmt);
+	return status;
+}
+
+/* Runs a global setup or teardown on the admin connection. */
+static enum sqloom_status run_script(struct sqlite *db, const char *what,
+				     const struct slm_spec_sql *script,
+				     struct sqloom_error *err)
+{
+	const char *sql = script->text;
+
+	while (sql && *(sql = slm_sql_skip_blank(sql))) {
+		sqlite3_stmt *stmt = NULL;
+		const char *tail = NULL;
+		int rc = sqlite3_prepare_v2(db->admin, sql, -1, &stmt, &tail);
+		int offset = rc ? sqlite3_error_offset(db->admin) : 0;
+		enum sqloom_status status = SQLOOM_OK;
+
+		while (rc == SQLITE_OK && stmt)
+			if ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
+				rc = SQLITE_OK;
+		if (rc != SQLITE_OK && rc != SQLITE_DONE) {
+			char prefix[40];
+
+			snprintf(prefix, sizeof(prefix), "%s: ", what);
+			status = slm_sqlite_error(db->admin, SQLOOM_SPEC,
+						  prefix, err);
+			slm_compile_place(db->spec, script,
+					  sql + (offset > 0 ? offset : 0), err);
+		}
+		sqlite3_finalize(stmt);
+		if (status)
+			return status;
+		sql = tail;
+	}
+	if (sqlite3_get_autocommit(db->admin))
+		return SQLOOM_OK;
+	slm_error_set(err, SQLOOM_SPEC,
+		      "%s leaves a transaction open; end it with COMMIT", what);
+	slm_compile_place(db->spec, script, script->text, err);
+	return SQLOOM_SPEC;
+}
+
+static enum sqloom_status classify_setup(struct session *session,
+					 struct sqloom_error *err)
+{
+	const struct slm_spec_session *spec =
+		&session->owner->spec->sessions[session->call];
+	struct footprint footprint = { 0 };
+	enum sqloom_status status;
+
+	if (!spec->setup.text)
+		return SQLOOM_OK;
+	status = slm_compile_script(session, &spec->setup, &footprint, err);
+	session->setup_per_run = footprint.touches || footprint.begins ||
+				 footprint.ddl;
+	return status;
+}
+
+static void give_error(struct session *session, struct sqloom_error *err)
+{
+	if (err)
+		*err = session->error;
+}
+
+/* Runs a session's setup or teardown, which must not have to wait. */
+static enum sqloom_status session_script(struct session *session,
+					 const struct slm_spec_sql *script,
+					 const char *what,
+					 struct sqloom_error *err)
+{
+	session->job = JOB_SCRIPT;
+	session->script = script;
+	session->step = NULL;
+	session->status = SQLOOM_OK;
+	session->wait_began_ms = UINT64_MAX;
+	slm_session_run(session);
+	while (session->blocked) {
+		/* Only time can help; nobody else runs. */
+		session->owner->now_ms = session->wake_at_ms;
+		slm_session_run(session);
+	}
+	if (!session->status)
+		return SQLOOM_OK;
+	slm_error_set(err, session->status, "%s of session \"%s\": %s", what,
+		      session->owner->spec->sessions[session->call].name,
+		      session->error.message);
+	slm_spec_error_place(session->owner->spec, session->error.line,
+			     session->error.column, err);
+	return session->status;
+}
+
+static enum sqloom_status open_session(struct session *session,
+				       struct sqloom_error *err)
+{
+	const struct slm_spec_session *spec =
+		&session->owner->spec->sessions[session->call];
+	enum sqloom_status status = slm_session_open(session, err);
+
+	if (!status)
+		status = classify_setup(session, err);
+	if (!status && spec->setup.text && !session->setup_per_run)
+		status = session_script(session, &spec->setup, "setup", err);
+	slm_store_set_owner(session->owner->store, session->call);
+	if (!status)
+		status = slm_compile_session(session, err);
+	slm_store_set_owner(session->owner->store, ADMIN);
+	return status;
+}
+
+static void close_sessions(struct sqlite *db)
+{
+	for (unsigned i = 0; i < db->nsessions; i++) {
+		slm_compile_release(&db->sessions[i]);
+		slm_session_close(&db->sessions[i]);
+	}
+	slm_arena_clear(&db->compiled);
+}
+
+static enum sqloom_status open_sessions(struct sqlite *db,
+					struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+
+	for (unsigned i = 0; !status && i < db->nsessions; i++)
+		status = open_session(&db->sessions[i], err);
+	return status;
+}
+
+static bool init_session(struct sqlite *db, unsigned call)
+{
+	const struct slm_spec_session *spec = &db->spec->sessions[call];
+	struct session *session = &db->sessions[call];
+
+	session->owner = db;
+	session->call = call;
+	session->nsteps = spec->nsteps;
+	session->steps = slm_arena_zalloc(&db->arena, spec->nsteps,
+					  sizeof(struct step));
+	if (!session->steps)
+		return false;
+	for (unsigned i = 0; i < spec->nsteps; i++) {
+		session->steps[i].spec = &spec->steps[i];
+		session->steps[i].text = spec->steps[i].sql.text;
+	}
+	return true;
+}
+
+/* Marks the tables that steps write, and those that foreign keys reach. */
+static void mark_written(struct sqlite *db)
+{
+	bool more = true;
+
+	for (unsigned i = 0; i < db->nsessions; i++)
+		for (unsigned j = 0; j <= db->sessions[i].nsteps; j++) {
+			const struct session *session = &db->sessions[i];
+			const struct name_set *writes =
+				j < session->nsteps ?
+					&session->steps[j].writes :
+					&session->teardown.writes;
+
+			for (unsigned k = 0; k < writes->count; k++) {
+				int table = slm_catalogue_find(
+					&db->catalogue, writes->names[k]);
+
+				if (table >= 0)
+					db->catalogue.tables[table].written =
+						true;
+			}
+		}
+	while (more) {
+		more = false;
+		for (uint32_t i = 0; i < db->catalogue.ntables; i++) {
+			struct table *table = &db->catalogue.tables[i];
+
+			for (uint32_t c = 0; c < table->ncolumns; c++) {
+				uint32_t parent = table->reference[c];
+
+				if (table->written || !parent ||
+				    !db->catalogue.tables[parent - 1].written)
+					continue;
+				table->written = true;
+				more = true;
+			}
+		}
+	}
+}
+
+/* Session setups may write as well: then all tables count. */
+static enum sqloom_status see_scripts(struct sqlite *db,
+				      struct sqloom_error *err)
+{
+	for (unsigned i = 0; i < db->nsessions; i++) {
+		const struct slm_spec_session *spec = &db->spec->sessions[i];
+		struct footprint footprint = { 0 };
+		enum sqloom_status status;
+
+		if (!spec->setup.text)
+			continue;
+		status = slm_compile_script(&db->sessions[i], &spec->setup,
+					    &footprint, err);
+		if (status)
+			return status;
+		for (uint32_t t = 0; footprint.touches &&
+				     t < db->catalogue.ntables;
+		     t++)
+			db->catalogue.tables[t].written = true;
+		db->ddl |= footprint.ddl;
+		db->random |= footprint.random;
+	}
+	return SQLOOM_OK;
+}
+
+static enum sqloom_status set_up(struct sqlite *db, struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+
+	if (db->options.database)
+		status = slm_store_seed(db->store, db->options.database, err);
+	if (!status)
+		status = open_admin(db, err);
+	if (!status)
+		status = probe(db, err);
+	if (!status)
+		status = set_journal(db, err);
+	for (unsigned i = 0; !status && i < db->spec->nsetups; i++)
+		status = run_script(db, "setup", &db->spec->setups[i], err);
+	if (!status)
+		status = slm_catalogue_load(db, &db->arena, &db->catalogue,
+					    err);
+	if (!status)
+		status = open_sessions(db, err);
+	if (!status) {
+		mark_written(db);
+		status = see_scripts(db, err);
+	}
+	if (!status)
+		status = slm_compile_checks(db, err);
+	if (!status && db->options.store == SQLOOM_STORE_FILE) {
+		/* Files are put back under closed connections only. */
+		db->fresh = true;
+	}
+	if (!status)
+		status = slm_store_snapshot(db->store, err);
+	return status;
+}
+
+static const struct slm_db_ops sqlite_ops;
+
+enum sqloom_status slm_sqlite_open(const struct sqloom_spec *spec,
+				   const struct slm_sqlite_options *options,
+				   struct slm_db **out,
+				   struct sqloom_error *err)
+{
+	struct sqlite *db = slm_calloc(1, sizeof(*db));
+	struct slm_store_hooks hooks = { .sleep = sleep_hook, .userdata = db };
+	enum sqloom_status status = SQLOOM_OK;
+
+	if (!db)
+		return slm_error_nomem(err);
+	db->base.ops = &sqlite_ops;
+	db->spec = spec;
+	db->options = *options;
+	slm_arena_init(&db->arena);
+	slm_arena_init(&db->compiled);
+	db->run = &db->arena;
+	db->nsessions = spec->nsessions;
+	db->sessions = slm_arena_zalloc(&db->arena, spec->nsessions,
+					sizeof(struct session));
+	db->checks = slm_arena_zalloc(&db->arena, spec->nchecks,
+				      sizeof(struct check));
+	if (!db->sessions || !db->checks)
+		status = slm_error_nomem(err);
+	for (unsigned i = 0; !status && i < spec->nsessions; i++)
+		if (!init_session(db, i))
+			status = slm_error_nomem(err);
+	if (!status)
+		status = slm_store_new(options->store, &hooks, &db->store, err);
+	if (!status) {
+		slm_store_set_clock(db->store, options->clock_ms);
+		status = set_up(db, err);
+	}
+	if (status) {
+		db->base.ops->free(&db->base);
+		return status;
+	}
+	*out = &db->base;
+	return SQLOOM_OK;
+}
+
+/* Makes blocked sessions give up, so that no stack is left inside SQLite. */
+static void abort_run(struct sqlite *db)
+{
+	db->aborting = true;
+	for (unsigned i = 0; i < db->nsessions; i++)
+		while (db->sessions[i].blocked)
+			slm_session_run(&db->sessions[i]);
+	db->aborting = false;
+}
+
+static void close_admin(struct sqlite *db)
+{
+	for (unsigned i = 0; i < db->spec->nchecks; i++) {
+		sqlite3_finalize(db->checks[i].stmt);
+		db->checks[i].stmt = NULL;
+	}
+	sqlite3_close_v2(db->admin);
+	db->admin = NULL;
+}
+
+static void sqlite_free(struct slm_db *base)
+{
+	struct sqlite *db = (struct sqlite *)base;
+
+	abort_run(db);
+	close_sessions(db);
+	close_admin(db);
+	for (unsigned i = 0; i < db->nsessions; i++) {
+		struct session *session = &db->sessions[i];
+
+		slm_coroutine_free(session->coroutine);
+		for (unsigned j = 0; j < session->nvariables; j++)
+			slm_free(session->variables[j].data);
+	}
+	slm_store_free(db->store);
+	slm_free(db->generated);
+	slm_arena_deinit(&db->compiled);
+	slm_arena_deinit(&db->arena);
+	slm_free(db);
+}
+
+/* ---- A run ------------------------------------------------------------- */
+
+/* The clock of another variant differs in every field but the year. */
+#define VARIANT_SHIFT_MS ((int64_t)(((24 + 1) * 60 + 1) * 60 + 1) * 1000 + 1)
+
+static enum sqloom_status reopen(struct sqlite *db, bool schema_changed,
+				 struct sqloom_error *err)
+{
+	enum sqloom_status status;
+
+	close_sessions(db);
+	if (db->options.store == SQLOOM_STORE_FILE)
+		close_admin(db);
+	status = slm_store_restore(db->store, schema_changed, err);
+	if (!status && db->options.store == SQLOOM_STORE_FILE) {
+		status = open_admin(db, err);
+		if (!status)
+			status = slm_compile_checks(db, err);
+	}
+	return status ? status : open_sessions(db, err);
+}
+
+static bool locks_left(const struct sqlite *db)
+{
+	for (unsigned i = 0; i < db->nsessions; i++)
+		if (slm_store_holds(db->store, i))
+			return true;
+	return false;
+}
+
+static void begin_session(struct session *session)
+{
+	session->blocked = false;
+	for (unsigned i = 0; i < session->nvariables; i++)
+		session->variables[i].type = SQLITE_NULL;
+}
+
+static enum sqloom_status sqlite_run_begin(struct slm_db *base,
+					   uint32_t members, unsigned variant,
+					   struct slm_arena *arena,
+					   struct sqloom_error *err)
+{
+	struct sqlite *db = (struct sqlite *)base;
+	enum sqloom_status status = SQLOOM_OK;
+
+	db->run = arena;
+	db->members = members;
+	db->now_ms = 0;
+	db->ngenerated = 0;
+	db->failed_generated = false;
+	assert(db->blocked == 0);
+	slm_store_set_clock(db->store, db->options.clock_ms +
+					       (int64_t)variant *
+						       VARIANT_SHIFT_MS);
+	if (db->random)
+		sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED,
+				     (int)((db->options.seed * 2 + variant) &
+					   0x3fffffff) +
+					     1,
+				     NULL);
+	/* locking_mode=exclusive keeps locks, and then its cache unchecked */
+	if (db->fresh || locks_left(db))
+		status = reopen(db, db->ddl, err);
+	else
+		status = slm_store_restore(db->store, db->ddl, err);
+	for (unsigned i = 0; !status && i < db->nsessions; i++) {
+		struct session *session = &db->sessions[i];
+
+		begin_session(session);
+		if (session->setup_per_run && (members & (1u << i)))
+			status = session_script(session,
+						&db->spec->sessions[i].setup,
+						"setup", err);
+	}
+	return status;
+}
+
+static enum sqloom_status sqlite_when(struct slm_db *base, unsigned call,
+				      unsigned number, bool *run,
+				      struct sqloom_error *err)
+{
+	struct sqlite *db = (struct sqlite *)base;
+	struct session *session = &db->sessions[call];
+	struct step *step = &session->steps[number];
+	enum sqloom_status status = SQLOOM_OK;
+
+	slm_session_bind(session, step->when, step->when_parameters,
+			 step->nwhen);
+	slm_store_set_owner(db->store, call);
+	if (sqlite3_step(step->when) == SQLITE_ROW)
+		*run = sqlite3_column_double(step->when, 0) != 0;
+	else
+		status = slm_sqlite_error(session->db, SQLOOM_SPEC,
+					  "when: ", err);
+	sqlite3_reset(step->when);
+	slm_store_set_owner(db->store, ADMIN);
+	if (status)
+		slm_compile_place(db->spec, &step->spec->when,
+				  step->spec->when.text, err);
+	return status;
+}
+
+/* After the session's coroutine came back: what became of its step. */
+static enum sqloom_status answer_of(struct session *session,
+				    struct slm_db_answer *answer,
+				    struct sqloom_error *err)
+{
+	struct sqlite *db = session->owner;
+
+	if (session->status) {
+		give_error(session, err);
+		return session->status;
+	}
+	if (db->failed_generated)
+		return slm_error_nomem(err);
+	if (session->blocked) {
+		*answer = (struct slm_db_answer){
+			.blocked = true,
+			.blocked_by = slm_store_blockers(db->store,
+							 session->call),
+			.what = slm_store_wait_text(db->store, session->call),
+		};
+		return SQLOOM_OK;
+	}
+	*answer = (struct slm_db_answer){ .result = session->result };
+	if (session->wait_began_ms != UINT64_MAX)
+		answer->waited_ms =
+			(uint32_t)(db->now_ms - session->wait_began_ms);
+	return SQLOOM_OK;
+}
+
+static struct step *step_of(struct session *session, unsigned number)
+{
+	if (number == SLM_DB_ROLLBACK)
+		return &session->rollback;
+	if (number == SLM_DB_TEARDOWN)
+		return &session->teardown;
+	return &session->steps[number];
+}
+
+static enum sqloom_status sqlite_step(struct slm_db *base, unsigned call,
+				      unsigned number,
+				      struct slm_db_answer *answer,
+				      struct sqloom_error *err)
+{
+	struct sqlite *db = (struct sqlite *)base;
+	struct session *session = &db->sessions[call];
+
+	session->step = step_of(session, number);
+	session->job = JOB_STEP;
+	session->result = NULL;
+	session->status = SQLOOM_OK;
+	session->wait_began_ms = UINT64_MAX;
+	slm_session_run(session);
+	return answer_of(session, answer, err);
+}
+
+static enum sqloom_status sqlite_resume(struct slm_db *base, int *call,
+					struct slm_db_answer *answer,
+					struct sqloom_error *err)
+{
+	struct sqlite *db = (struct sqlite *)base;
+	struct session *first = NULL;
+
+	*call = -1;
+	if (!db->blocked)
+		return SQLOOM_OK;
+	for (unsigned i = 0; i < db->nsessions; i++) {
+		struct session *session = &db->sessions[i];
+
+		if (session->blocked && !slm_store_blockers(db->store, i) &&
+		    (!first || session->blocked_since < first->blocked_since))
+			first = session;
+	}
+	if (!first)
+		return SQLOOM_OK;
+	*call = (int)first->call;
+	slm_session_run(first);
+	return answer_of(first, answer, err);
+}
+
+/*
+ * Advances virtual time to the moment when the first of the waiting asks
+ * again, until one of them is done: its lock was got or its timeout is over.
+ */
+static enum sqloom_status sqlite_expire(struct slm_db *base, int *call,
+					struct slm_db_answer *answer,
+					struct sqloom_error *err)
+{
+	struct sqlite *db = (struct sqlite *)base;
+	enum sqloom_status status;
+
+	*call = -1;
+	for (;;) {
+		struct session *first = NULL;
+
+		for (unsigned i = 0; i < db->nsessions; i++) {
+			struct session *session = &db->sessions[i];
+
+			if (session->blocked &&
+			    (!first ||
+			     session->wake_at_ms < first->wake_at_ms))
+				first = session;
+		}
+		if (!first)
+			return SQLOOM_OK;
+		if (first->wake_at_ms > db->now_ms) {
+			slm_store_pass(db->store, (unsigned)(first->wake_at_ms -
+							     db->now_ms));
+			db->now_ms = first->wake_at_ms;
+		}
+		slm_session_run(first);
+		if (first->blocked)
+			continue;
+		*call = (int)first->call;
+		status = answer_of(first, answer, err);
+		return status;
+	}
+}
+
+static bool sqlite_in_transaction(struct slm_db *base, unsigned call)
+{
+	struct sqlite *db = (struct sqlite *)base;
+
+	return !sqlite3_get_autocommit(db->sessions[call].db);
+}
+
+static enum sqloom_status sqlite_run_end(struct slm_db *base,
+					 struct sqloom_error *err)
+{
+	struct sqlite *db = (struct sqlite *)base;
+	enum sqloom_status status = SQLOOM_OK;
+
+	if (db->blocked)
+		abort_run(db);
+	for (unsigned i = 0; i < db->nsessions; i++) {
+		struct session *session = &db->sessions[i];
+		struct slm_db_answer answer;
+
+		if (!sqlite3_get_autocommit(session->db)) {
+			enum sqloom_status ended = sqlite_step(
+				base, i, SLM_DB_ROLLBACK, &answer,
+				status ? NULL : err);
+
+			if (!status)
+				status = ended;
+		}
+	}
+	return status;
+}
+
+static uint64_t sqlite_image(struct slm_db *base)
+{
+	struct sqlite *db = (struct sqlite *)base;
+	uint64_t image = slm_store_image(db->store);
+
+	if (!image)
+		return 0;
+	for (unsigned i = 0; i < db->ngenerated; i++) {
+		const struct generated *key = &db->generated[i];
+
+		image = slm_hash_mix(image, key->table);
+		image = slm_hash_mix(image, (uint64_t)key->key);
+	}
+	return image ? image : 1;
+}
+
+static enum sqloom_status sqlite_contents(struct slm_db *base,
+					  struct slm_contents *out,
+					  struct sqloom_error *err)
+{
+	return slm_contents_read((struct sqlite *)base, out, err);
+}
+
+/* ---- Checks ------------------------------------------------------------ */
+
+static enum sqloom_status run_check(struct sqlite *db, struct check *check,
+				    struct slm_rows *rows,
+				    struct sqloom_error *err)
+{
+	unsigned ncolumns = (unsigned)sqlite3_column_count(check->stmt);
+	struct slm_value *values = slm_arena_zalloc(
+		db->run, (size_t)SLM_TRACE_ROWS_MAX * ncolumns,
+		sizeof(*values));
+	const char **columns =
+		slm_arena_zalloc(db->run, ncolumns, sizeof(*columns));
+	bool failed = !values || !columns;
+	int rc = SQLITE_DONE;
+
+	memset(rows, 0, sizeof(*rows));
+	for (unsigned i = 0; !failed && i < ncolumns; i++) {
+		columns[i] = slm_arena_strdup(
+			db->run, sqlite3_column_name(check->stmt, (int)i));
+		failed = !columns[i];
+	}
+	while (!failed && (rc = sqlite3_step(check->stmt)) == SQLITE_ROW) {
+		struct slm_value *row =
+			values + (size_t)rows->nkept * ncolumns;
+
+		if (rows->nrows++ >= SLM_TRACE_ROWS_MAX)
+			continue;
+		for (unsigned i = 0; i < ncolumns; i++)
+			slm_sqlite_value(check->stmt, (int)i, db->run, &row[i],
+					 &failed);
+		rows->nkept++;
+	}
+	rows->ncolumns = ncolumns;
+	rows->columns = columns;
+	rows->values = values;
+	sqlite3_reset(check->stmt);
+	if (failed)
+		return slm_error_nomem(err);
+	if (rc == SQLITE_DONE)
+		return SQLOOM_OK;
+	slm_sqlite_error(db->admin, SQLOOM_SPEC, "check: ", err);
+	slm_compile_place(db->spec, &check->spec->sql, check->spec->sql.text,
+			  err);
+	return SQLOOM_SPEC;
+}
+
+static enum sqloom_status
+sqlite_checks(struct slm_db *base, const struct slm_check_failure **failures,
+	      uint32_t *count, struct sqloom_error *err)
+{
+	struct sqlite *db = (struct sqlite *)base;
+	struct slm_check_failure *list = slm_arena_zalloc(
+		db->run, db->spec->nchecks, sizeof(*list));
+	uint32_t n = 0;
+
+	if (!list)
+		return slm_error_nomem(err);
+	for (unsigned i = 0; i < db->spec->nchecks; i++) {
+		struct slm_rows rows;
+		enum sqloom_status status =
+			run_check(db, &db->checks[i], &rows, err);
+
+		if (status)
+			return status;
+		if (rows.nrows)
+			list[n++] = (struct slm_check_failure){
+				.name = db->checks[i].spec->name,
+				.rows = rows,
+			};
+	}
+	*failures = list;
+	*count = n;
+	return SQLOOM_OK;
+}
+
+/* ---- The rest ---------------------------------------------------------- */
+
+static struct slm_db_step_info sqlite_info(struct slm_db *base, unsigned call,
+					   unsigned step)
+{
+	return step_of(&((struct sqlite *)base)->sessions[call], step)->info;
+}
+
+static enum sqloom_status sqlite_finish(struct slm_db *base,
+					struct sqloom_error *err)
+{
+	struct sqlite *db = (struct sqlite *)base;
+
+	if (!db->spec->teardown.text)
+		return SQLOOM_OK;
+	return run_script(db, "teardown", &db->spec->teardown, err);
+}
+
+static const struct slm_db_ops sqlite_ops = {
+	.free = sqlite_free,
+	.info = sqlite_info,
+	.run_begin = sqlite_run_begin,
+	.when = sqlite_when,
+	.step = sqlite_step,
+	.resume = sqlite_resume,
+	.expire = sqlite_expire,
+	.in_transaction = sqlite_in_transaction,
+	.run_end = sqlite_run_end,
+	.image = sqlite_image,
+	.contents = sqlite_contents,
+	.checks = sqlite_checks,
+	.finish = sqlite_finish,
+};

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tables of the main database and what a run left in them, read on the
+ * admin connection after the run. Only tables that some step may write are
+ * read: those that the steps name, triggers included, and those that foreign
+ * key actions reach from them; all tables once the schema itself may change.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "db/sqlite_internal.h"
+
+/* Calls row for each row of a query; rc of SQLite. */
+typedef bool (*row_fn)(struct sqlite *db, sqlite3_stmt *stmt, void *userdata);
+
+static enum sqloom_status query(struct sqlite *db, const char *sql, row_fn row,
+				void *userdata, struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+	sqlite3_stmt *stmt = NULL;
+	int rc = sqlite3_prepare_v2(db->admin, sql, -1, &stmt, NULL);
+
+	while (rc == SQLITE_OK && !status) {
+		rc = sqlite3_step(stmt);
+		if (rc == SQLITE_ROW) {
+			rc = SQLITE_OK;
+			if (!row(db, stmt, userdata))
+				status = slm_error_nomem(err);
+		}
+	}
+	if (!status && rc != SQLITE_DONE)
+		status = slm_sqlite_error(db->admin, SQLOOM_DATABASE,
+					  "cannot read the contents: ", err);
+	sqlite3_finalize(stmt);
+	return status;
+}
+
+/* ---- The catalogue ----------------------------------------------------- */
+
+struct loading {
+	struct slm_arena *arena;
+	struct catalogue *catalogue;
+	struct table *table;
+};
+
+static const char *column_text(struct slm_arena *arena, sqlite3_stmt *stmt,
+			       int column)
+{
+	const char *text = (const char *)sqlite3_column_text(stmt, column);
+
+	return slm_arena_strdup(arena, text ? text : "");
+}
+
+static bool load_table(struct sqlite *db, sqlite3_stmt *stmt, void *userdata)
+{
+	struct loading *loading = userdata;
+	struct table *table =
+		&loading->catalogue->tables[loading->catalogue->ntables];
+
+	(void)db;
+	memset(table, 0, sizeof(*table));
+	table->name = column_text(loading->arena, stmt, 0);
+	/* A WITHOUT ROWID table generates no keys: -2 keeps it so. */
+	table->key_column = sqlite3_column_int(stmt, 1) ? -2 : -1;
+	loading->catalogue->ntables++;
+	return table->name != NULL;
+}
+
+static bool load_column(struct sqlite *db, sqlite3_stmt *stmt, void *userdata)
+{
+	struct loading *loading = userdata;
+	struct table *table = loading->table;
+	const char *type = (const char *)sqlite3_column_text(stmt, 1);
+	int pk = sqlite3_column_int(stmt, 2);
+	const char **columns = (const char **)table->columns;
+
+	(void)db;
+	columns[table->ncolumns] = column_text(loading->arena, stmt, 0);
+	if (pk > 1)
+		table->key_column = -2; /* a key of several columns */
+	else if (pk == 1 && table->key_column == -1 && type &&
+		 sqlite3_stricmp(type, "INTEGER") == 0)
+		table->key_column = (int)table->ncolumns;
+	return columns[table->ncolumns++] != NULL;
+}
+
+static int find_column(const struct table *table, const char *name)
+{
+	for (uint32_t i = 0; i < table->ncolumns; i++)
+		if (sqlite3_stricmp(table->columns[i], name) == 0)
+			return (int)i;
+	return -1;
+}
+
+int slm_catalogue_find(const struct catalogue *catalogue, const char *name)
+{
+	for (uint32_t i = 0; i < catalogue->ntables; i++)
+		if (sqlite3_stricmp(catalogue->tables[i].name, name) == 0)
+			return (int)i;
+	return -1;
+}
+
+/* table, from, to (NULL: the key) of one column of a foreign key */
+static bool load_reference(struct sqlite *db, sqlite3_stmt *stmt,
+			   void *userdata)
+{
+	struct loading *loading = userdata;
+	const char *parent = (const char *)sqlite3_column_text(stmt, 0);
+	const char *from = (const char *)sqlite3_column_text(stmt, 1);
+	const char *to = (const char *)sqlite3_column_text(stmt, 2);
+	int target = parent ? slm_catalogue_find(loading->catalogue, parent) :
+			      -1;
+	int column = from ? find_column(loading->table, from) : -1;
+	const struct table *table;
+
+	(void)db;
+	if (target < 0 || column < 0)
+		return true;
+	table = &loading->catalogue->tables[target];
+	if (table->key_column < 0)
+		return true;
+	if (!to || find_column(table, to) == table->key_column)
+		loading->table->reference[column] = (uint32_t)target + 1;
+	return true;
+}
+
+static enum sqloom_status load_columns(struct sqlite *db,
+				       struct loading *loading,
+				       struct sqloom_error *err)
+{
+	struct table *table = loading->table;
+	enum sqloom_status status;
+	size_t limit = (size_t)sqlite3_limit(db->admin, SQLITE_LIMIT_COLUMN,
+					     -1);
+	char *sql;
+
+	table->columns = slm_arena_zalloc(loading->arena, limit + 1,
+					  sizeof(char *));
+	sql = sqlite3_mprintf("SELECT name, type, pk FROM pragma_table_xinfo(%Q)"
+			      " WHERE hidden <> 1 ORDER BY cid",
+			      table->name);
+	if (!table->columns || !sql)
+		status = slm_error_nomem(err);
+	else
+		status = query(db, sql, load_column, loading, err);
+	sqlite3_free(sql);
+	if (status)
+		return status;
+	if (table->key_column < 0)
+		table->key_column = -1;
+	table->reference = slm_arena_zalloc(loading->arena, table->ncolumns,
+					    sizeof(uint32_t));
+	return table->reference ? SQLOOM_OK : slm_error_nomem(err);
+}
+
+static enum sqloom_status load_references(struct sqlite *db,
+					  struct loading *loading,
+					  struct sqloom_error *err)
+{
+	enum sqloom_status status;
+	char *sql = sqlite3_mprintf(
+		"SELECT \"table\", \"from\", \"to\" FROM "
+		"pragma_foreign_key_list(%Q)",
+		loading->table->name);
+
+	if (!sql)
+		return slm_error_nomem(err);
+	status = query(db, sql, load_reference, loading, err);
+	sqlite3_free(sql);
+	return status;
+}
+
+static bool count_row(struct sqlite *db, sqlite3_stmt *stmt, void *userdata)
+{
+	(void)db;
+	*(sqlite3_int64 *)userdata = sqlite3_column_int64(stmt, 0);
+	return true;
+}
+
+#define USER_TABLES                                                   \
+	"FROM pragma_table_list WHERE schema = 'main' AND type IN "   \
+	"('table', 'virtual') AND name NOT LIKE 'sqlite\\_%' ESCAPE " \
+	"'\\'"
+
+enum sqloom_status slm_catalogue_load(struct sqlite *db,
+				      struct slm_arena *arena,
+				      struct catalogue *out,
+				      struct sqloom_error *err)
+{
+	struct catalogue catalogue = { 0 };
+	struct loading loading = { .arena = arena, .catalogue = &catalogue };
+	sqlite3_int64 count = 0;
+	enum sqloom_status status =
+		query(db, "SELECT count(*) " USER_TABLES, count_row, &count,
+		      err);
+
+	if (status)
+		return status;
+	if (count > TABLES_MAX)
+		return slm_error_set(err, SQLOOM_LIMIT,
+				     "the database has %lld tables; the limit "
+				     "is %d",
+				     (long long)count, TABLES_MAX);
+	catalogue.tables = slm_arena_zalloc(arena, (size_t)count + 1,
+					    sizeof(struct table));
+	if (!catalogue.tables)
+		return slm_error_nomem(err);
+	status = query(db, "SELECT name, wr " USER_TABLES " ORDER BY name",
+		       load_table, &loading, err);
+	for (uint32_t i = 0; !status && i < catalogue.ntables; i++) {
+		loading.table = &catalogue.tables[i];
+		status = load_columns(db, &loading, err);
+	}
+	for (uint32_t i = 0; !status && i < catalogue.ntables; i++) {
+		loading.table = &catalogue.tables[i];
+		status = load_references(db, &loading, err);
+	}
+	if (!status)
+		*out = catalogue;
+	return status;
+}
+
+/* ---- Generated keys ---------------------------------------------------- */
+
+const struct generated *slm_generated_find(const struct sqlite *db,
+					   uint32_t table, sqlite3_int64 key)
+{
+	/* The last one: a key may be used again after a rollback. */
+	for (unsigned i = db->ngenerated; i-- > 0;)
+		if (db->generated[i].table == table &&
+		    db->generated[i].key == key)
+			return &db->generated[i];
+	return NULL;
+}
+
+/* ---- Contents ---------------------------------------------------------- */
+
+struct reading {
+	const struct table *table;
+	uint32_t index;
+	struct slm_value *values;
+	bool *generated;
+	uint64_t nrows, capacity;
+	bool any_generated;
+};
+
+static bool grow(struct slm_arena *arena, struct reading *reading)
+{
+	uint64_t grown = reading->capacity ? reading->capacity * 2 : 16;
+	size_t row = reading->table->ncolumns * sizeof(struct slm_value);
+	struct slm_value *values = slm_arena_alloc(arena, grown * row);
+	bool *generated = slm_arena_alloc(arena, grown);
+
+	if (!values || !generated)
+		return false;
+	if (reading->nrows) {
+		memcpy(values, reading->values, reading->nrows * row);
+		memcpy(generated, reading->generated, reading->nrows);
+	}
+	reading->values = values;
+	reading->generated = generated;
+	reading->capacity = grown;
+	return true;
+}
+
+static bool read_row(struct sqlite *db, sqlite3_stmt *stmt, void *userdata)
+{
+	struct reading *reading = userdata;
+	const struct table *table = reading->table;
+	struct slm_value *row;
+	bool failed = false, generated;
+
+	if (reading->nrows == reading->capacity && !grow(db->run, reading))
+		return false;
+	row = reading->values + reading->nrows * table->ncolumns;
+	for (uint32_t i = 0; i < table->ncolumns; i++)
+		slm_sqlite_value(stmt, (int)i, db->run, &row[i], &failed);
+	generated = table->key_column >= 0 &&
+		    row[table->key_column].kind == SLM_INT &&
+		    slm_generated_find(db, reading->index,
+				       row[table->key_column].integer);
+	reading->generated[reading->nrows++] = generated;
+	reading->any_generated |= generated;
+	return !failed;
+}
+
+/* References to tables that are read too, by their place in the contents. */
+static bool map_references(struct slm_arena *arena,
+			   const struct catalogue *catalogue,
+			   const struct table *table, const int *place,
+			   struct slm_contents_table *out)
+{
+	struct slm_reference *list =
+		slm_arena_zalloc(arena, table->ncolumns, sizeof(*list));
+
+	(void)catalogue;
+	if (!list)
+		return false;
+	for (uint32_t i = 0; i < table->ncolumns; i++) {
+		uint32_t target = table->reference[i];
+
+		if (!target || place[target - 1] < 0)
+			continue;
+		list[out->nreferences++] = (struct slm_reference){
+			.column = i,
+			.table = (uint32_t)place[target - 1],
+		};
+	}
+	out->references = list;
+	return true;
+}
+
+static enum sqloom_status read_table(struct sqlite *db,
+				     const struct catalogue *catalogue,
+				     uint32_t index, const int *place,
+				     struct slm_contents_table *out,
+				     struct sqloom_error *err)
+{
+	const struct table *table = &catalogue->tables[index];
+	/* generated keys are known by the table's place in the snapshot */
+	struct reading reading = {
+		.table = table,
+		.index = (uint32_t)slm_catalogue_find(&db->catalogue,
+						      table->name),
+	};
+	enum sqloom_status status;
+	char *sql = sqlite3_mprintf("SELECT * FROM main.\"%w\" LIMIT %d",
+				    table->name, ROWS_MAX + 1);
+
+	if (!sql)
+		return slm_error_nomem(err);
+	status = query(db, sql, read_row, &reading, err);
+	sqlite3_free(sql);
+	if (status)
+		return status;
+	if (reading.nrows > ROWS_MAX)
+		return slm_error_set(
+			err, SQLOOM_LIMIT,
+			"table %s has more than %d rows, too many to compare; "
+			"explore on a smaller copy of the database",
+			table->name, ROWS_MAX);
+	*out = (struct slm_contents_table){
+		.name = table->name,
+		.columns = table->columns,
+		.ncolumns = table->ncolumns,
+		.nrows = reading.nrows,
+		.values = reading.values,
+		.key_column = table->key_column,
+		.generated = reading.any_generated ? reading.generated : NULL,
+	};
+	return map_references(db->run, catalogue, table, place, out) ?
+		       SQLOOM_OK :
+		       slm_error_nomem(err);
+}
+
+/* The schema as a table of its own, when steps may change it. */
+static bool read_schema_row(struct sqlite *db, sqlite3_stmt *stmt,
+			    void *userdata)
+{
+	return read_row(db, stmt, userdata);
+}
+
+static enum sqloom_status read_schema(struct sqlite *db,
+				      struct slm_contents_table *out,
+				      struct sqloom_error *err)
+{
+	static const char *const columns[] = { "type", "name", "sql" };
+	static uint32_t no_references[3];
+	static const struct table table = { .name = "sqlite_schema",
+					    .columns = columns,
+					    .ncolumns = 3,
+					    .key_column = -1,
+					    .reference = no_references };
+	struct reading reading = { .table = &table, .index = UINT32_MAX };
+	enum sqloom_status status =
+		query(db,
+		      "SELECT type, name, sql FROM main.sqlite_schema WHERE "
+		      "name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+		      read_schema_row, &reading, err);
+
+	*out = (struct slm_contents_table){ .name = table.name,
+					    .columns = columns,
+					    .ncolumns = 3,
+					    .nrows = reading.nrows,
+					    .values = reading.values,
+					    .key_column = -1 };
+	return status;
+}
+
+enum sqloom_status slm_contents_read(struct sqlite *db,
+				     struct slm_contents *out,
+				     struct sqloom_error *err)
+{
+	struct catalogue now = db->catalogue;
+	struct slm_contents_table *tables;
+	enum sqloom_status status = SQLOOM_OK;
+	uint32_t count = 0;
+	int *place;
+
+	if (db->ddl)
+		status = slm_catalogue_load(db, db->run, &now, err);
+	if (status)
+		return status;
+	tables = slm_arena_zalloc(db->run, now.ntables + 1, sizeof(*tables));
+	place = slm_arena_zalloc(db->run, now.ntables + 1, sizeof(*place));
+	if (!tables || !place)
+		return slm_error_nomem(err);
+	for (uint32_t i = 0; i < now.ntables; i++)
+		place[i] = db->ddl || now.tables[i].written ? (int)count++ :
+							      -1;
+	for (uint32_t i = 0; !status && i < now.ntables; i++)
+		if (place[i] >= 0)
+			status = read_table(db, &now, i, place,
+					    &tables[place[i]], err);
+	if (!status && db->ddl)
+		status = read_schema(db, &tables[count++], err);
+	out->tables = tables;
+	out->ntables = count;
+	return status;
+}

@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An exploration: set up, serial runs, then runs as the strategy says until
+ * it is done, over budget or stopped; then shrinking and the verdict.
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "explore/explorer.h"
+
+/* ---- Opening and closing ----------------------------------------------- */
+
+static enum sqloom_status collect_unobserved(struct explorer *explorer,
+					     struct sqloom_error *err)
+{
+	const struct sqloom_spec *spec = explorer->spec;
+	const bool **all = slm_arena_zalloc(&explorer->arena, spec->nsessions,
+					    sizeof(*all));
+
+	if (!all)
+		return slm_error_nomem(err);
+	for (unsigned i = 0; i < spec->nsessions; i++) {
+		/* Two more: the rollback and the teardown, as in traces. */
+		bool *flags = slm_arena_zalloc(&explorer->arena,
+					       spec->sessions[i].nsteps + 2,
+					       sizeof(*flags));
+
+		if (!flags)
+			return slm_error_nomem(err);
+		for (unsigned j = 0; j < spec->sessions[i].nsteps; j++)
+			flags[j] = spec->sessions[i].steps[j].unobserved;
+		all[i] = flags;
+	}
+	explorer->unobserved = all;
+	return SQLOOM_OK;
+}
+
+static void init_runner(struct explorer *explorer, struct slm_runner *runner)
+{
+	slm_runner_init(runner);
+	runner->db = explorer->db;
+	runner->spec = explorer->spec;
+	runner->stop_on_error = explorer->settings.stop_on_error;
+}
+
+enum sqloom_status slm_explorer_open(struct explorer *explorer,
+				     const struct sqloom_spec *spec,
+				     const struct sqloom_options *options,
+				     enum slm_trace_kind kind,
+				     struct sqloom_error *err)
+{
+	enum sqloom_status status;
+
+	memset(explorer, 0, sizeof(*explorer));
+	slm_arena_init(&explorer->arena);
+	explorer->spec = spec;
+	explorer->options = options;
+	explorer->began_ns = slm_clock_ns();
+	explorer->report = slm_report_new();
+	if (!explorer->report)
+		return slm_error_nomem(err);
+	explorer->trace = &explorer->report->trace;
+	explorer->findings = slm_arena_zalloc(&explorer->trace->arena,
+					      FINDINGS_MAX,
+					      sizeof(*explorer->findings));
+	if (!explorer->findings)
+		return slm_error_nomem(err);
+	status = slm_settings_resolve(spec, options, &explorer->arena,
+				      &explorer->settings, err);
+	if (!status)
+		status = slm_plans_make(explorer, err);
+	if (!status)
+		status = collect_unobserved(explorer, err);
+	if (!status)
+		status = slm_sqlite_open(spec, &explorer->settings.db,
+					 &explorer->db, err);
+	if (!status)
+		status = slm_header_fill(explorer, kind, err);
+	init_runner(explorer, &explorer->main);
+	init_runner(explorer, &explorer->first);
+	init_runner(explorer, &explorer->again);
+	return status;
+}
+
+void slm_explorer_close(struct explorer *explorer)
+{
+	slm_oracle_free(explorer->oracle);
+	slm_outcomes_clear(&explorer->outcomes);
+	slm_runner_deinit(&explorer->main);
+	slm_runner_deinit(&explorer->first);
+	slm_runner_deinit(&explorer->again);
+	slm_db_free(explorer->db);
+	sqloom_report_free(explorer->report);
+	slm_arena_deinit(&explorer->arena);
+}
+
+/* Makes plan the one that is run, with an oracle that knows its serial
+ * runs. */
+enum sqloom_status slm_explorer_use_plan(struct explorer *explorer,
+					 const struct plan *plan,
+					 struct sqloom_error *err)
+{
+	struct slm_oracle_config config = {
+		.calls = explorer->trace->calls,
+		.ncalls = explorer->trace->ncalls,
+		.unobserved = explorer->unobserved,
+		.allow = explorer->settings.allow,
+		.nallow = explorer->settings.nallow,
+		.ignore = explorer->settings.ignore,
+		.nignore = explorer->settings.nignore,
+	};
+	enum sqloom_status status;
+
+	explorer->plan = plan;
+	explorer->main.plan = &plan->steps;
+	explorer->first.plan = &plan->steps;
+	explorer->again.plan = &plan->steps;
+	slm_oracle_free(explorer->oracle);
+	explorer->oracle = NULL;
+	slm_outcomes_clear(&explorer->outcomes);
+	status = slm_oracle_new(&config, &explorer->oracle, err);
+	if (!status)
+		status = slm_serial_all(explorer, plan->members, err);
+	explorer->remasked = false;
+	return status;
+}
+
+/* ---- Budgets and progress ---------------------------------------------- */
+
+static void show_progress(struct explorer *explorer, uint64_t now_ns,
+			  double left)
+{
+	struct sqloom_progress progress = {
+		.runs = explorer->runs,
+		.wrong = explorer->trace->wrong,
+		.findings = explorer->nfindings,
+		.left = left,
+		.elapsed_ms = (now_ns - explorer->began_ns) / 1000000,
+	};
+
+	explorer->shown_ns = now_ns;
+	if (!explorer->options->progress(&progress,
+					 explorer->options->userdata)) {
+		explorer->stopped = true;
+		explorer->reason = "stopped before every schedule was run";
+	}
+}
+
+/* Is there room for another run? Sets the reason when not. share: the part of
+ * the budget (1 of share) that may be used. */
+static bool within_budget(struct explorer *explorer, double left,
+			  unsigned share)
+{
+	const struct sqloom_options *options = explorer->options;
+	uint64_t now;
+
+	if (explorer->stopped)
+		return false;
+	if (options->max_runs && explorer->runs >= options->max_runs / share) {
+		explorer->reason = slm_arena_printf(
+			&explorer->trace->arena,
+			"the budget of %llu runs is used up (--max-runs)",
+			(unsigned long long)options->max_runs);
+		return false;
+	}
+	if (explorer->runs % 16 != 0 &&
+	    explorer->options->store == SQLOOM_STORE_MEMORY)
+		return true;
+	now = slm_clock_ns();
+	if (options->progress &&
+	    now - explorer->shown_ns >= (uint64_t)PROGRESS_MS * 1000000)
+		show_progress(explorer, now, left);
+	if (options->max_time_ms &&
+	    now - explorer->began_ns >=
+		    options->max_time_ms * 1000000 / share) {
+		explorer->reason = "the time is used up (--max-time)";
+		return false;
+	}
+	return !explorer->stopped;
+}
+
+/* ---- Exploring by a strategy ------------------------------------------- */
+
+static enum sqloom_status new_strategy(struct explorer *explorer,
+				       enum slm_strategy_kind kind,
+				       struct slm_strategy **out,
+				       struct sqloom_error *err)
+{
+	struct slm_strategy_config config = {
+		.ncalls = explorer->plan->steps.ncalls,
+		.seed = explorer->options->seed,
+		.max_preemptions = explorer->options->max_preemptions,
+		.pct_depth = explorer->options->pct_depth,
+		.steps = explorer->choices,
+	};
+
+	return slm_strategy_new(kind, &config, out, err);
+}
+
+static enum sqloom_status one_run(struct explorer *explorer,
+				  struct slm_strategy *strategy,
+				  enum slm_learn *learnt,
+				  struct sqloom_error *err)
+{
+	struct slm_director director = { .strategy = strategy };
+	enum sqloom_status status = slm_run(&explorer->main,
+					    explorer->plan->members, 0,
+					    &director, err);
+
+	if (!status)
+		status = slm_findings_add(explorer,
+					  slm_strategy_switches(strategy), err);
+	if (status)
+		return status;
+	explorer->runs++;
+	*learnt = slm_strategy_learn(strategy);
+	return SQLOOM_OK;
+}
+
+/* What was judged by fewer masks is forgotten. */
+static void start_again(struct explorer *explorer)
+{
+	explorer->remasked = false;
+	explorer->trace->reruns += explorer->runs;
+	explorer->runs = 0;
+	explorer->nfindings = 0;
+	explorer->trace->wrong = 0;
+	memset(explorer->trace->by_class, 0, sizeof(explorer->trace->by_class));
+	slm_outcomes_clear(&explorer->outcomes);
+}
+
+/* All schedules, within 1/share of the budget. */
+static enum sqloom_status exhaust(struct explorer *explorer, unsigned share,
+				  struct sqloom_error *err)
+{
+	struct slm_strategy *strategy = NULL;
+	enum slm_learn learnt = SLM_LEARN_MORE;
+	enum sqloom_status status =
+		new_strategy(explorer, SLM_STRATEGY_EXHAUSTIVE, &strategy, err);
+
+	while (!status && learnt != SLM_LEARN_DONE &&
+	       within_budget(explorer, slm_strategy_left(strategy), share)) {
+		status = one_run(explorer, strategy, &learnt, err);
+		if (!status && learnt == SLM_LEARN_DIVERGED) {
+			explorer->reason =
+				"a schedule that was run again took other "
+				"steps than before";
+			break;
+		}
+		if (status || !explorer->remasked)
+			continue;
+		start_again(explorer);
+		slm_strategy_free(strategy);
+		strategy = NULL;
+		learnt = SLM_LEARN_MORE;
+		status = new_strategy(explorer, SLM_STRATEGY_EXHAUSTIVE,
+				      &strategy, err);
+	}
+	slm_strategy_free(strategy);
+	return status;
+}
+
+/* Random runs in turn by each of the strategies, until the budget is over. */
+static enum sqloom_status sample(struct explorer *explorer,
+				 const enum slm_strategy_kind *kinds,
+				 unsigned count, struct sqloom_error *err)
+{
+	struct slm_strategy *strategies[2] = { NULL, NULL };
+	enum sqloom_status status = SQLOOM_OK;
+	enum slm_learn learnt;
+
+	for (unsigned i = 0; !status && i < count; i++)
+		status = new_strategy(explorer, kinds[i], &strategies[i], err);
+	for (unsigned turn = 0; !status && within_budget(explorer, -1, 1);
+	     turn = (turn + 1) % count) {
+		status = one_run(explorer, strategies[turn], &learnt, err);
+		if (!status && explorer->remasked)
+			start_again(explorer);
+	}
+	for (unsigned i = 0; i < count; i++)
+		slm_strategy_free(strategies[i]);
+	return status;
+}
+
+static enum sqloom_status explore_freely(struct explorer *explorer,
+					 struct sqloom_error *err)
+{
+	static const enum slm_strategy_kind both[] = { SLM_STRATEGY_UNIFORM,
+						       SLM_STRATEGY_PCT };
+	static const enum slm_strategy_kind random[] = { SLM_STRATEGY_RANDOM };
+	bool limited = explorer->options->max_runs ||
+		       explorer->options->max_time_ms;
+	enum sqloom_status status = SQLOOM_OK;
+
+	switch (explorer->options->strategy) {
+	case SQLOOM_STRATEGY_EXHAUSTIVE:
+		return exhaust(explorer, 1, err);
+	case SQLOOM_STRATEGY_AUTO:
+		status = exhaust(explorer, limited ? 2 : 1, err);
+		if (!status && explorer->reason && !explorer->stopped)
+			status = sample(explorer, both, 2, err);
+		return status;
+	case SQLOOM_STRATEGY_RANDOM:
+		return sample(explorer, random, 1, err);
+	case SQLOOM_STRATEGY_UNIFORM:
+		return sample(explorer, &both[0], 1, err);
+	case SQLOOM_STRATEGY_PCT:
+		return sample(explorer, &both[1], 1, err);
+	}
+	return slm_error_set(err, SQLOOM_USAGE, "there is no strategy %d",
+			     (int)explorer->options->strategy);
+}
+
+/* ---- Exploring permutation lines --------------------------------------- */
+
+/* Switches that left a call which was itself at a step are not told apart
+ * here: every change of letters counts. */
+static unsigned changes_of(const struct slm_runner *runner)
+{
+	unsigned count = 0;
+
+	for (uint32_t i = 1; i < runner->nletters; i++)
+		count += runner->schedule[i] != runner->schedule[i - 1];
+	return count;
+}
+
+static enum sqloom_status note_infeasible(struct explorer *explorer,
+					  const struct script *script,
+					  struct sqloom_error *err)
+{
+	const struct slm_script_step *at =
+		&script->steps[explorer->main.failed_at];
+	const struct slm_spec_session *session =
+		&explorer->spec->sessions[at->call];
+	uint32_t step = explorer->plan->steps.steps[at->call][at->position];
+
+	explorer->reason = "not every permutation line can be run in its "
+			   "order, see the notes";
+	return slm_note(explorer,
+			"the permutation of line %u cannot be run in its "
+			"order: when step \"%s\" is due, session \"%s\" still "
+			"waits for a lock",
+			script->line, session->steps[step].name,
+			session->name) ?
+		       SQLOOM_OK :
+		       slm_error_nomem(err);
+}
+
+static enum sqloom_status explore_lines(struct explorer *explorer,
+					const struct plan *plan,
+					struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+
+	for (unsigned i = 0; !status && i < plan->nscripts &&
+			     within_budget(explorer, plan->nscripts - i, 1);
+	     i++) {
+		struct slm_director director = {
+			.script = plan->scripts[i].steps,
+			.nscript = plan->scripts[i].nsteps,
+		};
+
+		status = slm_run(&explorer->main, plan->members, 0, &director,
+				 err);
+		if (status)
+			return status;
+		if (explorer->main.failed_at >= 0) {
+			status = note_infeasible(explorer, &plan->scripts[i],
+						 err);
+			continue;
+		}
+		status = slm_findings_add(explorer, changes_of(&explorer->main),
+					  err);
+		explorer->runs++;
+	}
+	return status;
+}
+
+/* ---- The whole --------------------------------------------------------- */
+
+static enum sqloom_status explore_plans(struct explorer *explorer,
+					struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+
+	for (unsigned i = 0; !status && i < explorer->nplans; i++) {
+		const struct plan *plan = &explorer->plans[i];
+
+		if (explorer->stopped)
+			break;
+		status = slm_explorer_use_plan(explorer, plan, err);
+		if (!status)
+			status = plan->nscripts ?
+					 explore_lines(explorer, plan, err) :
+					 explore_freely(explorer, err);
+	}
+	return status;
+}
+
+static enum sqloom_status conclude(struct explorer *explorer,
+				   struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+
+	slm_findings_sort(explorer);
+	if (explorer->findings_left_out &&
+	    !slm_note(explorer,
+		      "more than %d distinct wrong outcomes: the others are "
+		      "counted, not told",
+		      FINDINGS_MAX))
+		return slm_error_nomem(err);
+	if (explorer->nfindings && !explorer->spec->npermutations &&
+	    slm_findings_breaks(explorer, explorer->findings[0].class))
+		status = slm_shrink(explorer, &explorer->findings[0], err);
+	if (!status)
+		status = slm_header_finish(explorer, err);
+	if (!status)
+		status = slm_db_finish(explorer->db, err);
+	return status;
+}
+
+enum sqloom_status sqloom_explore(const struct sqloom_spec *spec,
+				  const struct sqloom_options *options,
+				  struct sqloom_report **out,
+				  struct sqloom_error *err)
+{
+	struct explorer explorer;
+	enum sqloom_status status;
+
+	status = slm_explorer_open(&explorer, spec, options, SLM_TRACE_EXPLORE,
+				   err);
+	if (!status)
+		status = explore_plans(&explorer, err);
+	if (!status)
+		status = conclude(&explorer, err);
+	if (!status) {
+		explorer.trace->elapsed_ns =
+			slm_clock_ns() - explorer.began_ns;
+		if (options->trace_path)
+			status = slm_trace_write(explorer.trace,
+						 options->trace_path, err);
+	}
+	if (!status) {
+		*out = explorer.report;
+		explorer.report = NULL;
+	}
+	slm_explorer_close(&explorer);
+	return status;
+}
+
+const char *sqloom_version(void)
+{
+	return "sqloom " SQLOOM_VERSION;
+}

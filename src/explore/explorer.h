@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the parts of an exploration share: settings.c (options of the command
+ * and of the spec), plan.c (which steps the calls take), serial.c (serial
+ * runs), findings.c (outcomes seen, and those that are wrong), shrink.c,
+ * header.c (the trace's header and verdict), explore.c and replay.c (the two
+ * entries). Nobody else includes this.
+ */
+#ifndef SLM_EXPLORE_EXPLORER_H
+#define SLM_EXPLORE_EXPLORER_H
+
+#include "call/run.h"
+#include "db/db.h"
+#include "oracle/oracle.h"
+#include "spec/spec.h"
+#include "strategy/strategy.h"
+#include "trace/trace.h"
+
+#define FINDINGS_MAX 64		/* distinct outcomes told */
+#define OUTCOMES_MAX (1u << 20) /* distinct outcomes remembered */
+#define ALL_ORDERS_UP_TO 4	/* calls; above, a sample of serial orders */
+#define ORDERS_SAMPLED 24
+#define SHRINK_RUNS 20000	/* runs spent on making a finding smaller */
+#define PROGRESS_MS 50
+
+/* Options of the command and of the spec, resolved. */
+struct settings {
+	struct slm_sqlite_options db;
+	bool strict;
+	bool stop_on_error;
+	const char *const *allow;
+	uint32_t nallow;
+	const char *const *ignore;
+	uint32_t nignore;
+};
+
+/* A permutation line as a script for a plan. */
+struct script {
+	struct slm_script_step *steps;
+	unsigned nsteps;
+	unsigned line; /* of the permutation in the spec */
+};
+
+/* The steps of the calls, and the permutation lines that have these steps. */
+struct plan {
+	struct slm_plan steps;
+	uint32_t members;
+	struct script *scripts;
+	unsigned nscripts;
+};
+
+/* What is known of one outcome: of runs with equal key nothing needs to be
+ * looked at again. */
+struct seen {
+	uint64_t key; /* 0: free place */
+	uint64_t outcome;
+	uint8_t class;
+	uint8_t finding; /* index + 1; 0: none */
+};
+
+struct outcomes {
+	struct seen *places; /* power of two */
+	uint32_t capacity, used;
+};
+
+struct explorer {
+	const struct sqloom_spec *spec;
+	const struct sqloom_options *options;
+	struct settings settings;
+	struct slm_arena arena; /* plans, settings */
+	struct slm_db *db;
+	struct plan *plans;
+	unsigned nplans;
+	const struct plan *plan; /* the one being explored */
+	struct slm_oracle *oracle;
+	const bool *const *unobserved;
+	struct slm_runner main; /* the exploration's runs */
+	struct slm_runner first, again; /* the two runs of a serial order */
+	unsigned choices[SLM_CALLS_MAX]; /* per call, from a serial run */
+	struct outcomes outcomes;
+	struct sqloom_report *report;
+	struct slm_trace *trace; /* of the report */
+	struct slm_finding *findings; /* FINDINGS_MAX, in the trace's arena */
+	uint64_t finding_outcome[FINDINGS_MAX];
+	uint32_t nfindings;
+	bool findings_left_out;
+	bool remasked;	    /* what was judged may no longer hold */
+	bool stopped;	    /* by the progress callback */
+	uint64_t began_ns, shown_ns;
+	uint64_t runs;	    /* of the exploration, all plans */
+	const char *reason; /* why it is not complete; NULL */
+	const char **notes; /* of ours */
+	uint32_t nnotes;
+};
+
+/* ---- settings.c */
+enum sqloom_status slm_settings_resolve(const struct sqloom_spec *spec,
+					const struct sqloom_options *options,
+					struct slm_arena *arena,
+					struct settings *out,
+					struct sqloom_error *err);
+bool slm_settings_flag(const struct sqloom_spec *spec, const char *name,
+		       bool otherwise);
+
+/* ---- plan.c */
+enum sqloom_status slm_plans_make(struct explorer *explorer,
+				  struct sqloom_error *err);
+
+/* ---- header.c */
+enum sqloom_status slm_header_fill(struct explorer *explorer,
+				   enum slm_trace_kind kind,
+				   struct sqloom_error *err);
+enum sqloom_status slm_header_finish(struct explorer *explorer,
+				     struct sqloom_error *err);
+uint16_t slm_steps_fingerprint(const struct slm_trace *trace);
+bool slm_note(struct explorer *explorer, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* ---- serial.c */
+enum sqloom_status slm_serial_all(struct explorer *explorer, uint32_t members,
+				  struct sqloom_error *err);
+
+/* ---- findings.c */
+void slm_outcomes_clear(struct outcomes *outcomes);
+/* Describes the run that main has just done, for the oracle. */
+enum sqloom_status slm_findings_describe(struct explorer *explorer,
+					 struct slm_run *out,
+					 struct sqloom_error *err);
+/* Judges main's run, running missing serial orders first. */
+enum sqloom_status slm_findings_judge(struct explorer *explorer,
+				      const struct slm_run *run,
+				      struct slm_judgement *out,
+				      struct sqloom_error *err);
+/* Counts main's run and keeps it if its outcome is wrong and new. */
+enum sqloom_status slm_findings_add(struct explorer *explorer,
+				    unsigned switches,
+				    struct sqloom_error *err);
+/* Explains main's run into *out, token and events included. */
+enum sqloom_status slm_findings_tell(struct explorer *explorer,
+				     const struct slm_run *run,
+				     unsigned switches, struct slm_finding *out,
+				     struct sqloom_error *err);
+void slm_findings_sort(struct explorer *explorer);
+bool slm_findings_breaks(const struct explorer *explorer,
+			 enum slm_class class);
+
+/* ---- shrink.c */
+enum sqloom_status slm_shrink(struct explorer *explorer,
+			      struct slm_finding *finding,
+			      struct sqloom_error *err);
+
+/* ---- explore.c */
+enum sqloom_status slm_explorer_open(struct explorer *explorer,
+				     const struct sqloom_spec *spec,
+				     const struct sqloom_options *options,
+				     enum slm_trace_kind kind,
+				     struct sqloom_error *err);
+void slm_explorer_close(struct explorer *explorer);
+enum sqloom_status slm_explorer_use_plan(struct explorer *explorer,
+					 const struct plan *plan,
+					 struct sqloom_error *err);
+
+#endif

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The trace's header, made before the first run, and its verdict, made after
+ * the last. */
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "explore/explorer.h"
+#include "sql/sql.h"
+
+#define NOTES_MAX 32
+
+bool slm_note(struct explorer *explorer, const char *fmt, ...)
+{
+	struct slm_arena *arena = &explorer->trace->arena;
+	va_list args;
+	char *text;
+
+	if (!explorer->notes)
+		explorer->notes = slm_arena_zalloc(arena, NOTES_MAX,
+						   sizeof(*explorer->notes));
+	if (!explorer->notes)
+		return false;
+	if (explorer->nnotes == NOTES_MAX)
+		return true;
+	va_start(args, fmt);
+	text = slm_arena_vprintf(arena, fmt, args);
+	va_end(args);
+	if (text)
+		explorer->notes[explorer->nnotes++] = text;
+	return text != NULL;
+}
+
+/* ---- Calls and steps --------------------------------------------------- */
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+static const char *trimmed(struct slm_arena *arena, const char *text)
+{
+	size_t size = strlen(text);
+
+	while (size && is_blank(*text)) {
+		text++;
+		size--;
+	}
+	while (size && is_blank(text[size - 1]))
+		size--;
+	return slm_arena_strndup(arena, text, size);
+}
+
+static bool fill_step(struct explorer *explorer, unsigned call, unsigned number,
+		      const struct slm_spec_step *spec,
+		      struct slm_trace_step *out)
+{
+	struct slm_arena *arena = &explorer->trace->arena;
+	struct slm_db_step_info info = slm_db_info(explorer->db, call, number);
+
+	out->name = slm_arena_strdup(arena, spec->name);
+	out->sql = trimmed(arena, spec->sql.text);
+	out->reads = slm_arena_strdup(arena, info.reads ? info.reads : "");
+	out->writes = slm_arena_strdup(arena, info.writes ? info.writes : "");
+	out->fingerprint = slm_sql_fingerprint(spec->sql.text);
+	if (spec->when.text)
+		out->fingerprint ^= (uint16_t)(
+			slm_sql_fingerprint(spec->when.text) * 31);
+	return out->name && out->sql && out->reads && out->writes;
+}
+
+static bool fill_implicit(struct slm_arena *arena, const char *name,
+			  const char *sql, struct slm_trace_step *out)
+{
+	*out = (struct slm_trace_step){
+		.name = name,
+		.sql = trimmed(arena, sql),
+		.reads = "",
+		.writes = "",
+		.fingerprint = slm_sql_fingerprint(sql),
+		.implicit = true,
+	};
+	return out->sql != NULL;
+}
+
+/* The steps of the session, the ROLLBACK, the teardown if there is one. */
+static bool fill_call(struct explorer *explorer, unsigned call,
+		      struct slm_trace_call *out)
+{
+	const struct slm_spec_session *spec = &explorer->spec->sessions[call];
+	struct slm_arena *arena = &explorer->trace->arena;
+	struct slm_trace_step *steps =
+		slm_arena_zalloc(arena, spec->nsteps + 2, sizeof(*steps));
+
+	out->name = slm_arena_strdup(arena, spec->name);
+	if (!steps || !out->name)
+		return false;
+	for (unsigned i = 0; i < spec->nsteps; i++)
+		if (!fill_step(explorer, call, i, &spec->steps[i], &steps[i]))
+			return false;
+	out->steps = steps;
+	out->nsteps = spec->nsteps + 1;
+	if (!fill_implicit(arena, "rollback", "ROLLBACK",
+			   &steps[SLM_STEP_ROLLBACK(spec->nsteps)]))
+		return false;
+	if (!spec->teardown.text)
+		return true;
+	out->nsteps++;
+	return fill_implicit(arena, "teardown", spec->teardown.text,
+			     &steps[SLM_STEP_TEARDOWN(spec->nsteps)]);
+}
+
+uint16_t slm_steps_fingerprint(const struct slm_trace *trace)
+{
+	uint64_t digest = trace->ncalls;
+
+	for (uint32_t i = 0; i < trace->ncalls; i++) {
+		const struct slm_trace_call *call = &trace->calls[i];
+
+		digest = slm_hash_mix(digest, slm_hash(call->name,
+						       strlen(call->name), 0));
+		for (uint32_t j = 0; j < call->nsteps; j++)
+			digest = slm_hash_mix(digest,
+					      call->steps[j].fingerprint);
+	}
+	return (uint16_t)(digest ^ (digest >> 16) ^ (digest >> 32) ^
+			  (digest >> 48));
+}
+
+/* ---- The header -------------------------------------------------------- */
+
+static const char *strategy_name(enum sqloom_strategy strategy)
+{
+	switch (strategy) {
+	case SQLOOM_STRATEGY_AUTO:
+		return "auto (exhaustive, fewest switches first)";
+	case SQLOOM_STRATEGY_EXHAUSTIVE:
+		return "exhaustive, fewest switches first";
+	case SQLOOM_STRATEGY_RANDOM:
+		return "random";
+	case SQLOOM_STRATEGY_UNIFORM:
+		return "uniform walk";
+	case SQLOOM_STRATEGY_PCT:
+		return "pct";
+	}
+	return "?";
+}
+
+static const char *bounds_of(struct explorer *explorer)
+{
+	const struct sqloom_options *options = explorer->options;
+
+	if (options->max_preemptions < 0)
+		return "none";
+	return slm_arena_printf(&explorer->trace->arena,
+				"at most %d voluntary switch%s",
+				options->max_preemptions,
+				options->max_preemptions == 1 ? "" : "es");
+}
+
+/* Quotes a value for the line to paste. */
+static const char *quoted(struct slm_arena *arena, const char *text)
+{
+	const char *out = "'";
+
+	for (; out && *text; text++)
+		out = *text == '\'' ?
+			      slm_arena_printf(arena, "%s'\\''", out) :
+			      slm_arena_printf(arena, "%s%c", out, *text);
+	return out ? slm_arena_printf(arena, "%s'", out) : NULL;
+}
+
+/* The options of this call that a replay needs to see the same. */
+static const char *options_of(struct explorer *explorer)
+{
+	const struct sqloom_options *o = explorer->options;
+	struct slm_arena *arena = &explorer->trace->arena;
+	const char *text = "";
+
+	if (o->database) {
+		const char *path = quoted(arena, o->database);
+
+		text = path ? slm_arena_printf(arena, "%s --db %s", text, path) :
+			      NULL;
+	}
+	if (text && o->store == SQLOOM_STORE_FILE)
+		text = slm_arena_printf(arena, "%s --store file", text);
+	if (text && o->journal)
+		text = slm_arena_printf(arena, "%s --journal %s", text,
+					o->journal);
+	if (text && o->busy_timeout_ms >= 0)
+		text = slm_arena_printf(arena, "%s --busy-timeout %d", text,
+					o->busy_timeout_ms);
+	if (text && o->local_begin)
+		text = slm_arena_printf(arena, "%s --local-begin", text);
+	if (text && o->strict)
+		text = slm_arena_printf(arena, "%s --strict", text);
+	if (text && o->seed)
+		text = slm_arena_printf(arena, "%s --seed %llu", text,
+					(unsigned long long)o->seed);
+	return text;
+}
+
+enum sqloom_status slm_header_fill(struct explorer *explorer,
+				   enum slm_trace_kind kind,
+				   struct sqloom_error *err)
+{
+	struct slm_trace *trace = explorer->trace;
+	const struct sqloom_spec *spec = explorer->spec;
+	struct slm_trace_call *calls = slm_arena_zalloc(
+		&trace->arena, spec->nsessions, sizeof(*calls));
+
+	if (!calls)
+		return slm_error_nomem(err);
+	for (unsigned i = 0; i < spec->nsessions; i++)
+		if (!fill_call(explorer, i, &calls[i]))
+			return slm_error_nomem(err);
+	trace->kind = kind;
+	trace->spec = slm_arena_strdup(&trace->arena, spec->name);
+	trace->backend = slm_arena_strdup(&trace->arena,
+					  explorer->db->backend);
+	trace->strategy = kind == SLM_TRACE_REPLAY ? "replay" :
+			  spec->npermutations ?
+						     "permutation lines of the spec" :
+						     strategy_name(
+							     explorer->options
+								     ->strategy);
+	trace->bounds = bounds_of(explorer);
+	trace->options = options_of(explorer);
+	trace->seed = explorer->options->seed;
+	trace->calls = calls;
+	trace->ncalls = spec->nsessions;
+	trace->strict = explorer->settings.strict;
+	trace->reason = "";
+	return trace->spec && trace->backend && trace->bounds &&
+			       trace->options ?
+		       SQLOOM_OK :
+		       slm_error_nomem(err);
+}
+
+/* ---- The verdict ------------------------------------------------------- */
+
+static enum sqloom_status give_notes(struct explorer *explorer,
+				     struct sqloom_error *err)
+{
+	struct slm_trace *trace = explorer->trace;
+	const char *const *theirs = NULL;
+	const char **all;
+	uint32_t ntheirs = 0;
+	enum sqloom_status status = SQLOOM_OK;
+
+	if (explorer->oracle)
+		status = slm_oracle_notes(explorer->oracle, &trace->arena,
+					  &theirs, &ntheirs, err);
+	if (status)
+		return status;
+	all = slm_arena_zalloc(&trace->arena, explorer->nnotes + ntheirs,
+			       sizeof(*all));
+	if (!all)
+		return slm_error_nomem(err);
+	if (explorer->nnotes)
+		memcpy(all, explorer->notes, explorer->nnotes * sizeof(*all));
+	if (ntheirs)
+		memcpy(all + explorer->nnotes, theirs, ntheirs * sizeof(*all));
+	trace->notes = all;
+	trace->nnotes = explorer->nnotes + ntheirs;
+	return SQLOOM_OK;
+}
+
+/* Serial runs, findings, notes, and what follows from them all. */
+enum sqloom_status slm_header_finish(struct explorer *explorer,
+				     struct sqloom_error *err)
+{
+	struct slm_trace *trace = explorer->trace;
+	enum sqloom_status status;
+
+	status = slm_oracle_serials(explorer->oracle, &trace->arena,
+				    &trace->serials, &trace->nserials, err);
+	if (!status)
+		status = give_notes(explorer, err);
+	if (status)
+		return status;
+	trace->findings = explorer->findings;
+	trace->nfindings = explorer->nfindings;
+	trace->explored = explorer->runs;
+	if (slm_oracle_unstable(explorer->oracle) && !explorer->reason)
+		explorer->reason = "two equal serial runs gave different "
+				   "results, see the notes";
+	trace->complete = !explorer->reason;
+	if (trace->wrong)
+		trace->verdict = SQLOOM_BROKEN;
+	else
+		trace->verdict = explorer->reason ? SQLOOM_INCONCLUSIVE :
+						    SQLOOM_HOLDS;
+	if (explorer->reason)
+		trace->reason = explorer->reason;
+	return SQLOOM_OK;
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A replay: serial runs, so that the outcome can be judged, then the one
+ * schedule of the token. A step that is not the one the token recorded is a
+ * divergence, and then the replay is never a pass.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "explore/explorer.h"
+#include "sql/sql.h"
+#include "trace/token.h"
+
+/* ---- What the token says ----------------------------------------------- */
+
+/* The calls that take part, as indices; SQLOOM_TOKEN if there is no such. */
+static enum sqloom_status read_schedule(struct explorer *explorer,
+					const struct slm_token *token,
+					uint8_t **schedule, uint32_t *members,
+					struct sqloom_error *err)
+{
+	unsigned ncalls = explorer->spec->nsessions;
+
+	*schedule = slm_arena_alloc(&explorer->arena, token->length + 1);
+	if (!*schedule)
+		return slm_error_nomem(err);
+	*members = 0;
+	for (uint32_t i = 0; i < token->length; i++) {
+		unsigned call = (unsigned)(token->schedule[i] - 'a');
+
+		if (call >= ncalls)
+			return slm_error_set(
+				err, SQLOOM_TOKEN,
+				"the token has call %c, but \"%s\" has only %u "
+				"sessions (a to %c): is it the token of "
+				"another spec?",
+				token->schedule[i], explorer->spec->name,
+				ncalls, 'a' + (char)ncalls - 1);
+		(*schedule)[i] = (uint8_t)call;
+		*members |= 1u << call;
+	}
+	return SQLOOM_OK;
+}
+
+/* The plan whose calls take exactly the steps of the token; else the first. */
+static bool fits(struct explorer *explorer, const struct plan *plan,
+		 const struct slm_token *token)
+{
+	unsigned left[SLM_CALLS_MAX] = { 0 };
+
+	for (unsigned i = 0; i < plan->steps.ncalls; i++)
+		left[i] = plan->steps.nsteps[i];
+	for (uint32_t i = 0; i < token->length; i++) {
+		unsigned call = (unsigned)(token->schedule[i] - 'a');
+		unsigned at = plan->steps.nsteps[call] - left[call];
+		uint32_t step;
+
+		if (!left[call])
+			return false;
+		step = plan->steps.steps[call][at];
+		left[call]--;
+		if (token->steps &&
+		    (explorer->trace->calls[call].steps[step].fingerprint &
+		     31) != token->steps[i])
+			return false;
+	}
+	return true;
+}
+
+static const struct plan *choose_plan(struct explorer *explorer,
+				      const struct slm_token *token)
+{
+	for (unsigned i = 0; i < explorer->nplans; i++)
+		if (fits(explorer, &explorer->plans[i], token))
+			return &explorer->plans[i];
+	return &explorer->plans[0];
+}
+
+/* ---- Divergence -------------------------------------------------------- */
+
+static const struct slm_finding *recorded_run(const struct sqloom_report *report,
+					      const char *token)
+{
+	for (uint32_t i = 0; report && i < report->trace.nfindings; i++)
+		if (strcmp(report->trace.findings[i].token, token) == 0)
+			return &report->trace.findings[i];
+	return NULL;
+}
+
+/* The SQL that the recorded run had at this letter; NULL: not known. */
+static const char *recorded_sql(const struct sqloom_report *report,
+				const char *token, uint32_t letter)
+{
+	const struct slm_finding *run = recorded_run(report, token);
+
+	for (uint32_t i = 0; run && i < run->nevents; i++) {
+		const struct slm_event *event = &run->events[i];
+
+		if (!event->choice || letter-- > 0)
+			continue;
+		return report->trace.calls[event->call].steps[event->step].sql;
+	}
+	return NULL;
+}
+
+static void diverge(struct explorer *explorer, uint32_t letter,
+		    const char *what, const char *recorded, const char *now)
+{
+	struct slm_divergence *out = &explorer->trace->divergence;
+	struct slm_arena *arena = &explorer->trace->arena;
+
+	*out = (struct slm_divergence){
+		.diverged = true,
+		.at = letter + 1,
+		.what = what,
+		.recorded = recorded ? slm_arena_strdup(arena, recorded) : NULL,
+		.now = now,
+	};
+	explorer->reason = "the replay diverged from the token";
+}
+
+/* The first letter whose step is not the recorded one. */
+static bool compare_steps(struct explorer *explorer,
+			  const struct slm_token *token,
+			  const struct sqloom_report *recorded,
+			  const char *text)
+{
+	const struct slm_runner *main = &explorer->main;
+
+	for (uint32_t i = 0; token->steps && i < main->nletters &&
+			     i < token->length;
+	     i++) {
+		unsigned letter = main->schedule[i];
+		const struct slm_trace_call *call =
+			&explorer->trace->calls[letter];
+		const struct slm_trace_step *step =
+			&call->steps[main->taken[i]];
+		const char *then = recorded_sql(recorded, text, i);
+
+		if (letter == (unsigned)(token->schedule[i] - 'a') &&
+		    (step->fingerprint & 31) == token->steps[i] &&
+		    (!then || slm_sql_fingerprint(then) == slm_sql_fingerprint(step->sql)))
+			continue;
+		diverge(explorer, i,
+			slm_arena_printf(&explorer->trace->arena,
+					 "call %c (%s) takes step %s here, "
+					 "whose SQL is not what the token "
+					 "recorded",
+					 'a' + (char)letter, call->name,
+					 step->name),
+			then, step->sql);
+		return true;
+	}
+	return false;
+}
+
+/* A letter that could not be followed. */
+static void compare_schedule(struct explorer *explorer,
+			     const struct slm_token *token, int failed_at)
+{
+	struct slm_arena *arena = &explorer->trace->arena;
+	uint32_t at = (uint32_t)failed_at;
+
+	if (at >= token->length)
+		diverge(explorer, token->length,
+			"the token ends here, but the calls have more steps",
+			NULL, NULL);
+	else if (at >= explorer->main.nletters)
+		diverge(explorer, explorer->main.nletters,
+			"all calls are over, but the token goes on", NULL,
+			NULL);
+	else
+		diverge(explorer, at,
+			slm_arena_printf(arena,
+					 "the token lets call %c go on, which "
+					 "waits for a lock or is over",
+					 token->schedule[at]),
+			NULL, NULL);
+}
+
+/* ---- The run ----------------------------------------------------------- */
+
+static enum sqloom_status judge(struct explorer *explorer, unsigned switches,
+				struct sqloom_error *err)
+{
+	struct slm_judgement judgement;
+	struct slm_run run;
+	enum sqloom_status status =
+		slm_findings_describe(explorer, &run, err);
+
+	if (!status)
+		status = slm_findings_judge(explorer, &run, &judgement, err);
+	if (!status)
+		status = slm_findings_tell(explorer, &run, switches,
+					   &explorer->findings[0], err);
+	if (status)
+		return status;
+	explorer->nfindings = 1;
+	explorer->runs = 1;
+	explorer->trace->by_class[judgement.class]++;
+	if (slm_findings_breaks(explorer, judgement.class))
+		explorer->trace->wrong++;
+	return SQLOOM_OK;
+}
+
+static enum sqloom_status run_token(struct explorer *explorer,
+				    const struct slm_token *token,
+				    const char *text,
+				    const struct sqloom_report *recorded,
+				    struct sqloom_error *err)
+{
+	struct slm_strategy *strategy = NULL;
+	struct slm_director director = { 0 };
+	enum sqloom_status status;
+	uint32_t members = 0;
+	uint8_t *schedule;
+
+	status = read_schedule(explorer, token, &schedule, &members, err);
+	if (!status)
+		status = slm_explorer_use_plan(
+			explorer, choose_plan(explorer, token), err);
+	if (!status)
+		status = slm_strategy_replay_new(
+			&(const uint8_t *){ schedule }, &token->length, 1,
+			&strategy, err);
+	director.strategy = strategy;
+	if (!status)
+		status = slm_run(&explorer->main, members, 0, &director, err);
+	if (!status) {
+		int failed_at;
+
+		slm_strategy_learn(strategy);
+		failed_at = slm_strategy_failed_at(strategy);
+		if (!compare_steps(explorer, token, recorded, text) &&
+		    failed_at >= 0)
+			compare_schedule(explorer, token, failed_at);
+		status = judge(explorer, slm_strategy_switches(strategy), err);
+	}
+	slm_strategy_free(strategy);
+	return status;
+}
+
+/* The steps differ from the recorded ones, but none that was taken. */
+static void compare_all(struct explorer *explorer,
+			const struct slm_token *token)
+{
+	uint16_t now = slm_steps_fingerprint(explorer->trace);
+
+	if (explorer->trace->divergence.diverged || now == token->fingerprint)
+		return;
+	diverge(explorer, UINT32_MAX,
+		"the calls or their steps are not those of the token, though "
+		"no step that the schedule takes could be told apart",
+		NULL, NULL);
+}
+
+enum sqloom_status sqloom_replay(const struct sqloom_spec *spec,
+				 const char *text,
+				 const struct sqloom_report *recorded,
+				 const struct sqloom_options *options,
+				 struct sqloom_report **out,
+				 struct sqloom_error *err)
+{
+	struct explorer explorer;
+	struct slm_token token;
+	enum sqloom_status status;
+
+	status = slm_explorer_open(&explorer, spec, options, SLM_TRACE_REPLAY,
+				   err);
+	if (!status)
+		status = slm_token_parse(&explorer.arena, text, &token, err);
+	if (!status)
+		status = run_token(&explorer, &token, text, recorded, err);
+	if (!status) {
+		compare_all(&explorer, &token);
+		status = slm_header_finish(&explorer, err);
+	}
+	if (!status && explorer.trace->divergence.diverged)
+		explorer.trace->verdict = SQLOOM_INCONCLUSIVE;
+	if (!status && options->trace_path)
+		status = slm_trace_write(explorer.trace, options->trace_path,
+					 err);
+	if (!status) {
+		explorer.trace->elapsed_ns =
+			slm_clock_ns() - explorer.began_ns;
+		*out = explorer.report;
+		explorer.report = NULL;
+	}
+	slm_explorer_close(&explorer);
+	return status;
+}

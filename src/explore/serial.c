@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Serial runs: the calls one after another, each order twice, the second time
+ * with another clock and other random numbers. All orders up to
+ * ALL_ORDERS_UP_TO calls; above, a sample that begins with the order of the
+ * spec and its reverse.
+ */
+#include <string.h>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "explore/explorer.h"
+
+static enum sqloom_status describe(struct explorer *explorer,
+				   struct slm_runner *runner,
+				   struct slm_run *out,
+				   struct slm_contents *contents,
+				   struct sqloom_error *err)
+{
+	*out = (struct slm_run){ .members = runner->members,
+				 .events = runner->events,
+				 .nevents = runner->nevents,
+				 .contents = contents };
+	return slm_db_contents(explorer->db, contents, err);
+}
+
+/* Choices per call, for strategies that want to know them. */
+static void count_choices(struct explorer *explorer)
+{
+	memset(explorer->choices, 0, sizeof(explorer->choices));
+	for (uint32_t i = 0; i < explorer->first.nletters; i++)
+		explorer->choices[explorer->first.schedule[i]]++;
+}
+
+static enum sqloom_status run_order(struct explorer *explorer,
+				    uint32_t members, const char *order,
+				    struct sqloom_error *err)
+{
+	struct slm_director director = { .order = order };
+	struct slm_contents contents[2];
+	struct slm_run runs[2];
+	enum sqloom_status status;
+	bool remasked = false;
+
+	status = slm_run(&explorer->first, members, 0, &director, err);
+	if (!status)
+		status = describe(explorer, &explorer->first, &runs[0],
+				  &contents[0], err);
+	if (!status)
+		status = slm_run(&explorer->again, members, 1, &director, err);
+	if (!status)
+		status = describe(explorer, &explorer->again, &runs[1],
+				  &contents[1], err);
+	if (!status)
+		status = slm_oracle_add_serial(explorer->oracle, order,
+					       &runs[0], &runs[1], &remasked,
+					       err);
+	if (status)
+		return status;
+	explorer->remasked |= remasked;
+	explorer->trace->reruns += 2;
+	if (members == explorer->plan->members)
+		count_choices(explorer);
+	return SQLOOM_OK;
+}
+
+static void swap(char *a, char *b)
+{
+	char c = *a;
+
+	*a = *b;
+	*b = c;
+}
+
+/* The next order in lexical sequence; false after the last. */
+static bool next_order(char *order, unsigned n)
+{
+	unsigned i = n, j = n;
+
+	while (i > 1 && order[i - 2] >= order[i - 1])
+		i--;
+	if (i <= 1)
+		return false;
+	while (order[j - 1] <= order[i - 2])
+		j--;
+	swap(&order[i - 2], &order[j - 1]);
+	for (unsigned low = i - 1, high = n - 1; low < high; low++, high--)
+		swap(&order[low], &order[high]);
+	return true;
+}
+
+static void reverse(char *order, unsigned n)
+{
+	for (unsigned i = 0; i < n / 2; i++)
+		swap(&order[i], &order[n - 1 - i]);
+}
+
+static enum sqloom_status run_sample(struct explorer *explorer,
+				     uint32_t members, char *order, unsigned n,
+				     struct sqloom_error *err)
+{
+	char seen[ORDERS_SAMPLED][SLM_CALLS_MAX + 1];
+	unsigned nseen = 0;
+	enum sqloom_status status = SQLOOM_OK;
+	struct slm_rng rng;
+
+	slm_rng_init(&rng, explorer->options->seed);
+	while (!status && nseen < ORDERS_SAMPLED) {
+		bool known = false;
+
+		if (nseen == 1)
+			reverse(order, n);
+		for (unsigned i = n; nseen > 1 && i > 1; i--)
+			swap(&order[i - 1], &order[slm_rng_below(&rng, i)]);
+		for (unsigned i = 0; i < nseen; i++)
+			known |= strcmp(seen[i], order) == 0;
+		if (known)
+			continue;
+		memcpy(seen[nseen++], order, n + 1);
+		status = run_order(explorer, members, order, err);
+	}
+	return status;
+}
+
+enum sqloom_status slm_serial_all(struct explorer *explorer, uint32_t members,
+				  struct sqloom_error *err)
+{
+	char order[SLM_CALLS_MAX + 1];
+	enum sqloom_status status;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < explorer->plan->steps.ncalls; i++)
+		if (members & (1u << i))
+			order[n++] = (char)('a' + i);
+	order[n] = '\0';
+	if (n > ALL_ORDERS_UP_TO)
+		return run_sample(explorer, members, order, n, err);
+	do {
+		status = run_order(explorer, members, order, err);
+	} while (!status && next_order(order, n));
+	return status;
+}

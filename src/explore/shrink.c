@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making a finding smaller: fewer calls, then fewer switches. Candidates are
+ * tried in the order of their switches, so the first one of the same class is
+ * the smallest; the number of runs is bounded. Found in this way, a smaller
+ * schedule stands for the same class of error, not for the very same outcome.
+ */
+#include "base/error.h"
+#include "explore/explorer.h"
+
+/* Looks for a run of these members with at most so many switches and the
+ * class of *finding; replaces it. */
+static enum sqloom_status search(struct explorer *explorer, uint32_t members,
+				 int switches, struct slm_finding *finding,
+				 bool *found, struct sqloom_error *err)
+{
+	struct slm_strategy_config config = {
+		.ncalls = explorer->plan->steps.ncalls,
+		.max_preemptions = switches,
+		.pct_depth = 1,
+	};
+	struct slm_strategy *strategy = NULL;
+	enum slm_learn learnt = SLM_LEARN_MORE;
+	enum sqloom_status status = slm_strategy_new(
+		SLM_STRATEGY_EXHAUSTIVE, &config, &strategy, err);
+
+	*found = false;
+	for (unsigned i = 0; !status && !*found && i < SHRINK_RUNS &&
+			     learnt == SLM_LEARN_MORE;
+	     i++) {
+		struct slm_director director = { .strategy = strategy };
+		struct slm_judgement judgement;
+		struct slm_run run;
+
+		status = slm_run(&explorer->main, members, 0, &director, err);
+		if (!status)
+			status = slm_findings_describe(explorer, &run, err);
+		if (!status)
+			status = slm_findings_judge(explorer, &run, &judgement,
+						    err);
+		if (status)
+			break;
+		explorer->trace->reruns++;
+		if (judgement.class == finding->class) {
+			uint64_t count = finding->count;
+
+			*found = true;
+			status = slm_findings_tell(
+				explorer, &run,
+				slm_strategy_switches(strategy), finding, err);
+			finding->count = count;
+		}
+		learnt = slm_strategy_learn(strategy);
+	}
+	slm_strategy_free(strategy);
+	return status;
+}
+
+static unsigned count_bits(uint32_t mask)
+{
+	return (unsigned)__builtin_popcount(mask);
+}
+
+/* Drops one call after another, as long as what is left still goes wrong. */
+static enum sqloom_status drop_calls(struct explorer *explorer,
+				     struct slm_finding *finding,
+				     uint32_t *members,
+				     struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+
+	for (unsigned i = 0; !status && i < explorer->plan->steps.ncalls &&
+			     count_bits(*members) > 2;
+	     i++) {
+		uint32_t fewer = *members & ~(1u << i);
+		bool found;
+
+		if (fewer == *members)
+			continue;
+		status = search(explorer, fewer, -1, finding, &found, err);
+		if (!status && found)
+			*members = fewer;
+	}
+	return status;
+}
+
+enum sqloom_status slm_shrink(struct explorer *explorer,
+			      struct slm_finding *finding,
+			      struct sqloom_error *err)
+{
+	uint32_t members = explorer->plan->members;
+	enum sqloom_status status =
+		drop_calls(explorer, finding, &members, err);
+	bool found;
+
+	if (status)
+		return status;
+	if (members != explorer->plan->members &&
+	    !slm_note(explorer,
+		      "the finding is shown with %u of the %u calls: the others "
+		      "are not needed for it",
+		      count_bits(members), count_bits(explorer->plan->members)))
+		return slm_error_nomem(err);
+	if (finding->switches < 2 ||
+	    explorer->options->strategy == SQLOOM_STRATEGY_EXHAUSTIVE)
+		return SQLOOM_OK;
+	return search(explorer, members, (int)finding->switches - 1, finding,
+		      &found, err);
+}

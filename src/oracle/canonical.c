@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Canonical contents: every row gets a name that does not depend on the values
+ * of generated keys, and a table is the multiset of the names of its rows.
+ *
+ * The name of a row begins as a digest of its columns, leaving out its own
+ * generated key and references to rows whose key was generated. Then, round by
+ * round, the names of the rows it refers to are mixed in (colour refinement),
+ * until the names tell no more rows apart. The round that confirms this is
+ * kept: with it, equal names in two contents stay equal in all later rounds.
+ * Contents that differ only by a renumbering of generated keys go through the
+ * same rounds and get the same digest. Names know only what a row refers to,
+ * not who refers to it.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "oracle/internal.h"
+
+/* Stand for values that are not compared. Any constants do. */
+enum {
+	CELL_HIDDEN = 0x51,
+	CELL_KEY,
+	CELL_REFERENCE,
+	ROW_IGNORED,
+};
+
+uint64_t slm_canonical_value(const struct slm_value *value)
+{
+	uint64_t bits;
+
+	switch (value->kind) {
+	case SLM_INT:
+		return slm_hash_mix(SLM_INT, (uint64_t)value->integer);
+	case SLM_REAL:
+		memcpy(&bits, &value->real, sizeof(bits));
+		return slm_hash_mix(SLM_REAL, bits);
+	case SLM_TEXT:
+	case SLM_BLOB:
+	case SLM_KEY:
+		return slm_hash(value->text, value->size,
+				(uint64_t)value->kind);
+	case SLM_NULL:
+	case SLM_MASKED:
+		break;
+	}
+	return slm_hash_mix((uint64_t)value->kind, 0);
+}
+
+static bool same_value(const struct slm_value *a, const struct slm_value *b)
+{
+	if (a->kind != b->kind)
+		return false;
+	switch (a->kind) {
+	case SLM_INT:
+		return a->integer == b->integer;
+	case SLM_REAL:
+		return memcmp(&a->real, &b->real, sizeof(a->real)) == 0;
+	case SLM_TEXT:
+	case SLM_BLOB:
+	case SLM_KEY:
+		return a->size == b->size &&
+		       memcmp(a->text, b->text, a->size) == 0;
+	case SLM_NULL:
+	case SLM_MASKED:
+		break;
+	}
+	return true;
+}
+
+bool slm_canonical_generated(const struct slm_contents_table *table,
+			     uint64_t row)
+{
+	return table->generated && table->key_column >= 0 &&
+	       table->generated[row];
+}
+
+static const struct slm_value *value_at(const struct slm_contents_table *table,
+					uint64_t row, uint32_t column)
+{
+	return &table->values[row * table->ncolumns + column];
+}
+
+/* ---- What is compared at all ------------------------------------------ */
+
+/* Does entry, "table" or "table.column", name this column (NULL: the whole
+ * table)? */
+static bool names_column(const char *entry, const char *table,
+			 const char *column)
+{
+	size_t size = strlen(table);
+
+	if (strncmp(entry, table, size) != 0)
+		return false;
+	if (!column)
+		return entry[size] == '\0';
+	return entry[size] == '.' && strcmp(entry + size + 1, column) == 0;
+}
+
+static bool is_ignored(const struct slm_oracle *oracle, const char *table,
+		       const char *column)
+{
+	for (uint32_t i = 0; i < oracle->config.nignore; i++)
+		if (names_column(oracle->config.ignore[i], table, column))
+			return true;
+	return false;
+}
+
+static bool is_masked(const struct slm_oracle *oracle, const char *table,
+		      const char *column)
+{
+	for (uint32_t i = 0; i < oracle->ncolumn_masks; i++)
+		if (strcmp(oracle->column_masks[i].table, table) == 0 &&
+		    strcmp(oracle->column_masks[i].column, column) == 0)
+			return true;
+	return false;
+}
+
+static bool begin_table(const struct slm_oracle *oracle,
+			const struct slm_contents_table *table,
+			struct slm_arena *arena,
+			struct slm_canonical_table *out)
+{
+	uint32_t n = table->ncolumns;
+
+	out->table = table;
+	out->ignored = is_ignored(oracle, table->name, NULL);
+	out->hidden = slm_arena_zalloc(arena, n, sizeof(*out->hidden));
+	out->target = slm_arena_zalloc(arena, n, sizeof(*out->target));
+	out->target_table =
+		slm_arena_zalloc(arena, n, sizeof(*out->target_table));
+	out->names = slm_arena_zalloc(arena, table->nrows,
+				      sizeof(*out->names));
+	if (!out->hidden || !out->target || !out->target_table || !out->names)
+		return false;
+	for (uint32_t i = 0; i < n; i++)
+		out->hidden[i] =
+			out->ignored ||
+			is_ignored(oracle, table->name, table->columns[i]) ||
+			is_masked(oracle, table->name, table->columns[i]);
+	return true;
+}
+
+/* ---- References ------------------------------------------------------- */
+
+/* The generated rows of one table by the value of their key. */
+struct key_map {
+	const struct slm_contents_table *table;
+	uint64_t *slots; /* row + 1, or 0 */
+	uint64_t mask;	 /* number of slots - 1 */
+};
+
+static bool map_make(const struct slm_contents_table *table,
+		     struct slm_arena *arena, struct key_map *map)
+{
+	uint64_t count = 0, size = 8;
+
+	memset(map, 0, sizeof(*map));
+	map->table = table;
+	for (uint64_t row = 0; row < table->nrows; row++)
+		count += slm_canonical_generated(table, row);
+	if (count == 0)
+		return true;
+	while (size < count * 2)
+		size *= 2;
+	map->slots = slm_arena_zalloc(arena, size, sizeof(*map->slots));
+	if (!map->slots)
+		return false;
+	map->mask = size - 1;
+	for (uint64_t row = 0; row < table->nrows; row++) {
+		uint64_t slot;
+
+		if (!slm_canonical_generated(table, row))
+			continue;
+		slot = slm_canonical_value(value_at(table, row,
+				(uint32_t)table->key_column));
+		while (map->slots[slot & map->mask])
+			slot++;
+		map->slots[slot & map->mask] = row + 1;
+	}
+	return true;
+}
+
+static uint64_t map_find(const struct key_map *map,
+			 const struct slm_value *value)
+{
+	uint64_t slot;
+
+	if (!map->slots || value->kind == SLM_NULL)
+		return SLM_NO_ROW;
+	slot = slm_canonical_value(value);
+	for (; map->slots[slot & map->mask]; slot++) {
+		uint64_t row = map->slots[slot & map->mask] - 1;
+
+		if (same_value(value, value_at(map->table, row,
+				(uint32_t)map->table->key_column)))
+			return row;
+	}
+	return SLM_NO_ROW;
+}
+
+/* Finds the generated rows that one column refers to. */
+static bool resolve(struct slm_canonical_table *table, uint32_t column,
+		    uint32_t to, const struct key_map *map,
+		    struct slm_arena *arena)
+{
+	uint64_t nrows = table->table->nrows;
+	uint64_t *target = NULL;
+
+	for (uint64_t row = 0; row < nrows; row++) {
+		uint64_t found =
+			map_find(map, value_at(table->table, row, column));
+
+		if (found == SLM_NO_ROW)
+			continue;
+		if (!target) {
+			target = slm_arena_alloc(arena,
+						 nrows * sizeof(*target));
+			if (!target)
+				return false;
+			memset(target, 0xff, nrows * sizeof(*target));
+		}
+		target[row] = found;
+	}
+	table->target[column] = target;
+	table->target_table[column] = to;
+	return true;
+}
+
+/* *any: some row refers to a generated one. */
+static bool resolve_all(struct slm_canonical *contents,
+			struct slm_arena *arena, bool *any)
+{
+	struct key_map *maps =
+		slm_arena_zalloc(arena, contents->ntables, sizeof(*maps));
+
+	if (!maps)
+		return false;
+	for (uint32_t i = 0; i < contents->ntables; i++)
+		if (!map_make(contents->tables[i].table, arena, &maps[i]))
+			return false;
+	for (uint32_t i = 0; i < contents->ntables; i++) {
+		struct slm_canonical_table *table = &contents->tables[i];
+
+		for (uint32_t j = 0; j < table->table->nreferences; j++) {
+			uint32_t column = table->table->references[j].column;
+			uint32_t to = table->table->references[j].table;
+
+			assert(column < table->table->ncolumns);
+			assert(to < contents->ntables);
+			/* A column of two references counts as the first. */
+			if (table->hidden[column] || table->target[column])
+				continue;
+			if (!resolve(table, column, to, &maps[to], arena))
+				return false;
+			*any = *any || table->target[column];
+		}
+	}
+	return true;
+}
+
+/* ---- Names ------------------------------------------------------------ */
+
+/* A cell before any reference is followed. */
+static uint64_t cell(const struct slm_canonical_table *table, uint64_t row,
+		     uint32_t column)
+{
+	if (table->hidden[column])
+		return CELL_HIDDEN;
+	if (table->target[column] && table->target[column][row] != SLM_NO_ROW)
+		return CELL_REFERENCE;
+	if (table->table->key_column == (int)column &&
+	    slm_canonical_generated(table->table, row))
+		return CELL_KEY;
+	return slm_canonical_value(value_at(table->table, row, column));
+}
+
+uint64_t slm_canonical_column(const struct slm_canonical_table *table,
+			      uint32_t column)
+{
+	uint64_t sum = 0;
+
+	for (uint64_t row = 0; row < table->table->nrows; row++)
+		sum += slm_hash_mix(1, cell(table, row, column));
+	return sum;
+}
+
+static void first_names(struct slm_canonical_table *table)
+{
+	for (uint64_t row = 0; row < table->table->nrows; row++) {
+		uint64_t name = ROW_IGNORED;
+
+		for (uint32_t i = 0; !table->ignored &&
+		     i < table->table->ncolumns; i++)
+			name = slm_hash_mix(name, cell(table, row, i));
+		table->names[row] = name;
+	}
+}
+
+static bool refers(const struct slm_canonical_table *table)
+{
+	for (uint32_t i = 0; i < table->table->ncolumns; i++)
+		if (table->target[i])
+			return true;
+	return false;
+}
+
+/* The next name of a row: the present one and those it refers to. */
+static uint64_t next_name(const struct slm_canonical *contents,
+			  const struct slm_canonical_table *table, uint64_t row)
+{
+	uint64_t name = table->names[row];
+
+	for (uint32_t i = 0; i < table->table->ncolumns; i++) {
+		const struct slm_canonical_table *to =
+			&contents->tables[table->target_table[i]];
+
+		if (!table->target[i] || table->target[i][row] == SLM_NO_ROW)
+			continue;
+		name = slm_hash_mix(name, i);
+		name = slm_hash_mix(name, to->names[table->target[i][row]]);
+	}
+	return name;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The rows of the tables that refer to something, in one array. */
+struct refiner {
+	struct slm_canonical *contents;
+	uint64_t *next;	  /* names of the round */
+	uint64_t *sorted; /* for counting */
+	uint64_t count;
+};
+
+static uint64_t distinct(struct refiner *refiner)
+{
+	uint64_t found = 0;
+
+	memcpy(refiner->sorted, refiner->next,
+	       refiner->count * sizeof(*refiner->next));
+	qsort(refiner->sorted, refiner->count, sizeof(*refiner->sorted),
+	      compare_names);
+	for (uint64_t i = 0; i < refiner->count; i++)
+		found += i == 0 || refiner->sorted[i] != refiner->sorted[i - 1];
+	return found;
+}
+
+/* One round; advance false: only gathers the present names. */
+static uint64_t refine_round(struct refiner *refiner, bool advance)
+{
+	struct slm_canonical *contents = refiner->contents;
+	uint64_t at = 0;
+
+	for (uint32_t i = 0; i < contents->ntables; i++) {
+		struct slm_canonical_table *table = &contents->tables[i];
+
+		for (uint64_t row = 0; refers(table) &&
+		     row < table->table->nrows; row++)
+			refiner->next[at++] =
+				advance ? next_name(contents, table, row) :
+					  table->names[row];
+	}
+	assert(at == refiner->count);
+	at = 0;
+	for (uint32_t i = 0; advance && i < contents->ntables; i++) {
+		struct slm_canonical_table *table = &contents->tables[i];
+
+		if (!refers(table) || table->table->nrows == 0)
+			continue;
+		memcpy(table->names, refiner->next + at,
+		       table->table->nrows * sizeof(*table->names));
+		at += table->table->nrows;
+	}
+	return distinct(refiner);
+}
+
+static bool refine(struct slm_canonical *contents, struct slm_arena *arena)
+{
+	struct refiner refiner = { .contents = contents };
+	uint64_t before, after;
+
+	for (uint32_t i = 0; i < contents->ntables; i++)
+		if (refers(&contents->tables[i]))
+			refiner.count += contents->tables[i].table->nrows;
+	refiner.next = slm_arena_zalloc(arena, refiner.count,
+					sizeof(*refiner.next));
+	refiner.sorted = slm_arena_zalloc(arena, refiner.count,
+					  sizeof(*refiner.sorted));
+	if (!refiner.next || !refiner.sorted)
+		return false;
+	after = refine_round(&refiner, false);
+	for (int round = 0; round < SLM_REFINE_ROUNDS_MAX; round++) {
+		before = after;
+		after = refine_round(&refiner, true);
+		if (after == before)
+			break;
+	}
+	return true;
+}
+
+/* A sum does not depend on the order of the rows, so nothing is sorted. */
+static uint64_t digest_table(const struct slm_canonical_table *table)
+{
+	const struct slm_contents_table *from = table->table;
+	uint64_t digest = slm_hash(from->name, strlen(from->name), 0);
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < from->ncolumns; i++)
+		digest = slm_hash_mix(digest,
+				      slm_hash(from->columns[i],
+					       strlen(from->columns[i]), 0));
+	for (uint64_t row = 0; row < from->nrows; row++)
+		sum += slm_hash_mix(2, table->names[row]);
+	return slm_hash_mix(slm_hash_mix(digest, from->nrows), sum);
+}
+
+bool slm_canonical_make(const struct slm_oracle *oracle,
+			const struct slm_contents *contents,
+			struct slm_arena *arena, struct slm_canonical *out)
+{
+	bool any = false;
+
+	memset(out, 0, sizeof(*out));
+	out->ntables = contents->ntables;
+	out->tables = slm_arena_zalloc(arena, contents->ntables,
+				       sizeof(*out->tables));
+	if (!out->tables)
+		return false;
+	for (uint32_t i = 0; i < contents->ntables; i++)
+		if (!begin_table(oracle, &contents->tables[i], arena,
+				 &out->tables[i]))
+			return false;
+	if (!resolve_all(out, arena, &any))
+		return false;
+	for (uint32_t i = 0; i < contents->ntables; i++)
+		first_names(&out->tables[i]);
+	if (any && !refine(out, arena))
+		return false;
+	for (uint32_t i = 0; i < contents->ntables; i++) {
+		struct slm_canonical_table *table = &out->tables[i];
+
+		if (table->ignored)
+			continue;
+		table->digest = digest_table(table);
+		out->digest += slm_hash_mix(3, table->digest);
+	}
+	return true;
+}

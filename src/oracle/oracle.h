@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The oracle: what outcomes serial runs give, and what is to be said of
+ * another one (DESIGN, Oracle). Pure: it is given finished runs as data and
+ * knows neither a database nor the scheduler.
+ *
+ * Use: slm_oracle_add_serial() for every serial order of all the calls, each
+ * with two runs that differ only in the clock and the random numbers they
+ * saw; then slm_oracle_judge() for each run. What differs between two equal
+ * serial runs is unstable and masked from then on. A run in which calls were
+ * aborted by the database is judged against the serial runs of the others:
+ * slm_oracle_lacks() says when these are missing.
+ */
+#ifndef SLM_ORACLE_ORACLE_H
+#define SLM_ORACLE_ORACLE_H
+
+#include <sqloom/sqloom.h>
+
+#include "base/arena.h"
+#include "trace/contents.h"
+#include "trace/trace.h"
+
+/* A finished run. Borrowed by the oracle for the duration of a call. */
+struct slm_run {
+	uint32_t members; /* mask of the calls that took part */
+	const struct slm_event *events;
+	uint32_t nevents;
+	const struct slm_contents *contents;
+	const struct slm_check_failure *checks; /* only those that failed */
+	uint32_t nchecks;
+};
+
+/* ---- The oracle ------------------------------------------------------- */
+
+struct slm_oracle_config {
+	const struct slm_trace_call *calls; /* borrowed: outlives the oracle */
+	uint32_t ncalls;
+	/* unobserved[call][step]: rows and changes of that step are no part
+	 * of the outcome. Borrowed: outlives the oracle. */
+	const bool *const *unobserved;
+	/* `option allow`: an abort whose code equals, or whose message
+	 * contains, one of these is what callers expect. Borrowed. */
+	const char *const *allow;
+	uint32_t nallow;
+	/* `option ignore`: "table" or "table.column". Borrowed. */
+	const char *const *ignore;
+	uint32_t nignore;
+};
+
+struct slm_oracle;
+
+enum sqloom_status slm_oracle_new(const struct slm_oracle_config *config,
+				  struct slm_oracle **out,
+				  struct sqloom_error *err);
+void slm_oracle_free(struct slm_oracle *oracle);
+
+/*
+ * Records what a serial order gives: first and again are two runs of the same
+ * order. order: letters, first to last ("" when nobody takes part). Copies
+ * what it keeps. *remasked is set when a new column was masked: judgements
+ * made before may no longer hold. If the two runs differ in more than values
+ * of columns (numbers of rows, steps, errors), a note says that the calls are
+ * not deterministic and slm_oracle_unstable() is true from then on.
+ */
+enum sqloom_status slm_oracle_add_serial(struct slm_oracle *oracle,
+					 const char *order,
+					 const struct slm_run *first,
+					 const struct slm_run *again,
+					 bool *remasked,
+					 struct sqloom_error *err);
+
+bool slm_oracle_unstable(const struct slm_oracle *oracle);
+
+/* The calls whose serial runs judge this run: its members without those that
+ * were aborted by the database (errors of kind RETRY and DEADLOCK). */
+uint32_t slm_oracle_survivors(const struct slm_oracle *oracle,
+			      const struct slm_run *run);
+
+/* Are there no serial runs of exactly these calls yet? */
+bool slm_oracle_lacks(const struct slm_oracle *oracle, uint32_t members);
+
+/* What is to be said of one run. */
+struct slm_judgement {
+	enum slm_class class;
+	uint64_t outcome; /* digest of class and canonical outcome: equal
+			     outcomes of runs are one finding */
+};
+
+/*
+ * Judges a run; the serial runs of its survivors must be there. Allocates
+ * only in the oracle's scratch memory, reused by the next call.
+ */
+enum sqloom_status slm_oracle_judge(struct slm_oracle *oracle,
+				    const struct slm_run *run,
+				    struct slm_judgement *out,
+				    struct sqloom_error *err);
+
+/*
+ * Explains a run: fills in everything of *out that follows from it (class,
+ * outcome, differences, nearest, check, name, cause); token, schedule,
+ * switches, count and events are the caller's. Allocates in arena. Generated
+ * keys and masked values are shown as SLM_KEY and SLM_MASKED.
+ */
+enum sqloom_status slm_oracle_explain(struct slm_oracle *oracle,
+				      const struct slm_run *run,
+				      struct slm_arena *arena,
+				      struct slm_finding *out,
+				      struct sqloom_error *err);
+
+/* The serial runs of all the calls, for the trace, in the order in which they
+ * were added. Allocates in arena. */
+enum sqloom_status slm_oracle_serials(struct slm_oracle *oracle,
+				      struct slm_arena *arena,
+				      const struct slm_trace_serial **serials,
+				      uint32_t *count,
+				      struct sqloom_error *err);
+
+/* Notes for the report: masked columns, instability, errors that every serial
+ * run has. Allocates in arena. */
+enum sqloom_status slm_oracle_notes(struct slm_oracle *oracle,
+				    struct slm_arena *arena,
+				    const char *const **notes, uint32_t *count,
+				    struct sqloom_error *err);
+
+#endif

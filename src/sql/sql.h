@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the text of a statement tells without a database: where it ends, its
+ * first word, and its fingerprint. A scanner of tokens, no grammar; it knows
+ * the quoting and comments of SQLite and PostgreSQL.
+ */
+#ifndef SLM_SQL_SQL_H
+#define SLM_SQL_SQL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Does the statement's first word equal this keyword (any case)? Blanks,
+ * comments and semicolons before it are skipped. */
+bool slm_sql_starts_with(const char *sql, const char *keyword);
+
+/* Behind the first semicolon that is not quoted or in a comment; the end of
+ * the text if there is none. Right for statements without a body of their own
+ * (not CREATE TRIGGER). */
+const char *slm_sql_skip_statement(const char *sql);
+
+/* Behind blanks, comments and semicolons. "" when nothing is left. */
+const char *slm_sql_skip_blank(const char *sql);
+
+/*
+ * The word behind the first word, as in PRAGMA busy_timeout: copied in lower
+ * case into word (at most size - 1 bytes); "" if there is none.
+ */
+void slm_sql_second_word(const char *sql, char *word, size_t size);
+
+/*
+ * Finds the next bound parameter (:name, @name, $name, ?) at or behind sql
+ * that is not quoted or in a comment: its name without the mark is copied
+ * into name ("" for ?; cut at size - 1 bytes). Returns the place behind it,
+ * NULL when there is none. PostgreSQL's :: is not a parameter.
+ */
+const char *slm_sql_next_parameter(const char *sql, char *name, size_t size);
+
+/*
+ * Fingerprint of a statement with its literals removed: numbers and strings
+ * count as one kind, blanks, comments and the case of bare words do not
+ * count. Equal on every machine.
+ */
+uint16_t slm_sql_fingerprint(const char *sql);
+
+#endif

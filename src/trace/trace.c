@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making and freeing reports, and the words for the classes of outcomes. */
+#include "trace/trace.h"
+
+#include <assert.h>
+
+#include "base/alloc.h"
+
+struct sqloom_report *slm_report_new(void)
+{
+	struct sqloom_report *report = slm_calloc(1, sizeof(*report));
+
+	if (report)
+		slm_arena_init(&report->trace.arena);
+	return report;
+}
+
+void sqloom_report_free(struct sqloom_report *report)
+{
+	if (!report)
+		return;
+	slm_arena_deinit(&report->trace.arena);
+	slm_free(report);
+}
+
+enum sqloom_verdict sqloom_report_verdict(const struct sqloom_report *report)
+{
+	assert(report);
+	/* A replay that left its token says nothing about the finding. */
+	if (report->trace.divergence.diverged)
+		return SQLOOM_INCONCLUSIVE;
+	return report->trace.verdict;
+}
+
+const char *slm_class_text(enum slm_class class)
+{
+	static const char *const texts[SLM_CLASSES] = {
+		[SLM_CLASS_CHECK] = "a check that returned rows",
+		[SLM_CLASS_CONTENTS] = "contents that no serial run leaves",
+		[SLM_CLASS_RESULT] = "results that no serial run gives",
+		[SLM_CLASS_ERROR] = "an error that no serial run gives and no "
+				    "caller can expect",
+		[SLM_CLASS_RETRY] = "an error that asks to be retried",
+		[SLM_CLASS_BENIGN] = "fewer successes, contents of a serial "
+				     "run",
+		[SLM_CLASS_SERIAL] = "equal to a serial run",
+	};
+
+	assert((unsigned)class < SLM_CLASSES);
+	return texts[class];
+}
