@@ -165,7 +165,6 @@ struct sqloom_options {
 	unsigned pct_depth;	/* d of PCT: bugs of depth d are sought */
 	bool strict;		/* errors that ask to be retried break too */
 	bool local_begin;	/* a deferred BEGIN is no choice point */
-	bool lock_points;	/* SQLite: also stop where locks are taken */
 	const char *trace_path;	/* write the trace there; NULL: nowhere */
 	sqloom_progress_fn progress; /* may be NULL */
 	void *userdata;
@@ -220,13 +219,15 @@ struct sqloom_render {
 	unsigned width;	  /* columns of the terminal, 40 to 1000 */
 	bool color;	  /* ANSI colours */
 	bool ascii;	  /* no characters beyond ASCII */
+	bool timing;	  /* text: say how long it took, which differs from
+			     run to run */
 	unsigned findings; /* how many findings are told at length; the rest
 			      get a line each */
 	const char *finding; /* tell only the finding with this token; NULL: in
 				order of severity */
 };
 
-/* width 80, no colour, 1 finding. */
+/* width 80, no colour, 1 finding, no timing. */
 void sqloom_render_init(struct sqloom_render *render);
 
 /*
@@ -240,8 +241,8 @@ enum sqloom_status sqloom_report_render(const struct sqloom_report *report,
 
 void sqloom_text_free(char *text);
 
-/* Version of the library and of the database libraries it runs with, one per
- * line. Static. */
+/* Version of the library and of the database libraries it was built with, one
+ * per line. Static. */
 const char *sqloom_version(void);
 
 #ifdef __cplusplus

@@ -80,6 +80,8 @@ struct slm_db_ops {
 struct slm_db {
 	const struct slm_db_ops *ops;
 	char backend[200]; /* what it is, for the report */
+	const char *blind; /* what contents do not show, so that nothing can
+			      be said to hold: one sentence, static; NULL */
 };
 
 /* free(NULL) is fine. Nothing is left running or on the disk. */

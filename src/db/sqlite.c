@@ -384,6 +384,14 @@ static void mark_written(struct sqlite *db)
 	}
 }
 
+/* Modules such as FTS5 keep pages of their own on the connection, which a
+ * restore does not reach. */
+static void see_virtual(struct sqlite *db)
+{
+	for (uint32_t i = 0; i < db->catalogue.ntables; i++)
+		db->fresh |= db->catalogue.tables[i].is_virtual;
+}
+
 /* Session setups may write as well: then all tables count. */
 static enum sqloom_status see_scripts(struct sqlite *db,
 				      struct sqloom_error *err)
@@ -405,6 +413,10 @@ static enum sqloom_status see_scripts(struct sqlite *db,
 			db->catalogue.tables[t].written = true;
 		db->ddl |= footprint.ddl;
 		db->random |= footprint.random;
+		/* What a setup leaves on the connection it would find again. */
+		db->fresh |= footprint.connection &&
+			     db->sessions[i].setup_per_run;
+		slm_compile_blind(db, &footprint);
 	}
 	return SQLOOM_OK;
 }
@@ -430,6 +442,7 @@ static enum sqloom_status set_up(struct sqlite *db, struct sqloom_error *err)
 		status = open_sessions(db, err);
 	if (!status) {
 		mark_written(db);
+		see_virtual(db);
 		status = see_scripts(db, err);
 	}
 	if (!status)
@@ -462,15 +475,17 @@ enum sqloom_status slm_sqlite_open(const struct sqloom_spec *spec,
 	slm_arena_init(&db->arena);
 	slm_arena_init(&db->compiled);
 	db->run = &db->arena;
-	db->nsessions = spec->nsessions;
 	db->sessions = slm_arena_zalloc(&db->arena, spec->nsessions,
 					sizeof(struct session));
 	db->checks = slm_arena_zalloc(&db->arena, spec->nchecks,
 				      sizeof(struct check));
 	if (!db->sessions || !db->checks)
 		status = slm_error_nomem(err);
+	/* Counted one by one, so that only whole ones are freed. */
 	for (unsigned i = 0; !status && i < spec->nsessions; i++)
-		if (!init_session(db, i))
+		if (init_session(db, i))
+			db->nsessions++;
+		else
 			status = slm_error_nomem(err);
 	if (!status)
 		status = slm_store_new(options->store, &hooks, &db->store, err);
@@ -498,7 +513,7 @@ static void abort_run(struct sqlite *db)
 
 static void close_admin(struct sqlite *db)
 {
-	for (unsigned i = 0; i < db->spec->nchecks; i++) {
+	for (unsigned i = 0; db->checks && i < db->spec->nchecks; i++) {
 		sqlite3_finalize(db->checks[i].stmt);
 		db->checks[i].stmt = NULL;
 	}
@@ -587,8 +602,7 @@ static enum sqloom_status sqlite_run_begin(struct slm_db *base,
 					   0x3fffffff) +
 					     1,
 				     NULL);
-	/* locking_mode=exclusive keeps locks, and then its cache unchecked */
-	if (db->fresh || locks_left(db))
+	if (db->fresh || !db->sessions[0].db)
 		status = reopen(db, db->ddl, err);
 	else
 		status = slm_store_restore(db->store, db->ddl, err);
@@ -775,6 +789,9 @@ static enum sqloom_status sqlite_run_end(struct slm_db *base,
 				status = ended;
 		}
 	}
+	/* locking_mode=exclusive keeps its locks; the contents must be read. */
+	if (locks_left(db))
+		close_sessions(db);
 	return status;
 }
 
@@ -909,3 +926,9 @@ static const struct slm_db_ops sqlite_ops = {
 	.checks = sqlite_checks,
 	.finish = sqlite_finish,
 };
+
+/* Here, because the database libraries are known here. */
+const char *sqloom_version(void)
+{
+	return "sqloom " SQLOOM_VERSION "\nSQLite " SQLITE_VERSION;
+}

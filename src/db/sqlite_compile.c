@@ -153,7 +153,15 @@ static int authorize(void *userdata, int action, const char *one,
 	case SQLITE_DROP_TEMP_TABLE:
 	case SQLITE_DROP_TEMP_TRIGGER:
 	case SQLITE_DROP_TEMP_VIEW:
+	case SQLITE_CREATE_VTABLE:
+	case SQLITE_DROP_VTABLE:
+		footprint->connection = true;
+		footprint->ddl = true;
+		break;
 	case SQLITE_ATTACH:
+		footprint->attaches = true;
+		footprint->connection = true;
+		break;
 	case SQLITE_DETACH:
 		footprint->connection = true;
 		break;
@@ -427,6 +435,19 @@ static int compile_pragma(struct step *step, struct statement *statement)
 	return SQLITE_OK;
 }
 
+/* Only these set changes(). DROP, ALTER and EXPLAIN of one of them do not,
+ * though the authorizer tells of writes: the old count would be read. */
+static bool is_dml(const char *sql)
+{
+	static const char *const words[] = { "insert", "update", "delete",
+					     "replace", "with" };
+
+	for (unsigned i = 0; i < sizeof(words) / sizeof(*words); i++)
+		if (slm_sql_starts_with(sql, words[i]))
+			return true;
+	return false;
+}
+
 static int prepare_watched(struct session *session, struct step *step,
 			   struct statement *statement)
 {
@@ -439,8 +460,7 @@ static int prepare_watched(struct session *session, struct step *step,
 				SQLITE_PREPARE_PERSISTENT, &statement->stmt,
 				&statement->end);
 	sqlite3_set_authorizer(session->db, NULL, NULL);
-	statement->dml = watch.dml && !slm_sql_starts_with(statement->sql,
-							   "create");
+	statement->dml = watch.dml && is_dml(statement->sql);
 	return rc == SQLITE_OK && watch.failed ? SQLITE_NOMEM : rc;
 }
 
@@ -488,11 +508,16 @@ enum sqloom_status slm_compile_script(struct session *session,
 	struct step step = { .rest = sql->text,
 			     .footprint = { .reads = &reads,
 					    .writes = &writes } };
+	bool connection = false;
 	unsigned index;
 	int rc;
 
-	while ((rc = slm_compile_next(session, &step, &index)) == SQLITE_OK)
-		;
+	while ((rc = slm_compile_next(session, &step, &index)) == SQLITE_OK) {
+		/* A PRAGMA of a script is set again whenever it is run. */
+		if (!step.statements[index].stmt)
+			step.footprint.connection = connection;
+		connection = step.footprint.connection;
+	}
 	for (unsigned i = 0; i < step.nstatements; i++)
 		sqlite3_finalize(step.statements[i].stmt);
 	*out = step.footprint;
@@ -642,12 +667,23 @@ static enum sqloom_status check_parameters(struct session *session,
 
 static enum sqloom_status step_error(struct session *session,
 				     const struct slm_spec_sql *sql,
-				     const char *from, const char *what,
-				     const char *name,
+				     const char *from, int head,
+				     const char *what, const char *name,
 				     struct sqloom_error *err)
 {
-	int offset = sqlite3_error_offset(session->db);
+	int offset = sqlite3_error_offset(session->db) - head;
+	int end = (int)strlen(from);
 
+	offset = offset > end ? end : offset;
+	if (sqlite3_errcode(session->db) == SQLITE_OK) {
+		/* compile_parameters() refused, not SQLite. */
+		slm_error_set(err, SQLOOM_SPEC,
+			      "%s \"%s\" has a parameter that is no :name of "
+			      "at most %d characters",
+			      what, name, SLM_SPEC_NAME_MAX);
+		slm_compile_place(session->owner->spec, sql, from, err);
+		return SQLOOM_SPEC;
+	}
 	slm_error_set(err, SQLOOM_SPEC, "%s \"%s\": %s", what, name,
 		      sqlite3_errmsg(session->db));
 	slm_compile_place(session->owner->spec, sql,
@@ -680,6 +716,8 @@ static bool spec_has_ddl(const struct sqloom_spec *spec)
 	return false;
 }
 
+#define WHEN_HEAD "SELECT ("
+
 static enum sqloom_status compile_when(struct session *session,
 				       struct step *step,
 				       struct sqloom_error *err)
@@ -689,7 +727,8 @@ static enum sqloom_status compile_when(struct session *session,
 	struct footprint footprint = { .reads = &reads, .writes = &writes };
 	struct watch watch = { .arena = &session->owner->compiled,
 			       .footprint = &footprint };
-	char *sql = sqlite3_mprintf("SELECT (%s)", when->text);
+	/* The line break ends a comment that the expression may end with. */
+	char *sql = sqlite3_mprintf(WHEN_HEAD "%s\n)", when->text);
 	int rc;
 
 	if (!sql)
@@ -700,7 +739,8 @@ static enum sqloom_status compile_when(struct session *session,
 	sqlite3_set_authorizer(session->db, NULL, NULL);
 	sqlite3_free(sql);
 	if (rc != SQLITE_OK)
-		return step_error(session, when, when->text, "when of step",
+		return step_error(session, when, when->text,
+				  sizeof(WHEN_HEAD) - 1, "when of step",
 				  step->spec->name, err);
 	if (reads.count || writes.count) {
 		slm_error_set(err, SQLOOM_SPEC,
@@ -732,6 +772,13 @@ static void tell_info(struct session *session, struct step *step)
 			   (!f->begins || session->owner->options.local_begin);
 }
 
+void slm_compile_blind(struct sqlite *db, const struct footprint *footprint)
+{
+	if (footprint->attaches)
+		db->base.blind = "the spec attaches databases, and their "
+				 "tables are not compared";
+}
+
 /* Nothing of the step is compiled. */
 static void begin_step(struct step *step, const char *text)
 {
@@ -753,9 +800,11 @@ static int compile_text(struct session *session, struct step *step)
 	while ((rc = slm_compile_next(session, step, &index)) == SQLITE_OK)
 		;
 	tell_info(session, step);
+	/* Of what cannot be compiled yet the worst is assumed. */
 	session->owner->ddl |= step->footprint.ddl || *step->rest;
-	session->owner->random |= step->footprint.random;
-	session->owner->fresh |= step->footprint.connection;
+	session->owner->random |= step->footprint.random || *step->rest;
+	session->owner->fresh |= step->footprint.connection || *step->rest;
+	slm_compile_blind(session->owner, &step->footprint);
 	return rc;
 }
 
@@ -782,8 +831,8 @@ static enum sqloom_status compile_step(struct session *session, unsigned number,
 	if (rc == SQLITE_NOMEM)
 		return slm_error_nomem(err);
 	if (rc != SQLITE_DONE && !lazily)
-		return step_error(session, &step->spec->sql, step->rest, "step",
-				  step->spec->name, err);
+		return step_error(session, &step->spec->sql, step->rest, 0,
+				  "step", step->spec->name, err);
 	return SQLOOM_OK;
 }
 

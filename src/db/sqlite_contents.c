@@ -63,6 +63,7 @@ static bool load_table(struct sqlite *db, sqlite3_stmt *stmt, void *userdata)
 	table->name = column_text(loading->arena, stmt, 0);
 	/* A WITHOUT ROWID table generates no keys: -2 keeps it so. */
 	table->key_column = sqlite3_column_int(stmt, 1) ? -2 : -1;
+	table->is_virtual = sqlite3_column_int(stmt, 2);
 	loading->catalogue->ntables++;
 	return table->name != NULL;
 }
@@ -206,7 +207,9 @@ enum sqloom_status slm_catalogue_load(struct sqlite *db,
 					    sizeof(struct table));
 	if (!catalogue.tables)
 		return slm_error_nomem(err);
-	status = query(db, "SELECT name, wr " USER_TABLES " ORDER BY name",
+	status = query(db,
+		       "SELECT name, wr, type = 'virtual' " USER_TABLES
+		       " ORDER BY name",
 		       load_table, &loading, err);
 	for (uint32_t i = 0; !status && i < catalogue.ntables; i++) {
 		loading.table = &catalogue.tables[i];

@@ -31,6 +31,7 @@ struct table {
 	uint32_t *reference; /* per column: table index + 1, 0: none; points
 				to the key of that table */
 	bool written;	     /* some step may write it */
+	bool is_virtual;     /* of a module: FTS5 ... */
 };
 
 /* The tables of a schema, in the order of their names. */
@@ -73,6 +74,7 @@ struct footprint {
 	bool random;	/* random(), randomblob() */
 	bool connection; /* leaves state on the connection: temp tables,
 			    PRAGMA, ATTACH, changes() ... */
+	bool attaches;	/* ATTACH: its tables are not compared */
 	struct name_set *reads, *writes;
 };
 
@@ -202,6 +204,8 @@ enum sqloom_status slm_compile_script(struct session *session,
 				      const struct slm_spec_sql *sql,
 				      struct footprint *out,
 				      struct sqloom_error *err);
+/* Notes what the contents will not show. */
+void slm_compile_blind(struct sqlite *db, const struct footprint *footprint);
 void slm_compile_place(const struct sqloom_spec *spec,
 		       const struct slm_spec_sql *sql, const char *at,
 		       struct sqloom_error *err);

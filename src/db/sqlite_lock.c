@@ -143,10 +143,9 @@ void slm_lock_record(struct slm_lock_table *table,
 		slm_lock_forget(table, handle->owner);
 		return;
 	}
-	/* A writer that waits for readers keeps new ones out meanwhile. A
-	 * reader that wants to roll back a hot journal does not. */
+	/* A writer that waits for readers keeps new ones out meanwhile. */
 	if (level == SQLITE_LOCK_EXCLUSIVE &&
-	    handle->level == SQLITE_LOCK_RESERVED &&
+	    (handle->level == SQLITE_LOCK_RESERVED || table->reader_pends) &&
 	    !somebody_above(handle, SQLITE_LOCK_SHARED))
 		handle->level = SQLITE_LOCK_PENDING;
 	set_wait(table, handle, level, 0, true);

@@ -49,6 +49,8 @@ struct slm_lock_wait {
 struct slm_lock_table {
 	struct slm_lock_wait waits[SLM_LOCK_OWNERS];
 	struct slm_lock_handle *open; /* all of them, borrowed */
+	/* A handle at SHARED that is refused EXCLUSIVE is left at PENDING. */
+	bool reader_pends;
 	uint64_t releases; /* locks released or lowered so far */
 };
 

@@ -415,12 +415,11 @@ void slm_session_wait(struct sqlite *db, unsigned ms)
 static uint32_t next_ordinal(const struct sqlite *db, unsigned call,
 			     uint32_t table)
 {
-	uint32_t ordinal = 1;
-
-	for (unsigned i = 0; i < db->ngenerated; i++)
-		ordinal += db->generated[i].call == call &&
-			   db->generated[i].table == table;
-	return ordinal;
+	for (unsigned i = db->ngenerated; i-- > 0;)
+		if (db->generated[i].call == call &&
+		    db->generated[i].table == table)
+			return db->generated[i].ordinal + 1;
+	return 1;
 }
 
 static void add_generated(struct sqlite *db, unsigned call, uint32_t table,

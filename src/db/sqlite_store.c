@@ -224,6 +224,8 @@ enum sqloom_status slm_store_new(enum sqloom_store kind,
 				       "sqloom needs one");
 	else
 		status = make_main(store, err);
+	if (!status)
+		store->locks.reader_pends = slm_vfs_reader_pends(store->system);
 	if (!status && sqlite3_vfs_register(&store->vfs, 0) != SQLITE_OK)
 		status = slm_error_nomem(err);
 	if (status) {

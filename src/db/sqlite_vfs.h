@@ -71,6 +71,9 @@ void slm_vfs_point_granted(struct slm_store *store, uint8_t slots,
 void slm_vfs_label(const struct slm_store *store, const char *path,
 		   char label[64]);
 
+/* sqlite_probe.c: see struct slm_lock_table. */
+bool slm_vfs_reader_pends(sqlite3_vfs *system);
+
 /* sqlite_vfs_mem.c: fills in the methods of the MEMORY kind. */
 void slm_vfs_mem_init(struct slm_store *store);
 /* Reads the database at path on the disk into the memory file of that name. */

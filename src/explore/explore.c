@@ -96,6 +96,27 @@ void slm_explorer_close(struct explorer *explorer)
 	slm_arena_deinit(&explorer->arena);
 }
 
+/* The oracle of a plan goes; what it has to say about its runs stays. */
+static enum sqloom_status drop_oracle(struct explorer *explorer,
+				      struct sqloom_error *err)
+{
+	const char *const *notes;
+	uint32_t count;
+	enum sqloom_status status;
+
+	if (!explorer->oracle)
+		return SQLOOM_OK;
+	explorer->unstable |= slm_oracle_unstable(explorer->oracle);
+	status = slm_oracle_notes(explorer->oracle, &explorer->trace->arena,
+				  &notes, &count, err);
+	for (uint32_t i = 0; !status && i < count; i++)
+		if (!slm_note(explorer, "%s", notes[i]))
+			status = slm_error_nomem(err);
+	slm_oracle_free(explorer->oracle);
+	explorer->oracle = NULL;
+	return status;
+}
+
 /* Makes plan the one that is run, with an oracle that knows its serial
  * runs. */
 enum sqloom_status slm_explorer_use_plan(struct explorer *explorer,
@@ -117,10 +138,10 @@ enum sqloom_status slm_explorer_use_plan(struct explorer *explorer,
 	explorer->main.plan = &plan->steps;
 	explorer->first.plan = &plan->steps;
 	explorer->again.plan = &plan->steps;
-	slm_oracle_free(explorer->oracle);
-	explorer->oracle = NULL;
 	slm_outcomes_clear(&explorer->outcomes);
-	status = slm_oracle_new(&config, &explorer->oracle, err);
+	status = drop_oracle(explorer, err);
+	if (!status)
+		status = slm_oracle_new(&config, &explorer->oracle, err);
 	if (!status)
 		status = slm_serial_all(explorer, plan->members, err);
 	explorer->remasked = false;
@@ -448,9 +469,4 @@ enum sqloom_status sqloom_explore(const struct sqloom_spec *spec,
 	}
 	slm_explorer_close(&explorer);
 	return status;
-}
-
-const char *sqloom_version(void)
-{
-	return "sqloom " SQLOOM_VERSION;
 }

@@ -85,12 +85,14 @@ struct explorer {
 	uint32_t nfindings;
 	bool findings_left_out;
 	bool remasked;	    /* what was judged may no longer hold */
+	bool unstable;	    /* the serial runs of an earlier plan were */
 	bool stopped;	    /* by the progress callback */
 	uint64_t began_ns, shown_ns;
 	uint64_t runs;	    /* of the exploration, all plans */
 	const char *reason; /* why it is not complete; NULL */
 	const char **notes; /* of ours */
 	uint32_t nnotes;
+	bool checks_noted; /* some check fails in a serial run: told */
 };
 
 /* ---- settings.c */

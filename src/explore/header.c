@@ -284,9 +284,12 @@ enum sqloom_status slm_header_finish(struct explorer *explorer,
 	trace->findings = explorer->findings;
 	trace->nfindings = explorer->nfindings;
 	trace->explored = explorer->runs;
-	if (slm_oracle_unstable(explorer->oracle) && !explorer->reason)
+	if ((explorer->unstable || slm_oracle_unstable(explorer->oracle)) &&
+	    !explorer->reason)
 		explorer->reason = "two equal serial runs gave different "
 				   "results, see the notes";
+	if (!explorer->reason)
+		explorer->reason = explorer->db->blind;
 	trace->complete = !explorer->reason;
 	if (trace->wrong)
 		trace->verdict = SQLOOM_BROKEN;

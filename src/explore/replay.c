@@ -43,38 +43,79 @@ static enum sqloom_status read_schedule(struct explorer *explorer,
 	return SQLOOM_OK;
 }
 
-/* The plan whose calls take exactly the steps of the token; else the first. */
+/* May the step be passed without a letter? */
+static bool no_letter(struct explorer *explorer, unsigned call, uint32_t step)
+{
+	return slm_db_info(explorer->db, call, step).local ||
+	       explorer->spec->sessions[call].steps[step].when.text;
+}
+
+/* Passes the letter's step in the plan, from *at on; false: it is not there. */
+static bool pass(struct explorer *explorer, const struct plan *plan,
+		 unsigned call, uint8_t fingerprint, unsigned *at)
+{
+	const struct slm_trace_call *tells = &explorer->trace->calls[call];
+	unsigned nsteps = explorer->spec->sessions[call].nsteps;
+
+	for (; *at < plan->steps.nsteps[call]; ++*at) {
+		uint32_t step = plan->steps.steps[call][*at];
+
+		if ((tells->steps[step].fingerprint & 31) == fingerprint) {
+			++*at;
+			return true;
+		}
+		if (!no_letter(explorer, call, step))
+			break;
+	}
+	/* The ROLLBACK and the teardown may end any call. */
+	for (uint32_t step = nsteps; step < tells->nsteps; step++)
+		if ((tells->steps[step].fingerprint & 31) == fingerprint)
+			return true;
+	return false;
+}
+
+/* Can the calls of the plan take the steps of the token? */
 static bool fits(struct explorer *explorer, const struct plan *plan,
 		 const struct slm_token *token)
 {
-	unsigned left[SLM_CALLS_MAX] = { 0 };
+	unsigned at[SLM_CALLS_MAX] = { 0 };
 
-	for (unsigned i = 0; i < plan->steps.ncalls; i++)
-		left[i] = plan->steps.nsteps[i];
-	for (uint32_t i = 0; i < token->length; i++) {
+	for (uint32_t i = 0; token->steps && i < token->length; i++) {
 		unsigned call = (unsigned)(token->schedule[i] - 'a');
-		unsigned at = plan->steps.nsteps[call] - left[call];
-		uint32_t step;
 
-		if (!left[call])
-			return false;
-		step = plan->steps.steps[call][at];
-		left[call]--;
-		if (token->steps &&
-		    (explorer->trace->calls[call].steps[step].fingerprint &
-		     31) != token->steps[i])
+		if (!pass(explorer, plan, call, token->steps[i], &at[call]))
 			return false;
 	}
 	return true;
 }
 
+/* How many steps of the plan the token's schedule has no letter for. */
+static unsigned left_over(const struct plan *plan,
+			  const struct slm_token *token)
+{
+	unsigned steps = 0;
+
+	for (unsigned i = 0; i < plan->steps.ncalls; i++)
+		steps += plan->steps.nsteps[i];
+	return steps > token->length ? steps - token->length :
+				       token->length - steps;
+}
+
+/* Of the plans that fit, the one with the fewest steps without a letter; the
+ * first if none fits. */
 static const struct plan *choose_plan(struct explorer *explorer,
 				      const struct slm_token *token)
 {
-	for (unsigned i = 0; i < explorer->nplans; i++)
-		if (fits(explorer, &explorer->plans[i], token))
-			return &explorer->plans[i];
-	return &explorer->plans[0];
+	const struct plan *best = NULL;
+
+	for (unsigned i = 0; i < explorer->nplans; i++) {
+		const struct plan *plan = &explorer->plans[i];
+
+		if (fits(explorer, plan, token) &&
+		    (!best || left_over(plan, token) < left_over(best, token)))
+			best = plan;
+	}
+	return best ? best : &explorer->plans[0];
 }
 
 /* ---- Divergence -------------------------------------------------------- */

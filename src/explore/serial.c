@@ -32,6 +32,29 @@ static void count_choices(struct explorer *explorer)
 		explorer->choices[explorer->first.schedule[i]]++;
 }
 
+/* A check that fails without any concurrency says little about it. */
+static enum sqloom_status note_checks(struct explorer *explorer,
+				      const char *order,
+				      struct sqloom_error *err)
+{
+	const struct slm_check_failure *failures;
+	uint32_t count;
+	enum sqloom_status status =
+		slm_db_checks(explorer->db, &failures, &count, err);
+
+	/* Told once, for the first order it fails in. */
+	if (status || explorer->checks_noted)
+		return status;
+	explorer->checks_noted = count > 0;
+	for (uint32_t i = 0; !status && i < count; i++)
+		if (!slm_note(explorer,
+			      "check \"%s\" fails in the serial run %s too: it "
+			      "does not need concurrency",
+			      failures[i].name, order))
+			status = slm_error_nomem(err);
+	return status;
+}
+
 static enum sqloom_status run_order(struct explorer *explorer,
 				    uint32_t members, const char *order,
 				    struct sqloom_error *err)
@@ -46,6 +69,8 @@ static enum sqloom_status run_order(struct explorer *explorer,
 	if (!status)
 		status = describe(explorer, &explorer->first, &runs[0],
 				  &contents[0], err);
+	if (!status && members == explorer->plan->members)
+		status = note_checks(explorer, order, err);
 	if (!status)
 		status = slm_run(&explorer->again, members, 1, &director, err);
 	if (!status)

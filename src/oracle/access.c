@@ -72,8 +72,8 @@ static void end_transaction(struct slm_accesses *out, uint32_t call,
 		struct slm_access *access = &out->list[i];
 
 		if (access->call != call ||
-		    (at->begun && (!at->transaction || access->transaction !=
-							       at->transaction)))
+		    (at->begun && (!at->transaction ||
+				   access->transaction != at->transaction)))
 			continue;
 		if (!at->begun) {
 			access->transaction = 1;
@@ -166,8 +166,8 @@ static bool add_access(const struct slm_oracle *oracle,
 	if (error)
 		access.transaction = at->transaction;
 	else
-		access.transaction = follow_step(out, event->call, at,
-						 step->sql, index);
+		access.transaction =
+			follow_step(out, event->call, at, step->sql, index);
 	access.deferred = at->transaction && at->deferred;
 	if (access.transaction && access.transaction == at->transaction)
 		access.visible = UINT32_MAX; /* until it is committed */

@@ -53,7 +53,8 @@ static void say_transactions(struct naming *n, const struct slm_access *a,
 		slm_buf_printf(&n->cause,
 			       " %s and %s are in different transactions: a "
 			       "stronger isolation level alone cannot prevent "
-			       "it.", a->name, b->name);
+			       "it.",
+			       a->name, b->name);
 }
 
 /* "before alice's write", or what made it invisible. */
@@ -83,7 +84,8 @@ static enum slm_relation relate(const struct naming *n,
 	const struct slm_canonical_table *found = find_table(n, table);
 	const struct slm_contents_table *from = found ? found->table : NULL;
 	const char *key = from && from->key_column >= 0 ?
-			from->columns[from->key_column] : NULL;
+				  from->columns[from->key_column] :
+				  NULL;
 
 	if (from && from->nrows == 1)
 		return SLM_ROWS_SAME;
@@ -276,9 +278,9 @@ static const struct slm_access *missed(const struct naming *n,
 				       const struct slm_access *foreign)
 {
 	for (uint32_t t = 0; t < n->all.ntables; t++) {
-		const struct slm_access *read =
-			in_table(foreign->writes, t) ? last_read(n, own, t) :
-						       NULL;
+		const struct slm_access *read = in_table(foreign->writes, t) ?
+							last_read(n, own, t) :
+							NULL;
 
 		if (read && read->event < foreign->visible &&
 		    relate(n, read, foreign, t) != SLM_ROWS_DISJOINT)
@@ -315,8 +317,7 @@ static bool find_write_skew(struct naming *n)
 {
 	for (uint32_t i = 0; i < n->all.count; i++)
 		for (uint32_t j = i + 1; j < n->all.count; j++)
-			if (try_write_skew(n, &n->all.list[i],
-					   &n->all.list[j]))
+			if (try_write_skew(n, &n->all.list[i], &n->all.list[j]))
 				return true;
 	return false;
 }
@@ -336,8 +337,8 @@ static bool try_repeated(struct naming *n, const struct slm_access *first,
 			 const struct slm_access *second,
 			 const struct slm_access *write)
 {
-	if (!(write->writes & first->reads) ||
-	    first->event > write->visible || second->event < write->visible ||
+	if (!(write->writes & first->reads) || first->event > write->visible ||
+	    second->event < write->visible ||
 	    first->taken->value == second->taken->value ||
 	    !slm_statement_same(first->sql, second->sql))
 		return false;
@@ -385,7 +386,8 @@ static bool try_read_skew(struct naming *n, const struct slm_access *first,
 		slm_buf_printf(&n->cause,
 			       "%s saw what %s wrote in %s (step %s), but had "
 			       "read in %s what was there before %s (read "
-			       "skew).", call_name(n, first->call),
+			       "skew).",
+			       call_name(n, first->call),
 			       call_name(n, late->call), early->name,
 			       second->name, first->name, late->name);
 		say_transactions(n, first, second);
@@ -487,8 +489,8 @@ static bool name_integrity(struct naming *n, uint32_t call)
 	const char *who = call_name(n, call);
 	struct stale s;
 
-	if (!fail || slm_judge_fails_alike(n->oracle, n->group->members, call,
-					   error))
+	if (!fail ||
+	    slm_judge_fails_alike(n->oracle, n->group->members, call, error))
 		return false;
 	slm_buf_printf(&n->cause, "%s's step %s failed: ", who, fail->name);
 	if (error->message)
@@ -581,26 +583,28 @@ static bool name_busy(struct naming *n, uint32_t call, const char *code)
 			       "%s's step %s was refused: %s's transaction had "
 			       "read in %s, and a transaction whose reads are "
 			       "out of date cannot become a writer (%s at "
-			       "once). ", who, fail->name, who, read->name,
-			       code);
+			       "once). ",
+			       who, fail->name, who, read->name, code);
 	else if (read)
 		slm_buf_printf(&n->cause,
 			       "%s's step %s was refused: %s's transaction had "
 			       "read in %s, and a transaction that has read "
 			       "cannot become a writer while another is "
-			       "writing (%s at once). ", who, fail->name, who,
-			       read->name, code);
+			       "writing (%s at once). ",
+			       who, fail->name, who, read->name, code);
 	if (read)
 		slm_buf_puts(&n->cause,
 			     "BEGIN IMMEDIATE takes the write lock first.");
 	else if (slm_statement_single(fail->sql) == SLM_STATEMENT_COMMIT)
 		slm_buf_printf(&n->cause,
 			       "%s's step %s could not commit while others "
-			       "were reading (%s).", who, fail->name, code);
+			       "were reading (%s).",
+			       who, fail->name, code);
 	else
 		slm_buf_printf(&n->cause,
 			       "%s's step %s found the database locked by "
-			       "another call (%s).", who, fail->name, code);
+			       "another call (%s).",
+			       who, fail->name, code);
 	return true;
 }
 
@@ -618,7 +622,8 @@ static bool name_abort(struct naming *n, uint32_t call)
 	n->name = "serialization failure";
 	slm_buf_printf(&n->cause,
 		       "%s was ended by the database because no serial order "
-		       "would give what it saw (40001).", call_name(n, call));
+		       "would give what it saw (40001).",
+		       call_name(n, call));
 	return true;
 }
 

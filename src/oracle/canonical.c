@@ -131,8 +131,7 @@ static bool begin_table(const struct slm_oracle *oracle,
 	out->target = slm_arena_zalloc(arena, n, sizeof(*out->target));
 	out->target_table =
 		slm_arena_zalloc(arena, n, sizeof(*out->target_table));
-	out->names = slm_arena_zalloc(arena, table->nrows,
-				      sizeof(*out->names));
+	out->names = slm_arena_zalloc(arena, table->nrows, sizeof(*out->names));
 	if (!out->hidden || !out->target || !out->target_table || !out->names)
 		return false;
 	for (uint32_t i = 0; i < n; i++)
@@ -174,8 +173,8 @@ static bool map_make(const struct slm_contents_table *table,
 
 		if (!slm_canonical_generated(table, row))
 			continue;
-		slot = slm_canonical_value(value_at(table, row,
-				(uint32_t)table->key_column));
+		slot = slm_canonical_value(
+			value_at(table, row, (uint32_t)table->key_column));
 		while (map->slots[slot & map->mask])
 			slot++;
 		map->slots[slot & map->mask] = row + 1;
@@ -194,8 +193,9 @@ static uint64_t map_find(const struct key_map *map,
 	for (; map->slots[slot & map->mask]; slot++) {
 		uint64_t row = map->slots[slot & map->mask] - 1;
 
-		if (same_value(value, value_at(map->table, row,
-				(uint32_t)map->table->key_column)))
+		if (same_value(value,
+			       value_at(map->table, row,
+					(uint32_t)map->table->key_column)))
 			return row;
 	}
 	return SLM_NO_ROW;
@@ -216,8 +216,8 @@ static bool resolve(struct slm_canonical_table *table, uint32_t column,
 		if (found == SLM_NO_ROW)
 			continue;
 		if (!target) {
-			target = slm_arena_alloc(arena,
-						 nrows * sizeof(*target));
+			target =
+				slm_arena_alloc(arena, nrows * sizeof(*target));
 			if (!target)
 				return false;
 			memset(target, 0xff, nrows * sizeof(*target));
@@ -230,8 +230,8 @@ static bool resolve(struct slm_canonical_table *table, uint32_t column,
 }
 
 /* *any: some row refers to a generated one. */
-static bool resolve_all(struct slm_canonical *contents,
-			struct slm_arena *arena, bool *any)
+static bool resolve_all(struct slm_canonical *contents, struct slm_arena *arena,
+			bool *any)
 {
 	struct key_map *maps =
 		slm_arena_zalloc(arena, contents->ntables, sizeof(*maps));
@@ -292,8 +292,8 @@ static void first_names(struct slm_canonical_table *table)
 	for (uint64_t row = 0; row < table->table->nrows; row++) {
 		uint64_t name = ROW_IGNORED;
 
-		for (uint32_t i = 0; !table->ignored &&
-		     i < table->table->ncolumns; i++)
+		for (uint32_t i = 0;
+		     !table->ignored && i < table->table->ncolumns; i++)
 			name = slm_hash_mix(name, cell(table, row, i));
 		table->names[row] = name;
 	}
@@ -362,8 +362,8 @@ static uint64_t refine_round(struct refiner *refiner, bool advance)
 	for (uint32_t i = 0; i < contents->ntables; i++) {
 		struct slm_canonical_table *table = &contents->tables[i];
 
-		for (uint64_t row = 0; refers(table) &&
-		     row < table->table->nrows; row++)
+		for (uint64_t row = 0;
+		     refers(table) && row < table->table->nrows; row++)
 			refiner->next[at++] =
 				advance ? next_name(contents, table, row) :
 					  table->names[row];
@@ -390,10 +390,10 @@ static bool refine(struct slm_canonical *contents, struct slm_arena *arena)
 	for (uint32_t i = 0; i < contents->ntables; i++)
 		if (refers(&contents->tables[i]))
 			refiner.count += contents->tables[i].table->nrows;
-	refiner.next = slm_arena_zalloc(arena, refiner.count,
-					sizeof(*refiner.next));
-	refiner.sorted = slm_arena_zalloc(arena, refiner.count,
-					  sizeof(*refiner.sorted));
+	refiner.next =
+		slm_arena_zalloc(arena, refiner.count, sizeof(*refiner.next));
+	refiner.sorted =
+		slm_arena_zalloc(arena, refiner.count, sizeof(*refiner.sorted));
 	if (!refiner.next || !refiner.sorted)
 		return false;
 	after = refine_round(&refiner, false);

@@ -139,12 +139,12 @@ static bool copy_table(struct slm_arena *arena,
 	return true;
 }
 
-static const struct slm_contents *
-copy_contents(struct slm_arena *arena, const struct slm_contents *contents)
+static const struct slm_contents *copy_contents(
+	struct slm_arena *arena, const struct slm_contents *contents)
 {
 	struct slm_contents *copy = slm_arena_alloc(arena, sizeof(*copy));
-	struct slm_contents_table *tables = slm_arena_zalloc(
-		arena, contents->ntables, sizeof(*tables));
+	struct slm_contents_table *tables =
+		slm_arena_zalloc(arena, contents->ntables, sizeof(*tables));
 
 	if (!copy || !tables)
 		return NULL;

@@ -18,8 +18,8 @@ struct explaining {
 	struct slm_arena *scratch, *arena;
 	const struct slm_view *actual;
 	const struct slm_order *actual_order;
-	bool **actual_differs; /* per table and row */
-	uint32_t members;      /* survivors: whose results count */
+	bool **actual_differs;		 /* per table and row */
+	uint32_t members;		 /* survivors: whose results count */
 	const struct slm_serial *serial; /* the nearest */
 	struct slm_view expected;
 	const struct slm_order *expected_order;
@@ -182,16 +182,15 @@ static bool each_step(struct explaining *ex, const struct slm_results *a,
 			continue;
 		for (uint32_t i = 0; i < x->ntaken; i++) {
 			const struct slm_taken *taken = &x->taken[i];
-			const struct slm_taken *other = nth_taken(
-				y, taken->step, occurrence(x, i));
+			const struct slm_taken *other =
+				nth_taken(y, taken->step, occurrence(x, i));
 
 			if ((!other || other->digest != taken->digest) &&
 			    !fn(ex, call, taken, other))
 				return false;
 		}
 		for (uint32_t i = 0; i < y->ntaken; i++)
-			if (!nth_taken(x, y->taken[i].step,
-				       occurrence(y, i)) &&
+			if (!nth_taken(x, y->taken[i].step, occurrence(y, i)) &&
 			    !fn(ex, call, NULL, &y->taken[i]))
 				return false;
 	}
@@ -226,8 +225,9 @@ static bool measure(struct explaining *ex, const struct slm_serial *serial,
 			return false;
 		a = make_flags(actual, ex->scratch);
 		b = make_flags(&view.contents, ex->scratch);
-		if (!a || !b || !mark_contents(actual, &view.contents,
-					       ex->scratch, a, b, rows))
+		if (!a || !b ||
+		    !mark_contents(actual, &view.contents, ex->scratch, a, b,
+				   rows))
 			return false;
 	}
 	ex->ndifferences = 0;
@@ -322,8 +322,8 @@ static uint64_t pairing_value(const struct slm_canonical_table *table,
 	    slm_canonical_generated(from, row) ||
 	    (table->target[column] && table->target[column][row] != SLM_NO_ROW))
 		return 0;
-	return slm_canonical_value(&from->values[row * from->ncolumns +
-						 column]);
+	return slm_canonical_value(
+		&from->values[row * from->ncolumns + column]);
 }
 
 /* The differing expected row that this actual row was made from, if any; each
@@ -404,8 +404,8 @@ static bool tell_contents(struct explaining *ex)
 	for (uint32_t i = 0; i < a->ntables; i++) {
 		uint32_t j = find_table(b, a->tables[i].table->name);
 		uint64_t nrows = j < b->ntables ? b->tables[j].table->nrows : 0;
-		bool *left = slm_arena_zalloc(ex->scratch, nrows,
-					      sizeof(*left));
+		bool *left =
+			slm_arena_zalloc(ex->scratch, nrows, sizeof(*left));
 
 		if (!left)
 			return false;
@@ -482,16 +482,15 @@ static bool tell_check(const struct slm_run *run, struct slm_arena *arena,
 	if (run->nchecks == 0)
 		return true;
 	out->check = slm_arena_strdup(arena, run->checks[0].name);
-	return out->check && slm_copy_rows(arena, &run->checks[0].rows,
-					   SLM_TRACE_ROWS_MAX,
-					   &out->check_rows);
+	return out->check &&
+	       slm_copy_rows(arena, &run->checks[0].rows, SLM_TRACE_ROWS_MAX,
+			     &out->check_rows);
 }
 
 static bool explain(struct explaining *ex, const struct slm_group *group,
 		    struct slm_finding *out)
 {
-	ex->actual_order =
-		slm_order_make(&ex->actual->contents, ex->scratch);
+	ex->actual_order = slm_order_make(&ex->actual->contents, ex->scratch);
 	ex->actual_differs = make_flags(&ex->actual->contents, ex->scratch);
 	if (!ex->actual_order || !ex->actual_differs ||
 	    !find_nearest(ex, out->class) || !tell(ex))
@@ -529,7 +528,8 @@ enum sqloom_status slm_oracle_explain(struct slm_oracle *oracle,
 		return slm_error_set(err, SQLOOM_INTERNAL,
 				     "a run was explained before the serial "
 				     "runs of its calls (mask %#x) were known; "
-				     "please report this", members);
+				     "please report this",
+				     members);
 	slm_arena_clear(&oracle->scratch);
 	if (!slm_oracle_view(oracle, run, &oracle->scratch, &view))
 		return slm_error_nomem(err);

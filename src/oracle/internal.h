@@ -36,13 +36,13 @@ struct slm_result_mask {
 
 struct slm_canonical_table {
 	const struct slm_contents_table *table;
-	bool ignored;	  /* no part of the comparison at all */
-	bool *hidden;	  /* per column: masked or ignored */
+	bool ignored;	   /* no part of the comparison at all */
+	bool *hidden;	   /* per column: masked or ignored */
 	uint64_t **target; /* per column: per row the generated row referred to,
 			      or SLM_NO_ROW; NULL: the column has none */
 	uint32_t *target_table; /* per column: the table of those rows */
-	uint64_t *names;   /* per row: equal names, same row */
-	uint64_t digest;   /* of the names as a multiset */
+	uint64_t *names;	/* per row: equal names, same row */
+	uint64_t digest;	/* of the names as a multiset */
 };
 
 struct slm_canonical {
@@ -56,16 +56,16 @@ struct slm_canonical {
 /* What a call did at one of its steps. */
 struct slm_taken {
 	uint32_t step;
-	uint32_t event;	 /* index in the run's events */
-	bool skipped;	 /* its `when` was not true */
-	bool observed;	 /* rows and changes are part of the outcome */
-	bool wrote;	 /* some statement of it changed a row */
-	bool idle;	 /* it is a write that changed and returned nothing */
-	bool effect;	 /* counts as having done something (judge.c) */
+	uint32_t event; /* index in the run's events */
+	bool skipped;	/* its `when` was not true */
+	bool observed;	/* rows and changes are part of the outcome */
+	bool wrote;	/* some statement of it changed a row */
+	bool idle;	/* it is a write that changed and returned nothing */
+	bool effect;	/* counts as having done something (judge.c) */
 	const struct slm_result *result; /* chain; NULL when skipped */
 	const struct slm_result *error;	 /* the one that failed, or NULL */
-	uint64_t value;	 /* digest of rows and changes */
-	uint64_t digest; /* of all that is compared */
+	uint64_t value;			 /* digest of rows and changes */
+	uint64_t digest;		 /* of all that is compared */
 };
 
 struct slm_call_result {
@@ -235,10 +235,10 @@ struct slm_access {
 			     never */
 	uint32_t transaction; /* of the call, from 1; each statement outside a
 				 transaction has its own */
-	bool certain;	  /* transaction is known, not guessed */
-	bool deferred;	  /* in a transaction that a plain BEGIN began */
+	bool certain;	      /* transaction is known, not guessed */
+	bool deferred;	      /* in a transaction that a plain BEGIN began */
 	uint64_t reads;
-	uint64_t writes;  /* only where a row was changed, and not undone */
+	uint64_t writes; /* only where a row was changed, and not undone */
 	const struct slm_taken *taken;
 	const char *sql;
 	const char *name; /* of the step */

@@ -130,8 +130,8 @@ void slm_judge_group(struct slm_oracle *oracle, struct slm_group *group)
 
 /* ---- One run ---------------------------------------------------------- */
 
-static bool equals(const struct slm_oracle *oracle,
-		   const struct slm_view *view, const struct slm_serial *serial)
+static bool equals(const struct slm_oracle *oracle, const struct slm_view *view,
+		   const struct slm_serial *serial)
 {
 	if (view->contents.digest != serial->contents)
 		return false;
@@ -184,8 +184,8 @@ static bool in_some_serial(const struct slm_oracle *oracle, uint32_t members,
 }
 
 /* Did a call that succeeded return what it returns in no serial run? */
-static bool has_foreign_value(const struct slm_oracle *oracle,
-			      uint32_t members, const struct slm_view *view)
+static bool has_foreign_value(const struct slm_oracle *oracle, uint32_t members,
+			      const struct slm_view *view)
 {
 	for (uint32_t call = 0; call < oracle->config.ncalls; call++) {
 		const struct slm_call_result *result =
@@ -272,7 +272,7 @@ enum slm_class slm_judge_class(const struct slm_oracle *oracle,
 uint64_t slm_judge_outcome(enum slm_class class, const struct slm_view *view)
 {
 	const struct slm_run *run = view->run;
-	uint64_t digest = slm_hash_mix((uint64_t)class, run->members);
+	uint64_t digest = slm_hash_mix((uint64_t) class, run->members);
 
 	digest = slm_hash_mix(digest, view->contents.digest);
 	for (uint32_t i = 0; i < SLM_CALLS_MAX; i++)

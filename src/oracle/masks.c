@@ -71,13 +71,14 @@ static void note(struct pair *pair, const char *fmt, ...)
 		text = slm_arena_printf(
 			&oracle->keep,
 			"the calls are not deterministic: in two equal serial "
-			"runs (%s), %s", pair->order, what);
+			"runs (%s), %s",
+			pair->order, what);
 	for (uint32_t i = 0; text && i < oracle->nnotes; i++)
 		if (strcmp(oracle->notes[i], text) == 0)
 			return;
-	if (!text || !slm_oracle_grow(&oracle->notes, oracle->nnotes,
-				      &oracle->notes_room,
-				      sizeof(*oracle->notes))) {
+	if (!text ||
+	    !slm_oracle_grow(&oracle->notes, oracle->nnotes,
+			     &oracle->notes_room, sizeof(*oracle->notes))) {
 		pair->failed = true;
 		return;
 	}
@@ -99,8 +100,8 @@ static void compare_table(struct pair *pair,
 		return;
 	}
 	for (uint32_t i = 0; i < a->table->ncolumns; i++) {
-		if (a->hidden[i] || slm_canonical_column(a, i) ==
-					    slm_canonical_column(b, i))
+		if (a->hidden[i] ||
+		    slm_canonical_column(a, i) == slm_canonical_column(b, i))
 			continue;
 		pair->grown = true;
 		if (!add_column_mask(pair->oracle, a->table->name,
@@ -272,14 +273,18 @@ static void compare_masked(struct pair *pair)
 	for (uint32_t i = 0; i < pair->oracle->config.ncalls; i++)
 		if (pair->first.results.calls[i].digest !=
 		    pair->again.results.calls[i].digest)
-			note(pair, "the rows that %s returns differ in more "
-			     "than single columns", call_name(pair, i));
+			note(pair,
+			     "the rows that %s returns differ in more "
+			     "than single columns",
+			     call_name(pair, i));
 	if (a->digest == b->digest)
 		return;
 	for (uint32_t i = 0; i < a->ntables && i < b->ntables; i++)
 		if (a->tables[i].digest != b->tables[i].digest)
-			note(pair, "the rows of %s differ in more than single "
-			     "columns", a->tables[i].table->name);
+			note(pair,
+			     "the rows of %s differ in more than single "
+			     "columns",
+			     a->tables[i].table->name);
 }
 
 bool slm_masks_learn(struct slm_oracle *oracle, const char *order,

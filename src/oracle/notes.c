@@ -23,12 +23,12 @@ static void add(struct notes *notes, const char *text)
 static void add_masks(const struct slm_oracle *oracle, struct notes *notes)
 {
 	for (uint32_t i = 0; i < oracle->ncolumn_masks; i++)
-		add(notes, slm_arena_printf(
-				   notes->arena,
-				   "%s.%s differs between two equal serial "
-				   "runs and is not compared",
-				   oracle->column_masks[i].table,
-				   oracle->column_masks[i].column));
+		add(notes,
+		    slm_arena_printf(notes->arena,
+				     "%s.%s differs between two equal serial "
+				     "runs and is not compared",
+				     oracle->column_masks[i].table,
+				     oracle->column_masks[i].column));
 	for (uint32_t i = 0; i < oracle->nresult_masks; i++) {
 		const struct slm_result_mask *mask = &oracle->result_masks[i];
 		const struct slm_trace_call *call =
@@ -38,15 +38,16 @@ static void add_masks(const struct slm_oracle *oracle, struct notes *notes)
 				   notes->arena,
 				   "%s: column %s that step %s returns differs "
 				   "between two equal serial runs and is not "
-				   "compared", call->name, mask->name,
+				   "compared",
+				   call->name, mask->name,
 				   call->steps[mask->step].name));
 	}
 }
 
 /* The call's error in the first serial run of all the calls, if it fails in
  * every one of them; *same: always at that step. */
-static const struct slm_call_result *
-fails_always(const struct slm_oracle *oracle, uint32_t call, bool *same)
+static const struct slm_call_result *fails_always(
+	const struct slm_oracle *oracle, uint32_t call, bool *same)
 {
 	uint32_t all = (1u << oracle->config.ncalls) - 1;
 	const struct slm_call_result *first = NULL;

@@ -118,9 +118,8 @@ static bool add_group(struct slm_oracle *oracle, uint32_t members)
 	if (!slm_oracle_grow(&oracle->groups, oracle->ngroups,
 			     &oracle->groups_room, sizeof(group)))
 		return false;
-	group.variable =
-		slm_calloc(oracle->first_step[oracle->config.ncalls],
-			   sizeof(*group.variable));
+	group.variable = slm_calloc(oracle->first_step[oracle->config.ncalls],
+				    sizeof(*group.variable));
 	if (!group.variable)
 		return false;
 	oracle->groups[oracle->ngroups++] = group;
@@ -256,7 +255,8 @@ enum sqloom_status slm_oracle_judge(struct slm_oracle *oracle,
 		return slm_error_set(err, SQLOOM_INTERNAL,
 				     "a run was judged before the serial runs "
 				     "of its calls (mask %#x) were known; "
-				     "please report this", members);
+				     "please report this",
+				     members);
 	slm_arena_clear(&oracle->scratch);
 	if (!slm_oracle_view(oracle, run, &oracle->scratch, &view))
 		return slm_error_nomem(err);
@@ -270,8 +270,7 @@ enum sqloom_status slm_oracle_judge(struct slm_oracle *oracle,
 enum sqloom_status slm_oracle_serials(struct slm_oracle *oracle,
 				      struct slm_arena *arena,
 				      const struct slm_trace_serial **serials,
-				      uint32_t *count,
-				      struct sqloom_error *err)
+				      uint32_t *count, struct sqloom_error *err)
 {
 	uint32_t all = (1u << oracle->config.ncalls) - 1, n = 0;
 	struct slm_trace_serial *list =
@@ -286,9 +285,8 @@ enum sqloom_status slm_oracle_serials(struct slm_oracle *oracle,
 			continue;
 		slm_arena_clear(&oracle->scratch);
 		list[n].order = slm_arena_strdup(arena, serial->order);
-		if (!list[n].order ||
-		    !slm_oracle_view(oracle, &serial->run, &oracle->scratch,
-				     &view))
+		if (!list[n].order || !slm_oracle_view(oracle, &serial->run,
+						       &oracle->scratch, &view))
 			return slm_error_nomem(err);
 		orders = slm_order_make(&view.contents, &oracle->scratch);
 		if (!orders || !slm_outcome_make(oracle, &view, orders, NULL,

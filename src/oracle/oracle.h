@@ -57,8 +57,8 @@ void slm_oracle_free(struct slm_oracle *oracle);
 /*
  * Records what a serial order gives: first and again are two runs of the same
  * order. order: letters, first to last ("" when nobody takes part). Copies
- * what it keeps. *remasked is set when a new column was masked: judgements
- * made before may no longer hold. If the two runs differ in more than values
+ * what it keeps. *remasked (may be NULL) says whether a new column was masked:
+ * judgements made before may no longer hold. If the two runs differ in more than values
  * of columns (numbers of rows, steps, errors), a note says that the calls are
  * not deterministic and slm_oracle_unstable() is true from then on.
  */

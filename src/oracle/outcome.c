@@ -63,8 +63,8 @@ static const char *const *make_results(const struct slm_oracle *oracle,
 				       const struct slm_view *view,
 				       struct slm_arena *arena)
 {
-	const char **lines = slm_arena_zalloc(arena, oracle->config.ncalls,
-					      sizeof(*lines));
+	const char **lines =
+		slm_arena_zalloc(arena, oracle->config.ncalls, sizeof(*lines));
 	struct slm_buf buf;
 
 	slm_buf_init(&buf);

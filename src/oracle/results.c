@@ -82,8 +82,8 @@ static void digest_taken(const struct slm_oracle *oracle, uint32_t call,
 	uint32_t statement = 0;
 
 	taken->value = 0;
-	for (const struct slm_result *r = taken->result;
-	     r && taken->observed; r = r->next, statement++) {
+	for (const struct slm_result *r = taken->result; r && taken->observed;
+	     r = r->next, statement++) {
 		taken->value = slm_hash_mix(
 			taken->value, digest_rows(oracle, call, taken->step,
 						  statement, &r->rows));
@@ -150,8 +150,10 @@ static void take(const struct slm_oracle *oracle, const struct slm_event *event,
 		 uint32_t index, struct slm_call_result *out)
 {
 	const struct slm_trace_call *call = &oracle->config.calls[event->call];
-	const bool *unobserved = oracle->config.unobserved ?
-			oracle->config.unobserved[event->call] : NULL;
+	const bool *unobserved =
+		oracle->config.unobserved ?
+			oracle->config.unobserved[event->call] :
+			NULL;
 	struct slm_taken *taken = &out->taken[out->ntaken];
 
 	assert(event->step < call->nsteps);
@@ -164,8 +166,8 @@ static void take(const struct slm_oracle *oracle, const struct slm_event *event,
 	taken->error = find_error(taken->result);
 	if (call->steps[event->step].implicit && !taken->error)
 		return;
-	weigh(taken, oracle->control[oracle->first_step[event->call] +
-				     event->step]);
+	weigh(taken,
+	      oracle->control[oracle->first_step[event->call] + event->step]);
 	out->ntaken++;
 }
 

@@ -128,8 +128,8 @@ static void show_row(const struct slm_oracle *oracle, struct slm_buf *buf,
 			slm_buf_putc(buf, ' ');
 		first = false;
 		slm_buf_printf(buf, "%s=", rows->columns[i]);
-		slm_show_value(buf, &rows->values[(size_t)row *
-							  rows->ncolumns + i]);
+		slm_show_value(buf,
+			       &rows->values[(size_t)row * rows->ncolumns + i]);
 	}
 	if (first)
 		slm_buf_puts(buf, "a row");

@@ -77,8 +77,9 @@ static struct token next_token(const char **at)
 		token.kind = isdigit((unsigned char)*p) ? TOKEN_NUMBER :
 			     is_word(*p)		? TOKEN_WORD :
 							  TOKEN_PARAMETER;
-		for (p++; is_word(*p) || (token.kind == TOKEN_NUMBER &&
-					  *p == '.'); p++)
+		for (p++;
+		     is_word(*p) || (token.kind == TOKEN_NUMBER && *p == '.');
+		     p++)
 			;
 		token.size = (size_t)(p - token.text);
 	} else {
@@ -195,13 +196,28 @@ bool slm_statement_is_control(const char *sql)
 	return control;
 }
 
+/* A semicolon says nothing: it counts as the end. */
+static struct token next_of_statement(const char **at)
+{
+	struct token token = next_token(at);
+
+	if (is_char(&token, ';')) {
+		token.kind = TOKEN_END;
+		token.size = 0;
+	}
+	return token;
+}
+
 bool slm_statement_same(const char *a, const char *b)
 {
 	struct token x, y;
 
+	if (slm_statement_single(a) == SLM_STATEMENT_OTHER ||
+	    slm_statement_single(b) == SLM_STATEMENT_OTHER)
+		return false;
 	do {
-		x = next_token(&a);
-		y = next_token(&b);
+		x = next_of_statement(&a);
+		y = next_of_statement(&b);
 		if (!same_token(&x, &y))
 			return false;
 	} while (x.kind != TOKEN_END);
@@ -275,9 +291,8 @@ static void read_where(const char *sql, struct where *where)
 	     token = next_token(&sql)) {
 		depth += is_char(&token, '(') - is_char(&token, ')');
 		/* An OR outside parentheses, or a compound SELECT, widens. */
-		if (depth == 0 &&
-		    (is(&token, "or") || is(&token, "union") ||
-		     is(&token, "between")))
+		if (depth == 0 && (is(&token, "or") || is(&token, "union") ||
+				   is(&token, "between")))
 			where->plain = false;
 		if (depth == 0 && is(&token, "and")) {
 			end_condition(where, tokens, count);
@@ -328,11 +343,6 @@ enum slm_relation slm_statement_relate(const char *a, const char *b,
 	if (!x.present || !y.present || !x.plain || !y.plain)
 		return SLM_ROWS_UNKNOWN;
 	return relate(&x, &y, key);
-}
-
-bool slm_statement_picks_all(const char *sql)
-{
-	return !find_where(&sql);
 }
 
 /* ---- UPDATE ----------------------------------------------------------- */

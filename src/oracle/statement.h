@@ -46,10 +46,7 @@ enum slm_relation {
 enum slm_relation slm_statement_relate(const char *a, const char *b,
 				       const char *key);
 
-/* Has the statement no WHERE at all? */
-bool slm_statement_picks_all(const char *sql);
-
-/* Are the two texts the same, token by token? */
+/* Are the two single statements the same, token by token? */
 bool slm_statement_same(const char *a, const char *b);
 
 enum slm_assigns {

@@ -85,7 +85,8 @@ static void put_verdict(struct slm_encoder *e, json_t *object)
 	slm_encode_put(e, object, "classes", slm_encode_classes(e));
 }
 
-static json_t *report_json(struct slm_encoder *e, struct slm_page *page)
+static json_t *report_json(struct slm_encoder *e, struct slm_page *page,
+			   const struct slm_finding *only)
 {
 	const struct slm_trace *trace = e->trace;
 	json_t *object = json_object();
@@ -105,8 +106,10 @@ static json_t *report_json(struct slm_encoder *e, struct slm_page *page)
 	slm_encode_put(e, object, "calls", slm_encode_calls(e));
 	slm_encode_put(e, object, "serials", serials_json(e));
 	for (uint32_t i = 0; i < trace->nfindings; i++)
-		slm_encode_push(e, findings,
-				finding_json(e, page, &trace->findings[i]));
+		if (!only || only == &trace->findings[i])
+			slm_encode_push(e, findings,
+					finding_json(e, page,
+						     &trace->findings[i]));
 	slm_encode_put(e, object, "findings", findings);
 	slm_encode_put(e, object, "notes", slm_encode_notes(e));
 	slm_encode_put(e, object, "divergence",
@@ -121,7 +124,8 @@ static int append(const char *data, size_t size, void *userdata)
 	return slm_buf_failed(userdata) ? -1 : 0;
 }
 
-enum sqloom_status slm_report_json(const struct slm_trace *trace, char **text,
+enum sqloom_status slm_report_json(const struct slm_trace *trace,
+				   const struct slm_finding *only, char **text,
 				   size_t *size_bytes,
 				   struct sqloom_error *err)
 {
@@ -135,10 +139,9 @@ enum sqloom_status slm_report_json(const struct slm_trace *trace, char **text,
 
 	slm_arena_init(&page.arena);
 	slm_buf_init(&buf);
-	object = report_json(&e, &page);
+	object = report_json(&e, &page, only);
 	if (!e.failed && !page.failed &&
-	    json_dump_callback(object, append, &buf,
-			       SLM_JSON_FLAGS | JSON_INDENT(2)) == 0)
+	    slm_encode_dump(object, JSON_INDENT(2), append, &buf) == 0)
 		slm_buf_putc(&buf, '\n');
 	else
 		e.failed = true;

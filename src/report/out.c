@@ -9,6 +9,8 @@
 
 #include "report/text.h"
 
+#define PROSE_MAX 100 /* columns of a paragraph: longer lines read badly */
+
 void slm_out_init(struct slm_out *out, unsigned width, bool color, bool ascii)
 {
 	memset(out, 0, sizeof(*out));
@@ -109,6 +111,8 @@ void slm_out_paragraph(struct slm_out *out, unsigned indent, unsigned hang,
 	struct slm_buf buf;
 
 	fold.width = out->width > indent ? out->width - indent : 1;
+	if (fold.width > PROSE_MAX)
+		fold.width = PROSE_MAX;
 	slm_buf_init(&buf);
 	slm_text_fold(&buf, text, &fold);
 	out->buf.failed |= slm_buf_failed(&buf);

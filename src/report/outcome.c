@@ -402,7 +402,7 @@ static void put_list(struct slm_page *page, const char *name,
 		for (uint32_t k = 0; k < parts[i].nshown; k++) {
 			slm_buf_puts(&buf, row_mark(page, &parts[i],
 						    parts[i].shown[k]));
-			slm_buf_putc(&buf, ' ');
+			slm_buf_putc(&buf, SLM_NBSP);
 			slm_page_row(page, &buf, parts[i].rows,
 				     parts[i].shown[k]);
 			slm_page_flush(page, &buf, INDENT + 2, 4);

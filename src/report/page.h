@@ -95,8 +95,9 @@ void slm_page_check(struct slm_page *page, const struct slm_finding *finding);
 void slm_page_expected(struct slm_page *page,
 		       const struct slm_finding *finding);
 
-/* json.c */
-enum sqloom_status slm_report_json(const struct slm_trace *trace, char **text,
+/* json.c; only: the one finding to tell, NULL: all. */
+enum sqloom_status slm_report_json(const struct slm_trace *trace,
+				   const struct slm_finding *only, char **text,
 				   size_t *size_bytes,
 				   struct sqloom_error *err);
 

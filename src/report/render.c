@@ -202,13 +202,14 @@ static void tell_circumstances(struct slm_page *page)
 }
 
 /* "took 12 ms; 9 more runs for serial outcomes and shrinking" */
-static void tell_effort(struct slm_page *page)
+static void tell_effort(struct slm_page *page,
+			const struct sqloom_render *render)
 {
 	const struct slm_trace *trace = page->trace;
 	uint64_t ms = trace->elapsed_ns / 1000000;
 	struct slm_buf buf;
 
-	if (!trace->elapsed_ns)
+	if (!render->timing || !trace->elapsed_ns)
 		return;
 	slm_buf_init(&buf);
 	slm_buf_puts(&buf, M_FAINT "took ");
@@ -510,7 +511,7 @@ static void tell_all(struct slm_page *page, const struct sqloom_render *render)
 {
 	tell_verdict(page);
 	tell_circumstances(page);
-	tell_effort(page);
+	tell_effort(page, render);
 	if (page->trace->kind == SLM_TRACE_EXPLORE)
 		tell_classes(page);
 	tell_divergence(page);
@@ -559,6 +560,7 @@ enum sqloom_status sqloom_report_render(const struct sqloom_report *report,
 					struct sqloom_error *err)
 {
 	const struct slm_trace *trace = &report->trace;
+	const struct slm_finding *only = NULL;
 	struct slm_page page = { .trace = trace };
 	enum sqloom_status status = check_render(trace, render, err);
 	char *made = NULL;
@@ -566,12 +568,14 @@ enum sqloom_status sqloom_report_render(const struct sqloom_report *report,
 
 	if (status)
 		return status;
+	if (render->finding)
+		only = find(trace, render->finding);
 	if (render->format == SQLOOM_FORMAT_JSON)
-		return slm_report_json(trace, text, size_bytes, err);
+		return slm_report_json(trace, only, text, size_bytes, err);
 	slm_arena_init(&page.arena);
 	slm_out_init(&page.out, render->width, render->color, render->ascii);
-	if (render->finding)
-		tell_finding(&page, find(trace, render->finding), 1, 1);
+	if (only)
+		tell_finding(&page, only, 1, 1);
 	else
 		tell_all(&page, render);
 	size = page.out.buf.size;

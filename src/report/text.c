@@ -278,7 +278,7 @@ static void note_break(struct breaks *breaks, const char *at, bool far)
  */
 static const char *line_end(const char *text, const char *end, unsigned width)
 {
-	struct breaks breaks = { NULL };
+	struct breaks breaks = { NULL, NULL, NULL };
 	const char *at = text;
 	bool in_text = false; /* leading spaces are no place to break */
 	unsigned used = 0, columns;

@@ -125,7 +125,8 @@ void slm_out_text(struct slm_out *out, const char *text);
 void slm_out_move(struct slm_out *out, unsigned column);
 /* Ends the line: no spaces at its end, plain style. */
 void slm_out_newline(struct slm_out *out);
-/* Folds text into the width, each line indented, and prints it. */
+/* Folds text into the width, but into no more than 100 columns, each line
+ * indented, and prints it. */
 void slm_out_paragraph(struct slm_out *out, unsigned indent, unsigned hang,
 		       const char *text);
 /* The line after this one in text with several, or NULL. */

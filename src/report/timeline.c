@@ -20,7 +20,7 @@
 #define LANE_SIZE 2	/* a lane and the space after it */
 #define COLUMN_GAP 2
 #define MARGIN 2
-#define SQL_LINES_MAX 6
+#define SQL_LINES_MAX 8
 #define RESULT_ROWS_MAX 5
 #define RESULT_LINES_MAX 4
 #define ERROR_LINES_MAX 5

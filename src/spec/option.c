@@ -170,7 +170,6 @@ static const struct {
 	{ "journal", is_journal,
 	  "delete, truncate, persist, memory, wal or off" },
 	{ "local_begin", is_switch, "on or off" },
-	{ "lock_points", is_switch, "on or off" },
 	{ "on_error", is_on_error, "stop or continue" },
 	{ "strict", is_switch, "on or off" },
 };

@@ -31,8 +31,9 @@
 #include "base/error.h"
 #include "strategy/strategy_impl.h"
 
-/* 40 MB. */
-#define NODES_MAX 1000000
+/* 10 MB: reached soon where it is reached at all, so that memory is flat from
+ * then on; room for all schedules with few switches. */
+#define NODES_MAX 262144
 #define CHUNK_NODES 256
 
 /* One choice of one prefix of a schedule. */

@@ -30,8 +30,8 @@ enum slm_learn {
 	SLM_LEARN_MORE,	    /* there is more to run */
 	SLM_LEARN_DONE,	    /* every schedule within the bounds was run */
 	SLM_LEARN_DIVERGED, /* the run did not follow the picks as before; also
-				in place of DONE ever after, as the schedules
-				behind that run were not seen */
+			       in place of DONE ever after, as the schedules
+			       behind that run were not seen */
 };
 
 struct slm_strategy_config {
@@ -39,7 +39,7 @@ struct slm_strategy_config {
 	uint64_t seed;
 	int max_preemptions; /* voluntary switches per run; -1: any */
 	unsigned pct_depth;  /* pct: 1 <= d <= SLM_PCT_DEPTH_MAX; d - 1
-				     change points */
+				change points */
 	/* Choices each call makes in the serial runs: uniform and pct need
 	 * them, exhaustive only to estimate what is left; borrowed during _new
 	 * only. NULL or 0: not known. */

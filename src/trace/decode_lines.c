@@ -173,7 +173,6 @@ void slm_decode_serial(struct slm_decoder *d, const json_t *object,
 /* A token goes into a line that people paste, so it must be one. */
 static void check_token(struct slm_decoder *d, const char *text)
 {
-	struct sqloom_error err;
 	struct slm_token token;
 	struct slm_arena scratch;
 	enum sqloom_status status;
@@ -181,12 +180,15 @@ static void check_token(struct slm_decoder *d, const char *text)
 	if (d->status)
 		return;
 	slm_arena_init(&scratch);
-	status = slm_token_parse(&scratch, text, &token, &err);
+	status = slm_token_parse(&scratch, text, &token, NULL);
 	slm_arena_deinit(&scratch);
 	if (status == SQLOOM_NOMEM)
 		d->status = slm_error_nomem(d->err);
 	else if (status)
-		slm_decode_fail(d, status, "%s", err.message);
+		slm_decode_fail(d, status == SQLOOM_LIMIT ? status :
+							    SQLOOM_TRACE,
+				"\"token\" is not a replay token such as "
+				"abab~5f3a.k2xq");
 }
 
 static void decode_differences(struct slm_decoder *d, const json_t *object,

@@ -12,6 +12,39 @@
 #include "trace/utf8.h"
 #include "trace/words.h"
 
+/* ---- Writing ---------------------------------------------------------- */
+
+struct dump {
+	json_dump_callback_t sink;
+	void *userdata;
+};
+
+/* The library leaves DEL as it is. It can stand in strings only. */
+static int dump_part(const char *data, size_t size, void *userdata)
+{
+	struct dump *dump = userdata;
+	const char *end = data + size, *del;
+
+	while ((del = memchr(data, 0x7f, (size_t)(end - data)))) {
+		if (dump->sink(data, (size_t)(del - data), dump->userdata) ||
+		    dump->sink("\\u007f", 6, dump->userdata))
+			return -1;
+		data = del + 1;
+	}
+	return dump->sink(data, (size_t)(end - data), dump->userdata);
+}
+
+int slm_encode_dump(const json_t *json, size_t flags,
+		    json_dump_callback_t sink, void *userdata)
+{
+	struct dump dump = { sink, userdata };
+
+	return json_dump_callback(json, dump_part, &dump,
+				  SLM_JSON_FLAGS | flags);
+}
+
+/* ---- Parts that cannot fail one by one -------------------------------- */
+
 void slm_encode_put(struct slm_encoder *encoder, json_t *object,
 		    const char *key, json_t *value)
 {

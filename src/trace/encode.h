@@ -16,6 +16,11 @@
  * can act on a terminal; reals with the digits that read back the same. */
 #define SLM_JSON_FLAGS (JSON_ENSURE_ASCII | JSON_REAL_PRECISION(17))
 
+/* Writes json to sink, which returns 0, or -1 to stop; 0 if all was written.
+ * flags are added to SLM_JSON_FLAGS. */
+int slm_encode_dump(const json_t *json, size_t flags,
+		    json_dump_callback_t sink, void *userdata);
+
 struct slm_encoder {
 	const struct slm_trace *trace; /* borrowed: names the calls */
 	bool failed;		       /* memory was out */

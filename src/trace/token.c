@@ -13,7 +13,7 @@
 #include "trace/trace.h"
 
 #define HEX_DIGITS 4
-#define RUN_MIN 3 /* a run of this many letters is written with its count */
+#define RUN_MIN 5 /* a run of this many letters is written with its count */
 
 /* Base 32 of RFC 4648 in lower case: no 0 or 1 to be mistaken for o or l. */
 static const char base32[] = "abcdefghijklmnopqrstuvwxyz234567";
@@ -31,11 +31,12 @@ static char *put_schedule(char *at, const struct slm_token *token)
 		       token->schedule[i + run] == letter)
 			run++;
 		i += run;
-		*at++ = letter;
-		if (run >= RUN_MIN)
-			at += sprintf(at, "%u", run);
-		else if (run == 2)
-			*at++ = letter;
+		if (run >= RUN_MIN) {
+			at += sprintf(at, "%c%u", letter, run);
+			continue;
+		}
+		memset(at, letter, run);
+		at += run;
 	}
 	return at;
 }

@@ -7,7 +7,7 @@
  * The letters are the schedule. The hex digits fingerprint the names of the
  * calls and the SQL of all their steps with literals removed. The characters
  * fingerprint, letter by letter, the step that was taken there, so that a
- * replay can say where it left the recorded run. A run of three or more equal
+ * replay can say where it left the recorded run. A run of five or more equal
  * letters may be written with its count, `a12b`.
  */
 #ifndef SLM_TRACE_TOKEN_H

@@ -49,8 +49,7 @@ static int dump_part(const char *data, size_t size, void *userdata)
 static void put_line(struct writer *w, json_t *object)
 {
 	if (going(w) &&
-	    json_dump_callback(object, dump_part, w,
-			       SLM_JSON_FLAGS | JSON_COMPACT) &&
+	    slm_encode_dump(object, JSON_COMPACT, dump_part, w) &&
 	    !w->sink_failed)
 		w->encoder.failed = true;
 	if (going(w))

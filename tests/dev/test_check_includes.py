@@ -43,6 +43,8 @@ def test_allowed_arrows(check):
             "cli/cli.h": "#include <sqloom/sqloom.h>\n",
             "cli/main.c": '#include "cli.h"\n',
             "tests/unit/db/test_x.c": '#include "spec/spec.h"\n',
+            "tests/unit/trace/test_y.c": '#include "../db/helper.h"\n',
+            "tests/unit/db/helper.h": "",
             "tests/fuzz/fuzz.h": "",
             "tests/fuzz/fuzz_spec.c": '#include "fuzz.h"\n',
         }
@@ -72,6 +74,7 @@ def test_allowed_arrows(check):
         ("cli/main.c", '#include "missing.h"', "public header only"),
         ("cli/main.c", "#include <sqlite3.h>", "public header only"),
         ("tests/unit/db/test_x.c", '#include "cli/cli.h"', "tests include"),
+        ("tests/unit/db/x.c", '#include "../../../cli/x.h"', "tests include"),
     ],
 )
 def test_arrows_that_point_back(check, path, line, complaint):

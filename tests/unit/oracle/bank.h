@@ -96,8 +96,8 @@ static inline void bank_error(struct scene *s, enum slm_error_kind kind,
 }
 
 /* An oracle that knows all serial runs of all subsets. */
-static inline struct slm_oracle *
-bank_oracle(const struct slm_oracle_config *config)
+static inline struct slm_oracle *bank_oracle(
+	const struct slm_oracle_config *config)
 {
 	static const char *const orders[] = { "", "a", "b" };
 	struct slm_oracle *oracle = new_oracle(config);

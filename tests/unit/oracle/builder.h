@@ -24,14 +24,12 @@
 #define INT(v) ((struct slm_value){ .kind = SLM_INT, .integer = (v) })
 #define REAL(v) ((struct slm_value){ .kind = SLM_REAL, .real = (v) })
 #define NIL ((struct slm_value){ .kind = SLM_NULL })
-#define TEXT(s)                                                            \
-	((struct slm_value){ .kind = SLM_TEXT,                             \
-			     .size = (uint32_t)strlen(s),                  \
-			     .text = (s) })
-#define KEY(s)                                                             \
-	((struct slm_value){ .kind = SLM_KEY,                              \
-			     .size = (uint32_t)strlen(s),                  \
-			     .text = (s) })
+#define TEXT(s)              \
+	((struct slm_value){ \
+		.kind = SLM_TEXT, .size = (uint32_t)strlen(s), .text = (s) })
+#define KEY(s)               \
+	((struct slm_value){ \
+		.kind = SLM_KEY, .size = (uint32_t)strlen(s), .text = (s) })
 #define VALUES(...) ((const struct slm_value[]){ __VA_ARGS__ })
 #define COUNT(...) (sizeof(VALUES(__VA_ARGS__)) / sizeof(struct slm_value))
 
@@ -64,8 +62,7 @@ static inline void scene_end(struct scene *s)
 static inline const char *const *split(struct scene *s, const char *words,
 				       uint32_t *count)
 {
-	const char **names =
-		slm_arena_zalloc(&s->arena, 16, sizeof(*names));
+	const char **names = slm_arena_zalloc(&s->arena, 16, sizeof(*names));
 
 	*count = 0;
 	while (*words) {
@@ -94,8 +91,8 @@ static inline void reference(struct scene *s, uint32_t from, uint32_t column,
 			     uint32_t to)
 {
 	struct slm_contents_table *t = &s->tables[from];
-	struct slm_reference *list = slm_arena_zalloc(
-		&s->arena, t->nreferences + 1, sizeof(*list));
+	struct slm_reference *list =
+		slm_arena_zalloc(&s->arena, t->nreferences + 1, sizeof(*list));
 
 	if (t->nreferences)
 		memcpy(list, t->references, t->nreferences * sizeof(*list));
@@ -112,8 +109,7 @@ static inline void add_row(struct scene *s, uint32_t to, bool generated,
 	bool *flags;
 
 	assert(count == t->ncolumns);
-	all = slm_arena_zalloc(&s->arena, (t->nrows + 1) * count,
-			       sizeof(*all));
+	all = slm_arena_zalloc(&s->arena, (t->nrows + 1) * count, sizeof(*all));
 	flags = slm_arena_zalloc(&s->arena, t->nrows + 1, sizeof(*flags));
 	if (t->nrows) {
 		memcpy(all, t->values, t->nrows * count * sizeof(*all));
@@ -125,12 +121,13 @@ static inline void add_row(struct scene *s, uint32_t to, bool generated,
 	t->generated = flags;
 }
 
-#define ROW(s, t, ...) add_row(s, t, false, VALUES(__VA_ARGS__), COUNT(__VA_ARGS__))
-#define NEW(s, t, ...) add_row(s, t, true, VALUES(__VA_ARGS__), COUNT(__VA_ARGS__))
+#define ROW(s, t, ...) \
+	add_row(s, t, false, VALUES(__VA_ARGS__), COUNT(__VA_ARGS__))
+#define NEW(s, t, ...) \
+	add_row(s, t, true, VALUES(__VA_ARGS__), COUNT(__VA_ARGS__))
 
-static inline struct slm_event *event(struct scene *s,
-				      enum slm_event_kind kind, uint32_t call,
-				      uint32_t step)
+static inline struct slm_event *event(struct scene *s, enum slm_event_kind kind,
+				      uint32_t call, uint32_t step)
 {
 	struct slm_event *e = &s->events[s->run.nevents++];
 
@@ -180,8 +177,7 @@ static inline void failed(struct scene *s, uint32_t call, uint32_t step,
 			  enum slm_error_kind kind, const char *code,
 			  const char *message)
 {
-	struct slm_result *r =
-		result(s, event(s, SLM_EVENT_STEP, call, step));
+	struct slm_result *r = result(s, event(s, SLM_EVENT_STEP, call, step));
 
 	r->error = kind;
 	r->code = code;
@@ -210,7 +206,8 @@ static inline void read_rows(struct scene *s, uint32_t call, uint32_t step,
 	rows->nrows = rows->nkept;
 }
 
-#define READ(s, c, st, columns, ...) read_rows(s, c, st, columns, VALUES(__VA_ARGS__), COUNT(__VA_ARGS__))
+#define READ(s, c, st, columns, ...) \
+	read_rows(s, c, st, columns, VALUES(__VA_ARGS__), COUNT(__VA_ARGS__))
 
 static inline void fail_check(struct scene *s, const char *name)
 {
@@ -266,7 +263,8 @@ static inline struct slm_judgement judge(struct slm_oracle *oracle,
 	return out;
 }
 
-#define assert_class(oracle, s, expected) assert_int_equal(judge(oracle, s).class, SLM_CLASS_##expected)
+#define assert_class(oracle, s, expected) \
+	assert_int_equal(judge(oracle, s).class, SLM_CLASS_##expected)
 
 static inline struct slm_finding explain(struct slm_oracle *oracle,
 					 struct scene *s)
@@ -279,12 +277,12 @@ static inline struct slm_finding explain(struct slm_oracle *oracle,
 	return finding;
 }
 
-#define assert_difference(f, i, w, a, e)                                   \
-	do {                                                               \
-		assert_true((f)->ndifferences > (i));                      \
-		assert_string_equal((f)->differences[i].where, w);         \
-		assert_text((f)->differences[i].actual, a);                \
-		assert_text((f)->differences[i].expected, e);              \
+#define assert_difference(f, i, w, a, e)                           \
+	do {                                                       \
+		assert_true((f)->ndifferences > (i));              \
+		assert_string_equal((f)->differences[i].where, w); \
+		assert_text((f)->differences[i].actual, a);        \
+		assert_text((f)->differences[i].expected, e);      \
 	} while (0)
 
 /* Equal texts, or both NULL. */

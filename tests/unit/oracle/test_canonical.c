@@ -247,8 +247,7 @@ static void list(struct scene *s, int length, bool backwards, int marked)
 		int id = backwards ? length - i : i + 1;
 		int next = backwards ? id + 1 : id - 1;
 
-		NEW(s, 0, INT(id), i == 0 ? NIL : INT(next),
-		    INT(i == marked));
+		NEW(s, 0, INT(id), i == 0 ? NIL : INT(next), INT(i == marked));
 	}
 }
 

@@ -231,6 +231,65 @@ static void survivors(void **state)
 	slm_oracle_free(oracle);
 }
 
+/* A BUSY that the call handles (it reads again, and finds what it finds in a
+ * serial run) aborts nobody. */
+static void error_that_is_handled(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	scene_begin(&s, BOTH);
+	READ(&s, ALICE, READ_STEP, "bal", INT(100));
+	failed(&s, BOB, READ_STEP, SLM_ERROR_RETRY, "SQLITE_BUSY",
+	       "database is locked");
+	changed(&s, ALICE, PAY_STEP, 1);
+	over(&s, ALICE, true);
+	READ(&s, BOB, READ_STEP, "bal", INT(0));
+	skipped(&s, BOB, PAY_STEP);
+	over(&s, BOB, true);
+	bank_contents(&s, 0);
+	assert_int_equal(class_of(&s), SLM_CLASS_BENIGN);
+}
+
+/* The class of both calls taking their second step, which only reads, where
+ * in each serial run one of them skips it. */
+static enum slm_class class_of_second_step(const char *sql)
+{
+	struct slm_trace_step steps[2];
+	struct slm_trace_call calls[2];
+	struct slm_oracle_config config = { .calls = calls, .ncalls = 2 };
+	struct slm_oracle *oracle;
+	enum slm_class class;
+	struct scene s;
+
+	memcpy(steps, alice_steps, sizeof(steps));
+	memcpy(calls, bank_calls, sizeof(calls));
+	steps[PAY_STEP].sql = sql;
+	calls[ALICE].steps = calls[BOB].steps = steps;
+	oracle = new_oracle(&config);
+	for (uint32_t first = 0; first < 2; first++) {
+		bank_serial(&s, first);
+		((struct slm_result *)s.events[1].result)->changes = -1;
+		add_serial(oracle, first ? "ba" : "ab", &s);
+		scene_end(&s);
+	}
+	bank_race(&s, -1);
+	((struct slm_result *)s.events[2].result)->changes = -1;
+	class = judge(oracle, &s).class;
+	scene_end(&s);
+	slm_oracle_free(oracle);
+	return class;
+}
+
+/* Ending a transaction is no effect; answering "granted" is one. */
+static void transaction_control_is_no_effect(void **state)
+{
+	(void)state;
+	assert_int_equal(class_of_second_step("ROLLBACK"), SLM_CLASS_BENIGN);
+	assert_int_equal(class_of_second_step("SELECT 'granted'"),
+			 SLM_CLASS_RESULT);
+}
+
 /* A call that fails alike in a serial run is no finding; with another code it
  * is. Both fail in this world: the second of each order. */
 static void error_of_a_serial_run(void **state)
@@ -354,8 +413,8 @@ static void waiting_and_own_steps_do_not_count(void **state)
 	(void)state;
 	memcpy(steps, alice_steps, sizeof(alice_steps));
 	memcpy(calls, bank_calls, sizeof(bank_calls));
-	steps[2] = (struct slm_trace_step){ "rollback", "ROLLBACK", "", "", 0,
-					    true };
+	steps[2] = (struct slm_trace_step){ "rollback", "ROLLBACK", "",
+					    "",		0,	    true };
 	calls[0].steps = steps;
 	calls[0].nsteps = 3;
 	oracle = bank_oracle(&config);
@@ -439,6 +498,8 @@ int main(void)
 		cmocka_unit_test(aborted_call_left_something),
 		cmocka_unit_test(all_aborted),
 		cmocka_unit_test(survivors),
+		cmocka_unit_test(error_that_is_handled),
+		cmocka_unit_test(transaction_control_is_no_effect),
 		cmocka_unit_test(error_of_a_serial_run),
 		cmocka_unit_test(more_successes_alone),
 		cmocka_unit_test(order_of_rows_does_not_count),

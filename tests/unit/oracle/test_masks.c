@@ -11,9 +11,9 @@ static const struct slm_oracle_config config = { .calls = calls, .ncalls = 1 };
 
 /* What a run is made of, so that a test changes one thing. */
 struct recipe {
-	int v, t, u;	      /* columns of the one row of log */
-	int read_v, read_t;   /* what get returns */
-	int extra_rows;	      /* in log */
+	int v, t, u;	    /* columns of the one row of log */
+	int read_v, read_t; /* what get returns */
+	int extra_rows;	    /* in log */
 	int extra_reads;
 	int changes;
 	bool skip_put;
@@ -114,10 +114,10 @@ static void several_and_in_results(void **state)
 	assert_true(learn(oracle,
 			  &(struct recipe){ .t = 1, .u = 5, .read_t = 3 },
 			  &(struct recipe){ .t = 2, .u = 6, .read_t = 4 }));
-	assert_int_equal(class_of(oracle, &(struct recipe){ .t = 9,
-							    .u = 9,
-							    .read_t = 9 }),
-			 SLM_CLASS_SERIAL);
+	assert_int_equal(
+		class_of(oracle,
+			 &(struct recipe){ .t = 9, .u = 9, .read_t = 9 }),
+		SLM_CLASS_SERIAL);
 	assert_int_equal(class_of(oracle, &(struct recipe){ .read_v = 9 }),
 			 SLM_CLASS_RESULT);
 	assert_int_equal(notes(oracle, &arena, &list), 3);
@@ -192,7 +192,8 @@ static void unstable(void **state)
 		assert_int_equal(notes(oracle, &arena, &list), 1);
 		snprintf(text, sizeof(text),
 			 "the calls are not deterministic: in two equal serial "
-			 "runs (a), %s", cases[i].what);
+			 "runs (a), %s",
+			 cases[i].what);
 		assert_string_equal(list[0], text);
 		slm_arena_deinit(&arena);
 		/* Told once, however often it is seen. */

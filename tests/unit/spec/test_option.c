@@ -19,7 +19,7 @@ static const struct {
 } good[] = {
 	{ "option strict on", "strict", "on" },
 	{ "option strict OFF # x", "strict", "off" },
-	{ "option lock_points \"on\"", "lock_points", "on" },
+	{ "option strict \"on\"", "strict", "on" },
 	{ "option local_begin off", "local_begin", "off" },
 	{ "option on_error continue", "on_error", "continue" },
 	{ "option on_error Stop", "on_error", "stop" },

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command: what its files share. It knows the library by the public
+ * header alone, so that all it can do any C program can do.
+ *
+ * The library never prints, exits, reads the environment or catches signals;
+ * all of that happens here. Whoever finds something wrong prints the message
+ * at once and hands back an exit code.
+ */
+#ifndef SLM_CLI_H
+#define SLM_CLI_H
+
+#include <sqloom/sqloom.h>
+
+#define SLM_CLI_OPERANDS_MAX 2
+#define SLM_CLI_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+
+enum slm_cli_exit {
+	SLM_CLI_EXIT_OK = 0,
+	SLM_CLI_EXIT_USAGE = 2,
+	SLM_CLI_EXIT_ENVIRONMENT = 3,
+	SLM_CLI_EXIT_INTERNAL = 70,
+};
+
+enum slm_cli_color {
+	SLM_CLI_COLOR_AUTO,
+	SLM_CLI_COLOR_ALWAYS,
+	SLM_CLI_COLOR_NEVER,
+};
+
+/* What the arguments say. All strings are borrowed from argv. */
+struct slm_cli_arguments {
+	const struct slm_cli_command *command;
+	const char *operands[SLM_CLI_OPERANDS_MAX]; /* FILE, TOKEN, TRACE */
+	unsigned noperands;
+	struct sqloom_options options;
+	unsigned findings;   /* told at length */
+	const char *finding; /* --finding */
+	const char *from;    /* --from */
+	unsigned width;	     /* 0: find out */
+	enum slm_cli_color color;
+	bool trace_is_stdout; /* which leaves no room for the report */
+	bool ascii;
+	bool json;
+	bool quiet;
+	bool no_progress;
+	bool help;
+};
+
+/* Bits of slm_cli_command.bit, to say which commands know an option. */
+enum {
+	SLM_CLI_EXPLORE = 1,
+	SLM_CLI_REPLAY = 2,
+	SLM_CLI_SHOW = 4,
+};
+
+struct slm_cli_command {
+	const char *name;
+	unsigned bit;
+	const char *operands[SLM_CLI_OPERANDS_MAX + 1]; /* their names; NULL
+							   ends */
+	const char *summary; /* one line of sqloom --help */
+	const char *about;   /* what --help says below the usage */
+	const char *exits;   /* its exit codes, a line each */
+	const char *examples;
+	int (*run)(const struct slm_cli_arguments *arguments);
+};
+
+extern const struct slm_cli_command slm_cli_explore;
+extern const struct slm_cli_command slm_cli_replay;
+extern const struct slm_cli_command slm_cli_show;
+
+/* ---- options.c: the arguments of a command ----------------------------- */
+
+/*
+ * Reads the arguments behind the name of the command. False after a message:
+ * the exit code is SLM_CLI_EXIT_USAGE.
+ */
+bool slm_cli_parse(const struct slm_cli_command *command, char **argv,
+		   struct slm_cli_arguments *out);
+
+/* Prints the options that the command knows, in groups. */
+void slm_cli_print_options(const struct slm_cli_command *command);
+
+/* ---- values.c: the values of options ----------------------------------- */
+
+/* Each reads the whole text and leaves *out alone when it is no such value. */
+bool slm_cli_read_count(const char *text, uint64_t *out); /* 10, 10k, 2M */
+bool slm_cli_read_seed(const char *text, uint64_t *out);  /* 7, 0x7f */
+bool slm_cli_read_ms(const char *text, uint64_t *out);	  /* 2, 0.5s, 2m */
+
+/* The name nearest to what was typed, or NULL if none is near. names ends
+ * with NULL. */
+const char *slm_cli_nearest(const char *typed, const char *const *names);
+
+/* ---- output.c: what is printed ----------------------------------------- */
+
+/* "sqloom: message" on stderr, and where to read on. */
+void slm_cli_usage_error(const struct slm_cli_command *command, const char *fmt,
+			 ...) SLM_CLI_PRINTF(2, 3);
+
+/* Prints what went wrong, with place and excerpt; returns the exit code. */
+int slm_cli_error(const struct sqloom_error *err);
+
+/* Prints the report; returns exit_code, or another one if that failed. */
+int slm_cli_print_report(const struct slm_cli_arguments *arguments,
+			 const struct sqloom_report *report, int exit_code);
+
+/* Writes out what is buffered for stdout. Returns exit_code, or that for the
+ * environment, after a message, if it could not be written. A reader that
+ * went away is no error. */
+int slm_cli_flush(int exit_code);
+
+/* Columns of the terminal fd, 0 if that is not known. */
+unsigned slm_cli_terminal_width(int fd);
+
+/* Does this terminal understand escape codes? */
+bool slm_cli_terminal_is_able(int fd);
+
+/* ---- progress.c: the line on a terminal -------------------------------- */
+
+/* Sets the callback of the options: shows progress if it may, and ends the
+ * exploration after a signal. */
+void slm_cli_progress_begin(const struct slm_cli_arguments *arguments,
+			    struct sqloom_options *options);
+/* Erases the line. */
+void slm_cli_progress_end(void);
+
+/* ---- signals.c --------------------------------------------------------- */
+
+/* For the whole process: a closed pipe is an error of write(), and a failed
+ * assertion ends with SLM_CLI_EXIT_INTERNAL. */
+void slm_cli_signals_init(void);
+
+/* From here on the first SIGINT or SIGTERM asks to stop, a second one kills;
+ * slm_cli_signals_release() goes back to killing at once. */
+void slm_cli_signals_catch(void);
+void slm_cli_signals_release(void);
+bool slm_cli_signals_stopped(void);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sqloom replay: runs the one schedule that a token names. */
+#include "cli.h"
+
+static enum sqloom_status replay(const struct slm_cli_arguments *arguments,
+				 struct sqloom_report **out,
+				 struct sqloom_error *err)
+{
+	struct sqloom_report *recorded = NULL;
+	struct sqloom_spec *spec = NULL;
+	enum sqloom_status status;
+
+	status = sqloom_spec_read(arguments->operands[0], &spec, err);
+	if (!status && arguments->from)
+		status = sqloom_trace_read(arguments->from, &recorded, err);
+	if (!status)
+		status = sqloom_replay(spec, arguments->operands[1], recorded,
+				       &arguments->options, out, err);
+	sqloom_report_free(recorded);
+	sqloom_spec_free(spec);
+	return status;
+}
+
+static int run(const struct slm_cli_arguments *arguments)
+{
+	struct sqloom_report *report = NULL;
+	struct sqloom_error err;
+	int exit_code;
+
+	if (replay(arguments, &report, &err) != SQLOOM_OK)
+		return slm_cli_error(&err);
+	exit_code = sqloom_verdict_exit_code(sqloom_report_verdict(report));
+	exit_code = slm_cli_print_report(arguments, report, exit_code);
+	sqloom_report_free(report);
+	return exit_code;
+}
+
+const struct slm_cli_command slm_cli_replay = {
+	.name = "replay",
+	.bit = SLM_CLI_REPLAY,
+	.operands = { "FILE", "TOKEN" },
+	.summary = "run the one schedule that a token names",
+	.about = "Runs the sessions of the spec FILE in the order that TOKEN "
+		 "names and shows the\n"
+		 "run. Give the options that the exploration had; the line in "
+		 "its report has them.\n"
+		 "If the steps of the spec are not those of the token any "
+		 "more, it says where the\n"
+		 "run left the recorded one, and that is no pass.\n",
+	.exits = "  0   holds: this schedule does not end wrong\n"
+		 "  1   broken: it ends wrong\n"
+		 "  2   an option, the spec, the token or the trace is not "
+		 "valid\n"
+		 "  3   a file or the database could not be used\n"
+		 "  4   inconclusive: the run left the recorded one\n"
+		 "  70  internal error, a defect in sqloom\n",
+	.examples = "  sqloom replay transfer.spec abab~5f3a.k2xq\n"
+		    "  sqloom replay transfer.spec abab~5f3a.k2xq --from "
+		    "run.trace\n",
+	.run = run,
+};
