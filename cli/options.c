@@ -15,8 +15,8 @@
 #define HELP_COLUMN 24
 
 struct option {
-	const char *name; /* without the dashes */
-	char letter;	  /* 0: none */
+	const char *name;     /* without the dashes */
+	char letter;	      /* 0: none */
 	const char *argument; /* what it is called in the help; NULL: a flag */
 	unsigned commands;
 	const char *help; /* lines; '\n' between them */
@@ -46,8 +46,7 @@ static bool read_between(const char *value, uint64_t min, uint64_t max,
 {
 	uint64_t number;
 
-	if (!slm_cli_read_count(value, &number) || number < min ||
-	    number > max)
+	if (!slm_cli_read_count(value, &number) || number < min || number > max)
 		return false;
 	*out = number;
 	return true;
@@ -309,8 +308,8 @@ static const struct option search_options[] = {
 	  "left that could have gone on; most bugs need 1",
 	  set_preemptions, "a number from 0 to 1000000" },
 	{ "pct-depth", 0, "N", SLM_CLI_EXPLORE,
-	  "pct: depth of the bugs that are sought (default 3)",
-	  set_pct_depth, "a number from 1 on" },
+	  "pct: depth of the bugs that are sought (default 3)", set_pct_depth,
+	  "a number from 1 on" },
 	{ "strict", 0, NULL, RUNS,
 	  "errors that ask to be retried, such as\n"
 	  "SQLITE_BUSY, are wrong, too",
@@ -332,8 +331,8 @@ static const struct option output_options[] = {
 	  "(default 1)",
 	  set_findings, "a number or all" },
 	{ "finding", 0, "TOKEN", SLM_CLI_SHOW,
-	  "tell only the finding that has this token",
-	  set_finding, "a token of the trace" },
+	  "tell only the finding that has this token", set_finding,
+	  "a token of the trace" },
 	{ "json", 0, NULL, ALL, "one JSON object instead of text", set_json,
 	  NULL },
 	{ "quiet", 'q', NULL, ALL, "print the line with the verdict only",
@@ -370,9 +369,9 @@ static const struct group groups[] = {
 static void print_option(const struct option *option)
 {
 	const char *line = option->help;
-	int used = option->letter ? printf("  -%c, --%s", option->letter,
-					   option->name) :
-				    printf("  --%s", option->name);
+	int used = option->letter ?
+			   printf("  -%c, --%s", option->letter, option->name) :
+			   printf("  --%s", option->name);
 
 	if (option->argument)
 		used += printf(" %s", option->argument);
@@ -457,8 +456,9 @@ static bool fits(const struct slm_cli_command *command,
 {
 	if (option->commands & command->bit)
 		return true;
-	slm_cli_usage_error(command, "sqloom %s has no option --%s; sqloom %s "
-				     "has",
+	slm_cli_usage_error(command,
+			    "sqloom %s has no option --%s; sqloom %s "
+			    "has",
 			    command->name, option->name,
 			    option->commands & SLM_CLI_EXPLORE ? "explore" :
 			    option->commands & SLM_CLI_REPLAY  ? "replay" :
@@ -534,9 +534,8 @@ static bool add_operand(struct slm_cli_arguments *out, const char *text)
 	const char *name = command->operands[out->noperands];
 
 	if (!name) {
-		slm_cli_usage_error(command,
-				    "there is an argument too many: '%s'",
-				    text);
+		slm_cli_usage_error(
+			command, "there is an argument too many: '%s'", text);
 		return false;
 	}
 	if (!*text) {

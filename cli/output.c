@@ -55,7 +55,8 @@ int slm_cli_error(const struct sqloom_error *err)
 	fprintf(stderr, "%s\n",
 		err->message[0] ? err->message :
 				  sqloom_status_text(err->status));
-	if (err->excerpt[0])
+	/* A caret below an empty line shows nothing. */
+	if (err->excerpt[0] && err->excerpt[0] != '\n')
 		fprintf(stderr, "%s\n", err->excerpt);
 	if (err->status == SQLOOM_INTERNAL)
 		fputs("This is a defect in sqloom; please report it with the "

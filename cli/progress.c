@@ -18,7 +18,7 @@
 
 /* There is one exploration at a time in a command. */
 struct progress {
-	bool shows; /* a terminal is there, and nobody said no */
+	bool shows;    /* a terminal is there, and nobody said no */
 	bool is_there; /* a line is on the terminal now */
 	uint64_t shown_ms;
 };
@@ -67,9 +67,8 @@ static void put_line(FILE *file, const struct sqloom_progress *progress)
 	fputs(progress->runs == 1 ? " run" : " runs", file);
 	if (progress->elapsed_ms) {
 		fputs("  ", file);
-		put_number(file,
-			   (uint64_t)((double)progress->runs * 1000 /
-				      (double)progress->elapsed_ms));
+		put_number(file, (uint64_t)((double)progress->runs * 1000 /
+					    (double)progress->elapsed_ms));
 		fputs("/s", file);
 	}
 	if (progress->left >= 0) {

@@ -8,7 +8,7 @@
 
 #include "cli.h"
 
-#define NAME_MAX_BYTES 32 /* names that are compared */
+#define NAME_MAX_BYTES 32		    /* names that are compared */
 #define TIME_MAX_MS UINT64_C(1000000000000) /* 31 years */
 
 static bool is_digit(char c)
@@ -81,7 +81,7 @@ static uint64_t unit_ms(const char *unit)
 		const char *name;
 		uint64_t ms;
 	} units[] = {
-		{ "", 1000 },  { "s", 1000 },	 { "ms", 1 },
+		{ "", 1000 },	{ "s", 1000 },	  { "ms", 1 },
 		{ "m", 60000 }, { "min", 60000 }, { "h", 3600000 },
 	};
 

@@ -780,7 +780,8 @@ static enum sqloom_status sqlite_run_end(struct slm_db *base,
 		struct session *session = &db->sessions[i];
 		struct slm_db_answer answer;
 
-		if (!sqlite3_get_autocommit(session->db)) {
+		/* There is no connection if opening it again failed. */
+		if (session->db && !sqlite3_get_autocommit(session->db)) {
 			enum sqloom_status ended = sqlite_step(
 				base, i, SLM_DB_ROLLBACK, &answer,
 				status ? NULL : err);

@@ -675,6 +675,8 @@ static enum sqloom_status step_error(struct session *session,
 	int end = (int)strlen(from);
 
 	offset = offset > end ? end : offset;
+	if (sqlite3_errcode(session->db) == SQLITE_NOMEM)
+		return slm_error_nomem(err);
 	if (sqlite3_errcode(session->db) == SQLITE_OK) {
 		/* compile_parameters() refused, not SQLite. */
 		slm_error_set(err, SQLOOM_SPEC,
@@ -886,6 +888,8 @@ enum sqloom_status slm_compile_checks(struct sqlite *db,
 				       &tail) != SQLITE_OK) {
 			int offset = sqlite3_error_offset(db->admin);
 
+			if (sqlite3_errcode(db->admin) == SQLITE_NOMEM)
+				return slm_error_nomem(err);
 			slm_error_set(err, SQLOOM_SPEC, "check \"%s\": %s",
 				      check->spec->name,
 				      sqlite3_errmsg(db->admin));

@@ -55,10 +55,10 @@ static const uint8_t *bytes_at(const struct slm_mem_file *file, bool snapshot,
 	for (size_t done = 0; done < size;) {
 		size_t at = offset + done, unit = at / SLM_MEM_UNIT;
 		size_t part = SLM_MEM_UNIT - at % SLM_MEM_UNIT;
-		const uint8_t *from = file->saved[unit] ?
-					      file->saved[unit] +
-						      at % SLM_MEM_UNIT :
-					      file->data + at;
+		const uint8_t *from =
+			file->saved[unit] ?
+				file->saved[unit] + at % SLM_MEM_UNIT :
+				file->data + at;
 
 		if (part > size - done)
 			part = size - done;

@@ -97,8 +97,8 @@ bool slm_lock_allowed(const struct slm_lock_handle *handle, int level)
 	return true;
 }
 
-bool slm_lock_slots_allowed(const struct slm_lock_handle *handle,
-			    uint8_t slots, bool exclusively)
+bool slm_lock_slots_allowed(const struct slm_lock_handle *handle, uint8_t slots,
+			    bool exclusively)
 {
 	for (const struct slm_lock_handle *other = handle->file->handles; other;
 	     other = other->next) {

@@ -16,9 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SLM_LOCK_OWNERS	 32	    /* owners with a number */
-#define SLM_LOCK_NOBODY	 UINT32_MAX /* an owner that nobody waits for */
-#define SLM_LOCK_TEXT	 160	    /* bytes of a text for people */
+#define SLM_LOCK_OWNERS 32	   /* owners with a number */
+#define SLM_LOCK_NOBODY UINT32_MAX /* an owner that nobody waits for */
+#define SLM_LOCK_TEXT 160	   /* bytes of a text for people */
 
 /* The lock side of a file: everybody who has it open. */
 struct slm_lock_file {
@@ -41,8 +41,8 @@ struct slm_lock_handle {
 /* The lock that an owner was refused last. */
 struct slm_lock_wait {
 	const struct slm_lock_handle *handle; /* NULL: it waits for nothing */
-	int level;	 /* wanted of the file; 0: it is slots */
-	uint8_t slots;	 /* wanted of the WAL-index, a bit each */
+	int level;     /* wanted of the file; 0: it is slots */
+	uint8_t slots; /* wanted of the WAL-index, a bit each */
 	bool exclusively;
 };
 
@@ -63,8 +63,8 @@ void slm_lock_close(struct slm_lock_table *table,
 
 /* What the rules say: may the handle have this level now? Changes nothing. */
 bool slm_lock_allowed(const struct slm_lock_handle *handle, int level);
-bool slm_lock_slots_allowed(const struct slm_lock_handle *handle,
-			    uint8_t slots, bool exclusively);
+bool slm_lock_slots_allowed(const struct slm_lock_handle *handle, uint8_t slots,
+			    bool exclusively);
 
 /* Writes down what was decided. A refused EXCLUSIVE can leave PENDING. */
 void slm_lock_record(struct slm_lock_table *table,

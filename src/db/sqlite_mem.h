@@ -22,29 +22,29 @@
 
 #include "db/sqlite_lock.h"
 
-#define SLM_MEM_UNIT	 4096 /* bytes, what is marked dirty and saved */
+#define SLM_MEM_UNIT 4096     /* bytes, what is marked dirty and saved */
 #define SLM_MEM_PATH_MAX 1024 /* bytes of a name, with the NUL */
-#define SLM_MEM_FILE_MAX ((size_t)8 << 30)  /* bytes of one file */
-#define SLM_MEM_REGION	 32768 /* bytes of a WAL-index region */
-#define SLM_MEM_REGIONS_MAX 4096 /* regions of a WAL-index */
+#define SLM_MEM_FILE_MAX ((size_t)8 << 30) /* bytes of one file */
+#define SLM_MEM_REGION 32768		   /* bytes of a WAL-index region */
+#define SLM_MEM_REGIONS_MAX 4096	   /* regions of a WAL-index */
 
 enum slm_mem_kind {
 	SLM_MEM_DB,	 /* main database or attached */
 	SLM_MEM_JOURNAL, /* rollback journal */
 	SLM_MEM_WAL,
-	SLM_MEM_OTHER,	 /* super-journals, temporary files */
+	SLM_MEM_OTHER, /* super-journals, temporary files */
 };
 
 /* The WAL-index of a database file. Regions stay where they are as long as the
  * file object lives: connections keep pointers to them. */
 struct slm_mem_index {
-	uint8_t **regions; /* owned, SLM_MEM_REGION bytes each */
-	uint8_t **saved;   /* the snapshot of them; NULL where none */
-	unsigned allocated; /* entries of regions and saved */
-	unsigned count;	    /* regions that exist */
+	uint8_t **regions;    /* owned, SLM_MEM_REGION bytes each */
+	uint8_t **saved;      /* the snapshot of them; NULL where none */
+	unsigned allocated;   /* entries of regions and saved */
+	unsigned count;	      /* regions that exist */
 	unsigned saved_count; /* regions in the snapshot; 0: none was open */
-	unsigned refs;	    /* handles that have it mapped */
-	bool header_changed; /* since the snapshot was put back */
+	unsigned refs;	      /* handles that have it mapped */
+	bool header_changed;  /* since the snapshot was put back */
 	bool hash_changed;
 };
 
@@ -55,28 +55,28 @@ struct slm_mem_file {
 	unsigned refs; /* open handles */
 	bool linked;   /* can be found by its name */
 	bool in_snapshot;
-	size_t name_size;	  /* bytes, without the NUL; 0: no name */
+	size_t name_size; /* bytes, without the NUL; 0: no name */
 	char name[SLM_MEM_PATH_MAX];
 
 	uint8_t *data; /* owned */
 	size_t size;
 	size_t capacity;
 
-	size_t snap_size;	/* bytes in the snapshot */
-	uint32_t snap_units;	/* units that hold them */
+	size_t snap_size;	 /* bytes in the snapshot */
+	uint32_t snap_units;	 /* units that hold them */
 	uint32_t units_capacity; /* entries of the three below */
-	uint8_t *dirty;		/* one per unit */
-	uint8_t **saved;	/* one per unit; NULL: never written */
-	uint32_t *dirty_list;	/* the units marked, in order of marking */
+	uint8_t *dirty;		 /* one per unit */
+	uint8_t **saved;	 /* one per unit; NULL: never written */
+	uint32_t *dirty_list;	 /* the units marked, in order of marking */
 	uint32_t dirty_count;
 
 	/* Of a database file. */
 	struct slm_mem_index index;
 	struct slm_mem_file *wal; /* borrowed; its -wal when last looked up */
-	uint32_t counter;	/* the newest change counter seen */
-	uint32_t cookie;	/* the newest schema cookie seen */
-	uint32_t cookie_now;	/* the one that the snapshot has */
-	bool cookie_written;	/* another one was, since the restore */
+	uint32_t counter;	  /* the newest change counter seen */
+	uint32_t cookie;	  /* the newest schema cookie seen */
+	uint32_t cookie_now;	  /* the one that the snapshot has */
+	bool cookie_written;	  /* another one was, since the restore */
 	/* Of a -wal: the database, and the page of the frame being written. */
 	struct slm_mem_file *db; /* borrowed; may be NULL */
 	uint32_t frame_page;
@@ -135,8 +135,8 @@ uint64_t slm_mem_image(struct slm_mem *mem);
 
 /* Changes bytes of the snapshot, and of the file, which must be the same as
  * the snapshot there: just after a restore. */
-void slm_mem_patch(struct slm_mem_file *file, uint64_t offset,
-		   const void *data, size_t size);
+void slm_mem_patch(struct slm_mem_file *file, uint64_t offset, const void *data,
+		   size_t size);
 
 /* sqlite_wal.c: gives the just restored snapshot of a WAL database the schema
  * cookie db->cookie_now, so that every connection notices. */

@@ -54,8 +54,8 @@ static void give_unit(struct slm_mem *mem, uint8_t *block)
 {
 	if (mem->unit_count == mem->unit_capacity) {
 		size_t wanted = mem->unit_capacity * 2 + 64;
-		uint8_t **units = slm_reallocarray(mem->units, wanted,
-						   sizeof(*units));
+		uint8_t **units =
+			slm_reallocarray(mem->units, wanted, sizeof(*units));
 
 		if (!units) {
 			slm_free(block);
@@ -139,8 +139,8 @@ enum sqloom_status slm_mem_snapshot(struct slm_mem *mem,
 
 /* ---- Putting it back -------------------------------------------------- */
 
-void slm_mem_patch(struct slm_mem_file *file, uint64_t offset,
-		   const void *data, size_t size)
+void slm_mem_patch(struct slm_mem_file *file, uint64_t offset, const void *data,
+		   size_t size)
 {
 	const uint8_t *from = data;
 
@@ -194,9 +194,8 @@ static enum sqloom_status check_connections(const struct slm_mem *mem,
 {
 	for (const struct slm_mem_file *file = mem->files; file;
 	     file = file->next) {
-		if (file->in_snapshot ?
-			    file->index.refs > 0 && !was_wal(file) :
-			    is_replaced(mem, file))
+		if (file->in_snapshot ? file->index.refs > 0 && !was_wal(file) :
+					is_replaced(mem, file))
 			return slm_error_set(
 				err, SQLOOM_UNSUPPORTED,
 				"a run changed the journal mode of %s or "

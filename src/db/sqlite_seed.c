@@ -27,9 +27,9 @@
 
 #define PENDING_BYTE 0x40000000 /* where SQLite's locks are: at 1 GiB */
 #define SHARED_FIRST (PENDING_BYTE + 2)
-#define SHARED_SIZE  510
-#define CHUNK	     (1 << 20) /* bytes read at a time */
-#define ATTEMPTS     3
+#define SHARED_SIZE 510
+#define CHUNK (1 << 20) /* bytes read at a time */
+#define ATTEMPTS 3
 
 struct source {
 	char path[PATH_MAX];
@@ -133,8 +133,8 @@ static ssize_t read_at(int fd, void *out, size_t size, uint64_t offset)
 static enum sqloom_status note_state(struct source *source,
 				     struct sqloom_error *err)
 {
-	ssize_t n = read_at(source->fd, source->header,
-			    sizeof(source->header), 0);
+	ssize_t n =
+		read_at(source->fd, source->header, sizeof(source->header), 0);
 
 	if (n < 0 || fstat(source->fd, &source->info) != 0)
 		return slm_error_errno(err, SQLOOM_IO, errno, "cannot read %s",
@@ -180,12 +180,12 @@ static enum sqloom_status copy(const struct source *source, uint8_t *chunk,
 			return slm_error_errno(err, SQLOOM_IO, errno,
 					       "cannot read %s", source->path);
 		if (offset + (uint64_t)n > SLM_STORE_SEED_MAX)
-			return slm_error_set(err, SQLOOM_LIMIT,
-					     "%s grows beyond %llu bytes while "
-					     "it is read",
-					     source->path,
-					     (unsigned long long)
-						     SLM_STORE_SEED_MAX);
+			return slm_error_set(
+				err, SQLOOM_LIMIT,
+				"%s grows beyond %llu bytes while "
+				"it is read",
+				source->path,
+				(unsigned long long)SLM_STORE_SEED_MAX);
 		if (!put(source->suffix, chunk, (size_t)n, offset, userdata))
 			return slm_error_set(err, SQLOOM_NOMEM,
 					     "no room for a copy of %s",

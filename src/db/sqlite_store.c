@@ -18,7 +18,7 @@ static_assert(SLM_STORE_OWNERS_MAX == SLM_LOCK_OWNERS, "one bit each");
 static_assert(SLM_STORE_NOBODY == SLM_LOCK_NOBODY, "one nobody");
 
 #define JULIAN_EPOCH_MS INT64_C(210866760000000) /* of 1970, as SQLite counts */
-#define FIRST_CLOCK_MS	INT64_C(946684800000)	 /* 2000-01-01 00:00 UTC */
+#define FIRST_CLOCK_MS INT64_C(946684800000)	 /* 2000-01-01 00:00 UTC */
 
 /* ---- Methods of the VFS that both kinds share ------------------------- */
 

@@ -33,13 +33,17 @@ struct slm_store_hooks {
 	/*
 	 * The running owner's busy handler sleeps (xSleep) after a lock was
 	 * refused: return when it shall try again. The callee may switch to
-	 * other owners in between and switches back before it returns. Called
-	 * only while at least one other owner holds a conflicting lock, or
-	 * when time has to pass.
+	 * other owners in between and switches back before it returns. It also
+	 * passes the time (slm_store_pass()). A sleep of an owner that waits
+	 * for no lock, or of nobody, does not come here: it only moves the
+	 * clock.
 	 */
 	void (*sleep)(unsigned ms, void *userdata);
-	/* A lock is about to be asked for (only with lock points on):
-	 * what is static text, such as "before EXCLUSIVE". May be NULL. */
+	/* A lock is about to be asked for, or was just got (only with lock
+	 * points on, and not for nobody): what is static text, one of "before
+	 * RESERVED", "before EXCLUSIVE", "before the WAL write lock", "after
+	 * the WAL write lock". The callee may switch to other owners as above.
+	 * May be NULL. */
 	void (*lock_point)(const char *what, void *userdata);
 	void *userdata;
 };
@@ -63,7 +67,12 @@ const char *slm_store_main_path(const struct slm_store *store);
  * so that a writer is noticed; SQLite recovers the copy, never the original.
  * SQLOOM_IO (cannot be read, a directory, not a regular file), SQLOOM_DATABASE
  * (another program is writing to it), SQLOOM_LIMIT. Whether it is a database
- * at all is found out by the first statement.
+ * at all is found out by the first statement. SQLOOM_UNSUPPORTED: a hot
+ * journal that belongs to a super-journal.
+ *
+ * A database that a session attaches by the name of a file on the disk is
+ * seeded from it in the same way when it is first opened, and belongs to the
+ * snapshot from then on.
  */
 enum sqloom_status slm_store_seed(struct slm_store *store, const char *path,
 				  struct sqloom_error *err);
@@ -100,15 +109,27 @@ void slm_store_set_lock_points(struct slm_store *store, bool on);
 
 /* ---- Snapshot --------------------------------------------------------- */
 
-/* Makes the present contents the snapshot. No transaction may be open. */
+/*
+ * Makes the present contents the snapshot. No transaction may be open. In WAL
+ * mode best with the connections open and after each has read once: a WAL that
+ * is opened only later is recovered anew in every run.
+ */
 enum sqloom_status slm_store_snapshot(struct slm_store *store,
 				      struct sqloom_error *err);
 
 /*
  * Puts the snapshot back: costs the pages written since. No lock may be held
- * (MEMORY: asserted by the caller's slm_store_holds). FILE: all connections
- * must be closed. schema_changed: a statement changed the schema in some run,
- * so the schema cookie is moved on as well.
+ * (see slm_store_holds()). FILE: all connections must be closed. MEMORY: they
+ * stay open, unless a run changed the journal mode to WAL or deleted a database
+ * that others had open: then SQLOOM_UNSUPPORTED, nothing is changed, and the
+ * call succeeds once they are closed.
+ *
+ * The store sees by itself that a schema cookie was written, and then moves it
+ * on, so that no connection takes an old schema for the present one;
+ * schema_changed forces that. A connection reads the schema again only with
+ * its next statement, and when another one locks it out then, that statement
+ * fails differently than it would have with the schema at hand: after a run
+ * that changed the schema let every connection read once.
  */
 enum sqloom_status slm_store_restore(struct slm_store *store,
 				     bool schema_changed,

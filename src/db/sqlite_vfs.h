@@ -13,10 +13,10 @@
 #include "db/sqlite_store.h"
 
 #define SLM_VFS_PATH_MAX 512 /* as SQLite's unix VFS: bytes of a path */
-#define SLM_VFS_SECTOR	 4096
+#define SLM_VFS_SECTOR 4096
 
 struct slm_store {
-	sqlite3_vfs vfs; /* pAppData is the store */
+	sqlite3_vfs vfs;     /* pAppData is the store */
 	sqlite3_vfs *system; /* borrowed: SQLite's own for this system */
 	bool registered;
 	enum sqloom_store kind;
@@ -29,8 +29,8 @@ struct slm_store {
 	struct slm_lock_table locks;
 	char (*texts)[SLM_LOCK_TEXT]; /* owned: one per owner */
 
-	int64_t clock_ms;  /* since the Unix epoch */
-	int64_t clock_us;  /* the rest of it, under a millisecond */
+	int64_t clock_ms;   /* since the Unix epoch */
+	int64_t clock_us;   /* the rest of it, under a millisecond */
 	struct slm_rng rng; /* for xRandomness */
 
 	uint64_t operations;
@@ -38,8 +38,8 @@ struct slm_store {
 	int fail_code;
 	bool fail_sticky;
 
-	struct slm_mem mem;		 /* MEMORY */
-	struct slm_file_store *file;	 /* FILE; owned */
+	struct slm_mem mem;	     /* MEMORY */
+	struct slm_file_store *file; /* FILE; owned */
 };
 
 /* Counts an I/O operation. Not 0: it shall fail with this code. */
@@ -78,8 +78,7 @@ bool slm_vfs_reader_pends(sqlite3_vfs *system);
 void slm_vfs_mem_init(struct slm_store *store);
 /* Reads the database at path on the disk into the memory file of that name. */
 enum sqloom_status slm_vfs_mem_load(struct slm_store *store, const char *path,
-				    const char *name,
-				    struct sqloom_error *err);
+				    const char *name, struct sqloom_error *err);
 
 /* sqlite_vfs_file.c: the FILE kind. */
 enum sqloom_status slm_vfs_file_init(struct slm_store *store,

@@ -29,8 +29,8 @@
 #include "base/error.h"
 #include "db/sqlite_vfs.h"
 
-#define DIRECTORY_MAX 64  /* bytes of the private directory's name */
-#define ALIASES_MAX   256 /* databases attached by a path elsewhere */
+#define DIRECTORY_MAX 64 /* bytes of the private directory's name */
+#define ALIASES_MAX 256	 /* databases attached by a path elsewhere */
 
 /* A path elsewhere and the file in live/ that stands for it. */
 struct alias {
@@ -50,7 +50,7 @@ struct slm_file_store {
 	char directory[DIRECTORY_MAX];
 	char live[DIRECTORY_MAX + 8];
 	char snap[DIRECTORY_MAX + 8];
-	struct locked_file *locked; /* owned */
+	struct locked_file *locked;	    /* owned */
 	struct alias *aliases[ALIASES_MAX]; /* owned */
 	unsigned alias_count;
 	bool taken; /* a snapshot exists */
@@ -491,9 +491,8 @@ static bool load_piece(const char *suffix, const void *data, size_t size,
 		loading->fd = -1;
 		if (!data)
 			return unlink(name) == 0 || errno == ENOENT;
-		loading->fd = open(name,
-				   O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
-				   0600);
+		loading->fd = open(
+			name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	}
 	return loading->fd >= 0 && write_all(loading->fd, data, size, offset);
 }
@@ -502,8 +501,8 @@ static enum sqloom_status load(const char *path, const char *name,
 			       struct sqloom_error *err)
 {
 	struct loading loading = { .name = name, .fd = -1 };
-	enum sqloom_status status = slm_seed_read(path, load_piece, &loading,
-						  err);
+	enum sqloom_status status =
+		slm_seed_read(path, load_piece, &loading, err);
 
 	if (loading.fd >= 0)
 		close(loading.fd);
@@ -643,10 +642,8 @@ enum sqloom_status slm_vfs_file_init(struct slm_store *store,
 		return slm_error_errno(err, SQLOOM_IO, errno,
 				       "cannot make a directory in /dev/shm "
 				       "or " P_tmpdir);
-	snprintf(files->live, sizeof(files->live), "%s/live",
-		 files->directory);
-	snprintf(files->snap, sizeof(files->snap), "%s/snap",
-		 files->directory);
+	snprintf(files->live, sizeof(files->live), "%s/live", files->directory);
+	snprintf(files->snap, sizeof(files->snap), "%s/snap", files->directory);
 	snprintf(store->main_path, sizeof(store->main_path), "%s/main.db",
 		 files->live);
 	if (mkdir(files->live, 0700) != 0 || mkdir(files->snap, 0700) != 0)
@@ -655,11 +652,11 @@ enum sqloom_status slm_vfs_file_init(struct slm_store *store,
 				       files->directory);
 	fd = open(store->main_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return slm_error_errno(err, SQLOOM_IO, errno,
-				       "cannot make %s", store->main_path);
+		return slm_error_errno(err, SQLOOM_IO, errno, "cannot make %s",
+				       store->main_path);
 	close(fd);
-	store->vfs.szOsFile = (int)sizeof(struct handle) +
-			      store->system->szOsFile;
+	store->vfs.szOsFile =
+		(int)sizeof(struct handle) + store->system->szOsFile;
 	store->vfs.xOpen = vfs_open;
 	store->vfs.xDelete = vfs_delete;
 	store->vfs.xAccess = vfs_access;

@@ -401,7 +401,7 @@ static bool load_piece(const char *suffix, const void *data, size_t size,
 	}
 	if (!file)
 		file = slm_mem_create(mem, name,
-				      *suffix == '\0' ? SLM_MEM_DB :
+				      *suffix == '\0'  ? SLM_MEM_DB :
 				      suffix[1] == 'w' ? SLM_MEM_WAL :
 							 SLM_MEM_JOURNAL);
 	if (!file || (offset == 0 && !slm_mem_truncate(mem, file, 0)))

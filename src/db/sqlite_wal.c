@@ -19,9 +19,8 @@ static uint32_t get32(const uint8_t *at, bool big_endian)
 				    (uint32_t)at[1] << 8 | at[0];
 }
 
-struct slm_wal_sum slm_wal_checksum(struct slm_wal_sum sum,
-				    const uint8_t *data, size_t size,
-				    bool big_endian)
+struct slm_wal_sum slm_wal_checksum(struct slm_wal_sum sum, const uint8_t *data,
+				    size_t size, bool big_endian)
 {
 	assert(size % 8 == 0);
 	for (size_t i = 0; i < size; i += 8) {
@@ -53,8 +52,8 @@ uint32_t slm_wal_page_size(const uint8_t *wal, size_t size)
 size_t slm_wal_frame(uint32_t page_size, uint32_t number)
 {
 	assert(number > 0);
-	return SLM_WAL_HEADER + (size_t)(number - 1) *
-					(page_size + SLM_WAL_FRAME_HEADER);
+	return SLM_WAL_HEADER +
+	       (size_t)(number - 1) * (page_size + SLM_WAL_FRAME_HEADER);
 }
 
 /* The checksum of a frame goes over the first 8 bytes of its header and the
@@ -70,8 +69,7 @@ static struct slm_wal_sum frame_checksum(struct slm_wal_sum sum,
 
 static struct slm_wal_sum stored_sum(const uint8_t *at)
 {
-	return (struct slm_wal_sum){ slm_mem_get32(at),
-				     slm_mem_get32(at + 4) };
+	return (struct slm_wal_sum){ slm_mem_get32(at), slm_mem_get32(at + 4) };
 }
 
 static bool same_sum(struct slm_wal_sum a, struct slm_wal_sum b)
@@ -93,8 +91,8 @@ uint32_t slm_wal_valid_frames(const uint8_t *wal, size_t size)
 			       big_endian);
 	if (!same_sum(sum, stored_sum(wal + 24)))
 		return 0;
-	for (uint32_t number = 1;
-	     slm_wal_frame(page_size, number + 1) <= size; number++) {
+	for (uint32_t number = 1; slm_wal_frame(page_size, number + 1) <= size;
+	     number++) {
 		const uint8_t *frame = wal + slm_wal_frame(page_size, number);
 
 		if (memcmp(frame + 8, wal + 16, 8) != 0)
@@ -111,12 +109,12 @@ uint32_t slm_wal_valid_frames(const uint8_t *wal, size_t size)
 /* The WAL-index is in the byte order of the machine: the layout of its header
  * is version, unused, change, flags and page size, frames, pages, checksum of
  * the last frame, salts, checksum of all that. */
-#define INDEX_CHANGE   8
-#define INDEX_FLAGS    12
-#define INDEX_FRAMES   16
+#define INDEX_CHANGE 8
+#define INDEX_FLAGS 12
+#define INDEX_FRAMES 16
 #define INDEX_LAST_SUM 24
-#define INDEX_SUM      40
-#define INDEX_SIZE     48
+#define INDEX_SUM 40
+#define INDEX_SIZE 48
 
 static bool machine_is_big_endian(void)
 {
@@ -149,8 +147,7 @@ static void renew_index_header(uint8_t *header, uint32_t change,
 		memcpy(header + INDEX_LAST_SUM, &last->s0, 4);
 		memcpy(header + INDEX_LAST_SUM + 4, &last->s1, 4);
 	}
-	sum = slm_wal_checksum(sum, header, INDEX_SUM,
-			       machine_is_big_endian());
+	sum = slm_wal_checksum(sum, header, INDEX_SUM, machine_is_big_endian());
 	memcpy(header + INDEX_SUM, &sum.s0, 4);
 	memcpy(header + INDEX_SUM + 4, &sum.s1, 4);
 	memcpy(header + INDEX_SIZE, header, INDEX_SIZE);

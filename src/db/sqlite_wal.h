@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SLM_WAL_HEADER	     32 /* bytes before the first frame */
+#define SLM_WAL_HEADER 32	/* bytes before the first frame */
 #define SLM_WAL_FRAME_HEADER 24 /* bytes before the page of a frame */
 
 struct slm_wal_sum {
@@ -19,9 +19,8 @@ struct slm_wal_sum {
 
 /* Continues the checksum over size bytes, a multiple of 8, that were written
  * big-endian or little-endian. */
-struct slm_wal_sum slm_wal_checksum(struct slm_wal_sum sum,
-				    const uint8_t *data, size_t size,
-				    bool big_endian);
+struct slm_wal_sum slm_wal_checksum(struct slm_wal_sum sum, const uint8_t *data,
+				    size_t size, bool big_endian);
 
 /* The page size in the header of a WAL of size bytes; 0: there is no valid
  * header. */

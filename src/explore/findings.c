@@ -116,10 +116,13 @@ enum sqloom_status slm_findings_judge(struct explorer *explorer,
 				      struct sqloom_error *err)
 {
 	uint32_t survivors = slm_oracle_survivors(explorer->oracle, run);
+	uint32_t undone = slm_oracle_undone(explorer->oracle, run);
 	enum sqloom_status status = SQLOOM_OK;
 
 	if (slm_oracle_lacks(explorer->oracle, survivors))
 		status = slm_serial_all(explorer, survivors, err);
+	if (!status && slm_oracle_lacks(explorer->oracle, undone))
+		status = slm_serial_all(explorer, undone, err);
 	if (status)
 		return status;
 	return slm_oracle_judge(explorer->oracle, run, out, err);

@@ -247,6 +247,21 @@ static enum slm_class error_class(const struct slm_oracle *oracle,
 	return worst;
 }
 
+/*
+ * Do the contents equal those of the calls that did not fail, run serially?
+ * Then what the failed calls had done was undone as a whole, and the error is
+ * what is to be told. The serial runs are there if the caller of
+ * slm_oracle_judge() asked slm_oracle_undone().
+ */
+static bool failed_left_nothing(const struct slm_oracle *oracle,
+				uint32_t members, const struct slm_view *view)
+{
+	uint32_t rest = members & ~view->results.failed;
+	bool whole;
+
+	return rest != members && find_contents(oracle, rest, view, &whole);
+}
+
 enum slm_class slm_judge_class(const struct slm_oracle *oracle,
 			       const struct slm_group *group,
 			       const struct slm_view *view)
@@ -258,7 +273,8 @@ enum slm_class slm_judge_class(const struct slm_oracle *oracle,
 	assert(members == (results->members & ~results->aborted));
 	if (view->run->nchecks > 0)
 		return SLM_CLASS_CHECK;
-	if (!find_contents(oracle, members, view, &whole))
+	if (!find_contents(oracle, members, view, &whole) &&
+	    !failed_left_nothing(oracle, members, view))
 		return SLM_CLASS_CONTENTS;
 	if (whole && results->aborted == 0)
 		return SLM_CLASS_SERIAL;

@@ -217,12 +217,15 @@ static void follow(struct fate *fate, const struct slm_event *event)
 	}
 }
 
-uint32_t slm_oracle_survivors(const struct slm_oracle *oracle,
-			      const struct slm_run *run)
+/* How each call of a run ended: masks of those that failed, and of those among
+ * them that the database aborted. */
+static void read_fates(const struct slm_oracle *oracle,
+		       const struct slm_run *run, uint32_t *failed,
+		       uint32_t *aborted)
 {
 	struct fate fates[SLM_CALLS_MAX] = { { false } };
-	uint32_t survivors = run->members;
 
+	*failed = *aborted = 0;
 	for (uint32_t i = 0; i < run->nevents; i++) {
 		const struct slm_event *event = &run->events[i];
 		const struct slm_trace_call *call;
@@ -234,12 +237,30 @@ uint32_t slm_oracle_survivors(const struct slm_oracle *oracle,
 		follow(&fates[event->call], event);
 	}
 	for (uint32_t i = 0; i < oracle->config.ncalls; i++) {
-		bool failed = fates[i].ended ? !fates[i].ok : fates[i].error;
-
-		if (failed && fates[i].abort)
-			survivors &= ~(1u << i);
+		if (fates[i].ended ? fates[i].ok : !fates[i].error)
+			continue;
+		*failed |= 1u << i;
+		if (fates[i].abort)
+			*aborted |= 1u << i;
 	}
-	return survivors;
+}
+
+uint32_t slm_oracle_survivors(const struct slm_oracle *oracle,
+			      const struct slm_run *run)
+{
+	uint32_t failed, aborted;
+
+	read_fates(oracle, run, &failed, &aborted);
+	return run->members & ~aborted;
+}
+
+uint32_t slm_oracle_undone(const struct slm_oracle *oracle,
+			   const struct slm_run *run)
+{
+	uint32_t failed, aborted;
+
+	read_fates(oracle, run, &failed, &aborted);
+	return run->members & ~failed;
 }
 
 enum sqloom_status slm_oracle_judge(struct slm_oracle *oracle,

@@ -76,6 +76,15 @@ bool slm_oracle_unstable(const struct slm_oracle *oracle);
 uint32_t slm_oracle_survivors(const struct slm_oracle *oracle,
 			      const struct slm_run *run);
 
+/*
+ * The members that did not fail at all. Where these are fewer than the
+ * survivors, their serial runs are worth having too: contents that equal one
+ * of them say that the failed calls left nothing behind, so that the error is
+ * what is told (class ERROR), not the contents.
+ */
+uint32_t slm_oracle_undone(const struct slm_oracle *oracle,
+			   const struct slm_run *run);
+
 /* Are there no serial runs of exactly these calls yet? */
 bool slm_oracle_lacks(const struct slm_oracle *oracle, uint32_t members);
 

@@ -37,7 +37,8 @@ struct expected {
 	const struct slm_trace_serial **serials; /* to compare with */
 	uint32_t nserials;
 	const struct slm_trace_serial *nearest; /* NULL: nserials is 0 */
-	bool told; /* the heading is printed */
+	bool told;	  /* the heading is printed */
+	bool after_table; /* an empty line is due */
 };
 
 typedef bool (*same_fn)(const struct slm_trace_serial *one,
@@ -421,7 +422,10 @@ static void tell_heading(struct expected *e)
 				 M_STRONG "expected" M_PLAIN
 					  ", from running the calls one after "
 					  "another:");
+	else if (e->after_table)
+		slm_out_newline(&e->page->out);
 	e->told = true;
+	e->after_table = false;
 }
 
 /* Prints the lines of buf, which fit. */
@@ -470,21 +474,21 @@ static bool tell_table(struct expected *e, const struct slm_table *table)
 		put_list(e->page, table->name, parts, groups.count + 1);
 	slm_buf_deinit(&buf);
 	tell_more(e->page, groups.more);
+	e->after_table = true;
 	return whole && !cut;
 }
 
 /* ---- The calls' results ----------------------------------------------- */
 
-/* Does the call end in this run as in every serial run? */
-static bool is_steady(const struct expected *e, uint32_t call)
+/* Does the call end in this run as in one of the serial runs? */
+static bool is_serial(const struct expected *e, uint32_t call)
 {
 	const char *actual = result_of(&e->finding->outcome, call);
 
 	for (uint32_t i = 0; i < e->nserials; i++)
-		if (!same_text(actual,
-			       result_of(&e->serials[i]->outcome, call)))
-			return false;
-	return true;
+		if (same_text(actual, result_of(&e->serials[i]->outcome, call)))
+			return true;
+	return false;
 }
 
 static void put_result(struct expected *e, const char *label, unsigned indent,
@@ -558,7 +562,7 @@ static void tell_results(struct expected *e)
 	bool made = false;
 
 	for (uint32_t i = 0; i < e->page->trace->ncalls; i++) {
-		if (is_steady(e, i) || is_told(e, i))
+		if (is_serial(e, i) || is_told(e, i))
 			continue;
 		if (!made)
 			make_groups(e, &groups, same_results, e->page->trace);

@@ -64,6 +64,18 @@ static bool is_word(char c)
 	       (unsigned char)c >= 0x80;
 }
 
+/* Behind a number; the sign of an exponent is inside, unless it is hex. */
+static const char *skip_number(const char *p)
+{
+	bool hex = p[0] == '0' && (p[1] == 'x' || p[1] == 'X');
+
+	for (; is_word(*p) || *p == '.'; p++)
+		if (!hex && (*p == 'e' || *p == 'E') &&
+		    (p[1] == '-' || p[1] == '+'))
+			p++;
+	return p;
+}
+
 static struct token next(const char **position)
 {
 	const char *p = skip_space(*position);
@@ -80,8 +92,7 @@ static struct token next(const char **position)
 	} else if (isdigit((unsigned char)*p) ||
 		   (*p == '.' && isdigit((unsigned char)p[1]))) {
 		token.kind = NUMBER;
-		while (is_word(*p) || *p == '.')
-			p++;
+		p = skip_number(p);
 	} else if (is_word(*p)) {
 		token.kind = WORD;
 		while (is_word(*p) || *p == '$')

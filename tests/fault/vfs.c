@@ -8,7 +8,7 @@
 #include "../unit/db/store_help.h"
 
 #define CONNECTIONS 2
-#define N_MAX	    2000 /* far more operations than a workload has */
+#define N_MAX 2000 /* far more operations than a workload has */
 
 struct world {
 	struct slm_store *store;
@@ -190,14 +190,13 @@ static bool live_once(enum sqloom_store kind, const char *seed)
 	ok = ok && sqlite3_open_v2(slm_store_main_path(store), &db,
 				   SQLITE_OPEN_READWRITE,
 				   slm_store_vfs(store)) == SQLITE_OK;
-	ok = ok && sqlite3_exec(db, "SELECT * FROM t", NULL, NULL, NULL) ==
-			   SQLITE_OK;
-	ok = ok && slm_store_snapshot(store, &err) == SQLOOM_OK;
 	ok = ok &&
-	     sqlite3_exec(db,
-			  "PRAGMA journal_mode = wal; UPDATE t SET v = 1;"
-			  "INSERT INTO t SELECT zeroblob(30000)",
-			  NULL, NULL, NULL) == SQLITE_OK;
+	     sqlite3_exec(db, "SELECT * FROM t", NULL, NULL, NULL) == SQLITE_OK;
+	ok = ok && slm_store_snapshot(store, &err) == SQLOOM_OK;
+	ok = ok && sqlite3_exec(db,
+				"PRAGMA journal_mode = wal; UPDATE t SET v = 1;"
+				"INSERT INTO t SELECT zeroblob(30000)",
+				NULL, NULL, NULL) == SQLITE_OK;
 	if (ok)
 		slm_store_image(store);
 	sqlite3_close(db);

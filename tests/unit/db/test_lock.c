@@ -9,18 +9,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <sqlite3.h>
 #include <string.h>
+#include <cmocka.h>
 
 #include "base/hash.h"
 #include "db/sqlite_lock.h"
 
 #define HANDLES 4
-#define S	SQLITE_LOCK_SHARED
-#define R	SQLITE_LOCK_RESERVED
-#define P	SQLITE_LOCK_PENDING
-#define X	SQLITE_LOCK_EXCLUSIVE
+#define S SQLITE_LOCK_SHARED
+#define R SQLITE_LOCK_RESERVED
+#define P SQLITE_LOCK_PENDING
+#define X SQLITE_LOCK_EXCLUSIVE
 
 struct setting {
 	struct slm_lock_table table;
@@ -213,10 +213,10 @@ static void check_exact(const struct setting *setting, unsigned i)
 		copy.file.handles = &copy.handles[h];
 	}
 	/* Without the blockers it is allowed ... */
-	assert_true(is_file ? slm_lock_allowed(&copy.handles[i], wait.level) :
-			      slm_lock_slots_allowed(&copy.handles[i],
-						     wait.slots,
-						     wait.exclusively));
+	assert_true(is_file ?
+			    slm_lock_allowed(&copy.handles[i], wait.level) :
+			    slm_lock_slots_allowed(&copy.handles[i], wait.slots,
+						   wait.exclusively));
 	/* ... and with any one of them it is not. */
 	for (unsigned h = 0; h < HANDLES; h++) {
 		if (!(blockers & 1u << h))
@@ -224,12 +224,12 @@ static void check_exact(const struct setting *setting, unsigned i)
 		copy.handles[h].next = &copy.handles[i];
 		copy.handles[i].next = NULL;
 		copy.file.handles = &copy.handles[h];
-		assert_false(is_file ?
-				     slm_lock_allowed(&copy.handles[i],
-						      wait.level) :
-				     slm_lock_slots_allowed(&copy.handles[i],
-							    wait.slots,
-							    wait.exclusively));
+		assert_false(
+			is_file ?
+				slm_lock_allowed(&copy.handles[i], wait.level) :
+				slm_lock_slots_allowed(&copy.handles[i],
+						       wait.slots,
+						       wait.exclusively));
 	}
 }
 

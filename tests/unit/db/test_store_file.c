@@ -120,8 +120,8 @@ static void on_sleep(unsigned ms, void *userdata)
 
 	waiting->calls++;
 	waiting->ms += ms;
-	waiting->blockers = slm_store_blockers(
-		waiting->store, slm_store_owner(waiting->store));
+	waiting->blockers = slm_store_blockers(waiting->store,
+					       slm_store_owner(waiting->store));
 }
 
 static void test_timeout(void **state)

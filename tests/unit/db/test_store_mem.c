@@ -225,18 +225,22 @@ static void images(const char *mode)
 	assert_int_not_equal(one, two);
 	assert_int_equal(image_after(store, a, "UPDATE t SET v = 1"), one);
 	/* More transactions, other counters, the same contents. */
-	assert_int_equal(image_after(store, a, "UPDATE t SET v = 3;"
-					       "UPDATE t SET v = 1"),
+	assert_int_equal(image_after(store, a,
+				     "UPDATE t SET v = 3;"
+				     "UPDATE t SET v = 1"),
 			 one);
-	assert_int_equal(image_after(store, a, "UPDATE t SET v = 3;"
-					       "UPDATE t SET v = 5"),
+	assert_int_equal(image_after(store, a,
+				     "UPDATE t SET v = 3;"
+				     "UPDATE t SET v = 5"),
 			 none);
 	assert_int_equal(image_after(store, a, "SELECT * FROM t"), none);
-	assert_int_equal(image_after(store, a, "BEGIN; UPDATE t SET v = 1;"
-					       "ROLLBACK"),
+	assert_int_equal(image_after(store, a,
+				     "BEGIN; UPDATE t SET v = 1;"
+				     "ROLLBACK"),
 			 none);
-	assert_int_equal(image_after(store, a, "UPDATE t SET v = 1;"
-					       "PRAGMA wal_checkpoint"),
+	assert_int_equal(image_after(store, a,
+				     "UPDATE t SET v = 1;"
+				     "PRAGMA wal_checkpoint"),
 			 one);
 	assert_int_equal(image_after(store, a,
 				     "UPDATE t SET v = 1;"
@@ -327,8 +331,7 @@ static void make_disk(struct disk *disk, const char *sql)
 	pid_t child;
 
 	make_directory(disk->directory);
-	snprintf(disk->path, sizeof(disk->path), "%s/seed.db",
-		 disk->directory);
+	snprintf(disk->path, sizeof(disk->path), "%s/seed.db", disk->directory);
 	child = fork();
 	assert_true(child >= 0);
 	if (child == 0) {
@@ -365,8 +368,7 @@ static void seed_from(struct disk *disk, const char *sql, const char *rows,
 	for (int i = 0; i < 3; i++) {
 		must(a, "UPDATE t SET v = v + 1");
 		put_back(store, false);
-		expect_rows(a, "SELECT v FROM t; PRAGMA integrity_check",
-			    rows);
+		expect_rows(a, "SELECT v FROM t; PRAGMA integrity_check", rows);
 	}
 	sqlite3_close(a);
 	slm_store_free(store);
@@ -460,8 +462,7 @@ static void test_seed_busy(void **state)
 	assert_non_null(strstr(err.message, "being written"));
 	assert_int_equal(seed_while(&disk, "BEGIN; SELECT * FROM t", &err),
 			 SQLOOM_OK);
-	assert_int_equal(seed_while(&disk, "BEGIN IMMEDIATE", &err),
-			 SQLOOM_OK);
+	assert_int_equal(seed_while(&disk, "BEGIN IMMEDIATE", &err), SQLOOM_OK);
 	remove_directory(disk.directory);
 }
 

@@ -8,8 +8,8 @@
 #include "store_help.h"
 
 #define CONNECTIONS 3
-#define WORKLOADS   24
-#define ROUNDS	    600
+#define WORKLOADS 24
+#define ROUNDS 600
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static const char *const statements[] = {
@@ -45,17 +45,17 @@ static const char *const changes_of_schema[] = {
 	"VACUUM",
 };
 
-#define CONTENTS                                                           \
-	"SELECT name, sql FROM sqlite_schema ORDER BY 1;"                  \
-	"SELECT id, v, length(pad) FROM t ORDER BY 1; SELECT * FROM x.u;"  \
+#define CONTENTS                                                          \
+	"SELECT name, sql FROM sqlite_schema ORDER BY 1;"                 \
+	"SELECT id, v, length(pad) FROM t ORDER BY 1; SELECT * FROM x.u;" \
 	"PRAGMA integrity_check; PRAGMA x.integrity_check"
 
 struct world {
 	struct slm_store *store;
 	sqlite3 *dbs[CONNECTIONS];
 	struct slm_buf buf;
-	bool schema;	       /* workloads change the schema */
-	char *snapshot;	       /* CONTENTS of it */
+	bool schema;		     /* workloads change the schema */
+	char *snapshot;		     /* CONTENTS of it */
 	uint64_t results[WORKLOADS]; /* 0: not run yet */
 	uint64_t images[WORKLOADS];
 };
@@ -79,8 +79,7 @@ static uint64_t run_workload(struct world *world, uint64_t number)
 		int rc;
 
 		if (world->schema && slm_rng_below(&rng, 4) == 0)
-			sql = changes_of_schema[what %
-						COUNT(changes_of_schema)];
+			sql = changes_of_schema[what % COUNT(changes_of_schema)];
 		slm_store_set_owner(world->store, (unsigned)who);
 		rc = run_sql(world->dbs[who], sql, &world->buf);
 		digest = slm_hash(world->buf.data, world->buf.size, digest);
@@ -290,7 +289,7 @@ static void test_stale_cache(void **state)
 }
 
 /* The same for the schema: table y of run 1 is not table y of run 2. */
-static void schema_trap(const char *mode, bool empty)
+static void schema_trap(const char *mode, bool empty, bool checkpoint)
 {
 	struct slm_store *store = new_store(SQLOOM_STORE_MEMORY, NULL);
 	sqlite3 *a = open_owner(store, 0), *b = open_owner(store, 1);
@@ -300,6 +299,8 @@ static void schema_trap(const char *mode, bool empty)
 	must(a, sql);
 	if (!empty)
 		must(a, "CREATE TABLE t(v); INSERT INTO t VALUES (0)");
+	if (checkpoint)
+		must(a, "PRAGMA wal_checkpoint(TRUNCATE)");
 	expect_rows(b, "SELECT count(*) FROM sqlite_schema",
 		    empty ? "0;" : "1;");
 	take_snapshot(store);
@@ -321,9 +322,56 @@ static void schema_trap(const char *mode, bool empty)
 static void test_stale_schema(void **state)
 {
 	(void)state;
-	schema_trap("delete", false);
-	schema_trap("wal", false);
-	schema_trap("delete", true);
+	schema_trap("delete", false, false);
+	schema_trap("wal", false, false);
+	schema_trap("wal", false, true);
+	schema_trap("delete", true, false);
+}
+
+/* Closes like a program that was killed: the log stays as it is. */
+static void drop(sqlite3 *db)
+{
+	sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+/* The cookie is moved inside the log; recovery must still find all of it. */
+static void recovery(bool open)
+{
+	struct slm_store *store = new_store(SQLOOM_STORE_MEMORY, NULL);
+	sqlite3 *a = open_owner(store, 0);
+	const char *rows = "1|0;2|9;ok;";
+
+	must(a, "PRAGMA journal_mode = wal;"
+		"CREATE TABLE t(id INTEGER PRIMARY KEY, v);"
+		"INSERT INTO t(v) VALUES (0); INSERT INTO t(v) VALUES (9)");
+	if (!open)
+		drop(a);
+	take_snapshot(store);
+	for (int i = 0; i < 4; i++) {
+		if (!open)
+			a = open_owner(store, 0);
+		must(a, "CREATE TABLE y(one); DELETE FROM t");
+		if (!open)
+			drop(a);
+		put_back(store, false);
+		if (open)
+			drop(a);
+		a = open_owner(store, 0);
+		expect_rows(a, "SELECT * FROM t; PRAGMA integrity_check", rows);
+		if (!open)
+			drop(a);
+	}
+	if (open)
+		drop(a);
+	slm_store_free(store);
+}
+
+static void test_recovery(void **state)
+{
+	(void)state;
+	recovery(true);
+	recovery(false);
 }
 
 /* ---- Details ---------------------------------------------------------- */
@@ -477,6 +525,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stale_cache),
 		cmocka_unit_test(test_stale_schema),
+		cmocka_unit_test(test_recovery),
 		cmocka_unit_test(test_files_come_and_go),
 		cmocka_unit_test(test_mode_change_is_refused),
 		cmocka_unit_test(test_mode_change_back),

@@ -6,7 +6,7 @@
  */
 #include "store_help.h"
 
-#define HANDLES	    3
+#define HANDLES 3
 #define CONNECTIONS 3
 
 /* ---- Lock methods ----------------------------------------------------- */
@@ -169,11 +169,11 @@ static void slot_step(struct file files[2], struct slots *slots,
 	if (slots->shared[i] & 1 << first) {
 		slot_call(files, i, first, 1,
 			  SQLITE_SHM_UNLOCK | SQLITE_SHM_SHARED);
-		slots->shared[i] &= (uint8_t)~(1 << first);
+		slots->shared[i] &= (uint8_t) ~(1 << first);
 	} else if (slots->exclusive[i] & 1 << first) {
 		slot_call(files, i, first, 1,
 			  SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
-		slots->exclusive[i] &= (uint8_t)~(1 << first);
+		slots->exclusive[i] &= (uint8_t) ~(1 << first);
 	} else if (!((slots->shared[i] | slots->exclusive[i]) & mask) &&
 		   slot_call(files, i, first, count,
 			     SQLITE_SHM_LOCK |
@@ -406,17 +406,17 @@ static void compare(struct world worlds[2], int step, const char *sql)
 {
 	if (worlds[0].rc != worlds[1].rc ||
 	    strcmp(worlds[0].buf.data, worlds[1].buf.data) != 0)
-		fail_msg("step %d, %s: %d %s; with real files %d %s", step,
-			 sql, worlds[0].rc, worlds[0].buf.data, worlds[1].rc,
+		fail_msg("step %d, %s: %d %s; with real files %d %s", step, sql,
+			 worlds[0].rc, worlds[0].buf.data, worlds[1].rc,
 			 worlds[1].buf.data);
 	for (int i = 0; i < CONNECTIONS; i++) {
 		const char *const schemas[] = { "main", "x" };
 
 		for (int s = 0; s < 2; s++) {
-			int ours = connection_level(worlds[0].dbs[i],
-						    schemas[s]);
-			int theirs = connection_level(worlds[1].dbs[i],
-						      schemas[s]);
+			int ours =
+				connection_level(worlds[0].dbs[i], schemas[s]);
+			int theirs =
+				connection_level(worlds[1].dbs[i], schemas[s]);
 
 			if (ours != theirs)
 				fail_msg("step %d, %s: %s of %d has lock %d, "
@@ -446,9 +446,11 @@ static void random_work(const char *mode, uint64_t seed, int steps,
 	for (int step = 0; step < steps; step++) {
 		uint64_t i = slm_rng_below(&rng, CONNECTIONS);
 		uint64_t what = slm_rng_below(&rng, 200);
-		const char *sql = what < 185 ?
-			statements[slm_rng_below(&rng, COUNT(statements))] :
-			rare[slm_rng_below(&rng, COUNT(rare))];
+		const char *sql =
+			what < 185 ?
+				statements[slm_rng_below(&rng,
+							 COUNT(statements))] :
+				rare[slm_rng_below(&rng, COUNT(rare))];
 
 		world_step(&worlds[0], i, what, sql);
 		world_step(&worlds[1], i, what, sql);

@@ -86,6 +86,7 @@ static void same_contents_are_nearer(void **state)
 		scene_begin(&s, 1);
 		READ(&s, ALICE, READ_STEP, "v", INT(run));
 		changed(&s, ALICE, PAY_STEP, run == 0 ? 1 : 2);
+		changed(&s, ALICE, PAY_STEP, run == 0 ? 1 : 2);
 		over(&s, ALICE, true);
 		table(&s, "t", "id v", 0);
 		ROW(&s, 0, INT(1), INT(run == 1));

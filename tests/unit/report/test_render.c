@@ -128,6 +128,11 @@ static void test_color(void **state)
 		color = render(samples[i].report, &how);
 		assert_non_null(strchr(color, '\033'));
 		assert_null(strchr(plain, '\033'));
+		if (samples[i].report == &sample_lost_update) {
+			assert_non_null(strstr(color, "\033[0;31m✗ "));
+			assert_non_null(strstr(color, "\033[0;32m✓ "));
+			assert_memory_equal(color, "\033[0;1;31mbroken", 14);
+		}
 		to = color;
 		for (const char *from = color; *from; from++)
 			if (*from == '\033')

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of the command share: running it in a pipe and on a
+terminal, and specs."""
+
+import os
+import pty
+import signal
+import subprocess
+
+import pytest
+
+# Only a run that hangs gets there.
+TIMEOUT_S = 600
+KEPT = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS")
+
+LOST_UPDATE = """\
+setup {
+    CREATE TABLE account (id INTEGER PRIMARY KEY, bal INTEGER);
+    INSERT INTO account VALUES (1, 100);
+}
+session alice
+step a_read  { SELECT bal FROM account WHERE id = 1 }
+step a_write { UPDATE account SET bal = :bal + 10 WHERE id = 1 }
+session bob
+step b_read  { SELECT bal FROM account WHERE id = 1 }
+step b_write { UPDATE account SET bal = :bal + 10 WHERE id = 1 }
+"""
+
+ATOMIC = """\
+setup { CREATE TABLE hits (n INTEGER); INSERT INTO hits VALUES (0) }
+session first
+step f1 { UPDATE hits SET n = n + 1 }
+session second
+step s1 { UPDATE hits SET n = n + 1 }
+"""
+
+
+def environment(**more):
+    """Nothing of the caller's surroundings may change what is printed."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    return {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": os.defpath, **kept,
+            **more}
+
+
+def restore_sigint():
+    """A test run in the background of a shell ignores SIGINT; what it starts
+    would, too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.fixture
+def command(sqloom, tmp_path):
+    """command("explore", ...) runs to the end in tmp_path, in pipes."""
+
+    def run(*arguments, stdin=b"", stdout=subprocess.PIPE, **env):
+        return subprocess.run(
+            [sqloom, *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment(**env),
+            input=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            timeout=TIMEOUT_S,
+        )
+
+    return run
+
+
+@pytest.fixture
+def start(sqloom, tmp_path):
+    """Starts the command and hands out the process; kills what is left."""
+    started = []
+
+    def run(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **env):
+        process = subprocess.Popen(
+            [sqloom, *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment(**env),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            preexec_fn=restore_sigint,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()  # nothing, if it has been waited for
+        process.wait()
+        for pipe in process.stdout, process.stderr:
+            if pipe is not None:
+                pipe.close()
+
+
+class Terminal:
+    """A pseudo-terminal. Closed by its fixture."""
+
+    def __init__(self):
+        self.master, self.slave = pty.openpty()
+        self.seen = b""
+
+    def read(self):
+        """What comes next; b"" at the end of the program's output."""
+        try:
+            data = os.read(self.master, 65536)
+        except OSError:  # Linux says EIO when nobody has the slave open.
+            data = b""
+        self.seen += data
+        return data
+
+    def read_until(self, wanted):
+        while wanted not in self.seen:
+            assert self.read(), self.seen
+
+    def read_all(self):
+        """To the end; the caller's slave must be the command's alone."""
+        self.release()
+        while self.read():
+            pass
+        return self.seen
+
+    def release(self):
+        if self.slave is not None:
+            os.close(self.slave)
+        self.slave = None
+
+
+@pytest.fixture
+def terminal():
+    made = Terminal()
+    yield made
+    made.release()
+    os.close(made.master)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """write("x.spec", text) makes a file in tmp_path; the name comes back."""
+
+    def make(name, text):
+        data = text.encode() if isinstance(text, str) else text
+        (tmp_path / name).write_bytes(data)
+        return name
+
+    return make
+
+
+@pytest.fixture
+def broken_spec(write):
+    return write("broken.spec", LOST_UPDATE)
+
+
+@pytest.fixture
+def holding_spec(write):
+    return write("holding.spec", ATOMIC)
+
+
+@pytest.fixture
+def long_spec(write):
+    """4 sessions of 6 steps: 2 * 10^12 schedules, a lost update in many."""
+    parts = [
+        "setup { CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER);",
+        "        INSERT INTO t VALUES (1, 0), (2, 0) }",
+    ]
+    for session in "klmn":
+        parts.append(f"session {session}")
+        for i in range(3):
+            parts.append(f"step {session}r{i} {{ SELECT v FROM t WHERE id = 1 }}")
+            parts.append(
+                f"step {session}w{i} {{ UPDATE t SET v = :v + 1 WHERE id = 1 }}"
+            )
+    return write("long.spec", "\n".join(parts) + "\n")
+
+
+@pytest.fixture
+def long_holding_spec(write):
+    """As long, and nothing goes wrong."""
+    parts = ["setup { CREATE TABLE t (v INTEGER); INSERT INTO t VALUES (0) }"]
+    for session in "klmn":
+        parts.append(f"session {session}")
+        for i in range(6):
+            parts.append(f"step {session}{i} {{ UPDATE t SET v = v + 1 }}")
+    return write("long-holding.spec", "\n".join(parts) + "\n")
