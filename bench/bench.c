@@ -136,7 +136,7 @@ static void execute(sqlite3_stmt *stmt)
 
 static void floor_run(struct floor *floor, const struct workload *workload)
 {
-	if (slm_store_restore(floor->store, false, NULL))
+	if (slm_store_restore(floor->store, NULL))
 		die("cannot restore");
 	for (unsigned i = 0; i < workload->nsessions; i++) {
 		struct connection *c = &floor->connections[i];
@@ -318,10 +318,10 @@ int main(int argc, char **argv)
 
 	if (runs == 0 || rounds == 0 || rounds > ROUNDS_MAX)
 		die("usage: sqloom-bench [runs-per-round [rounds]]");
-	printf("%s on SQLite %s, %llu runs a round, medians of %u rounds\n"
+	printf("sqloom %s on SQLite %s, %llu runs a round, medians of %u rounds\n"
 	       "schedules per second of CPU through the whole of sqloom; the floor is the same "
 	       "statements, serially, unscheduled\n\n",
-	       sqloom_version(), sqlite3_libversion(),
+	       SQLOOM_VERSION, sqlite3_libversion(),
 	       (unsigned long long)runs, rounds);
 	for (size_t i = 0; i < sizeof(workloads) / sizeof(*workloads); i++)
 		measure(&workloads[i], runs, rounds);

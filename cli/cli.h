@@ -70,7 +70,31 @@ extern const struct slm_cli_command slm_cli_explore;
 extern const struct slm_cli_command slm_cli_replay;
 extern const struct slm_cli_command slm_cli_show;
 
-/* ---- options.c: the arguments of a command ----------------------------- */
+/* ---- options.c: the table of options ----------------------------------- */
+
+struct slm_cli_option {
+	const char *name;     /* without the dashes */
+	char letter;	      /* 0: none */
+	const char *argument; /* what the help calls it; NULL: a flag */
+	unsigned commands;    /* bits of those that know it */
+	const char *help;     /* lines; '\n' between them */
+	/* Takes the value, false: it is not valid. A flag has none. */
+	bool (*set)(struct slm_cli_arguments *arguments, const char *value);
+	const char *wants; /* what a value must be; NULL: a flag */
+};
+
+/* The option of this name, which has length bytes; NULL if there is none. */
+const struct slm_cli_option *slm_cli_option(const char *name, size_t length);
+const struct slm_cli_option *slm_cli_option_letter(char letter);
+
+/* The option of this command that may have been meant, or NULL. */
+const char *slm_cli_option_nearest(const struct slm_cli_command *command,
+				   const char *typed);
+
+/* Prints the options that the command knows, in groups. */
+void slm_cli_print_options(const struct slm_cli_command *command);
+
+/* ---- arguments.c: the arguments of a command --------------------------- */
 
 /*
  * Reads the arguments behind the name of the command. False after a message:
@@ -78,9 +102,6 @@ extern const struct slm_cli_command slm_cli_show;
  */
 bool slm_cli_parse(const struct slm_cli_command *command, char **argv,
 		   struct slm_cli_arguments *out);
-
-/* Prints the options that the command knows, in groups. */
-void slm_cli_print_options(const struct slm_cli_command *command);
 
 /* ---- values.c: the values of options ----------------------------------- */
 

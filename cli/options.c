@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of options, shared by the commands, and the reading of arguments.
- * An option stands anywhere, before or behind the operands; `--` ends them.
- * The last of several equal options counts.
+ * The table of options, shared by the commands: what they are called, what
+ * the help says, how a value is read. arguments.c goes through argv.
  */
 #include <limits.h>
 #include <stdio.h>
@@ -14,19 +13,9 @@
 #define BUSY_TIMEOUT_MAX_MS 86400000
 #define HELP_COLUMN 24
 
-struct option {
-	const char *name;     /* without the dashes */
-	char letter;	      /* 0: none */
-	const char *argument; /* what it is called in the help; NULL: a flag */
-	unsigned commands;
-	const char *help; /* lines; '\n' between them */
-	bool (*set)(struct slm_cli_arguments *arguments, const char *value);
-	const char *wants; /* what a value must be, when set() says no */
-};
-
 struct group {
 	const char *title;
-	const struct option *options; /* a NULL name ends */
+	const struct slm_cli_option *options; /* a NULL name ends */
 };
 
 /* ---- Setters ----------------------------------------------------------- */
@@ -259,7 +248,7 @@ static bool set_help(struct slm_cli_arguments *arguments, const char *value)
 #define RUNS (SLM_CLI_EXPLORE | SLM_CLI_REPLAY)
 #define ALL (RUNS | SLM_CLI_SHOW)
 
-static const struct option database_options[] = {
+static const struct slm_cli_option database_options[] = {
 	{ "db", 0, "FILE", RUNS,
 	  "SQLite file that every run starts from; it is\n"
 	  "never written (default: that of the spec, else\n"
@@ -284,7 +273,7 @@ static const struct option database_options[] = {
 	{ 0 },
 };
 
-static const struct option search_options[] = {
+static const struct slm_cli_option search_options[] = {
 	{ "strategy", 0, "NAME", SLM_CLI_EXPLORE,
 	  "auto (default): all schedules, those with fewest\n"
 	  "switches first, and over budget a random sample;\n"
@@ -317,7 +306,7 @@ static const struct option search_options[] = {
 	{ 0 },
 };
 
-static const struct option output_options[] = {
+static const struct slm_cli_option output_options[] = {
 	{ "trace", 0, "FILE", RUNS,
 	  "write what happened to FILE, for sqloom show;\n"
 	  "- is standard output, instead of the report",
@@ -366,7 +355,7 @@ static const struct group groups[] = {
 
 /* ---- Help -------------------------------------------------------------- */
 
-static void print_option(const struct option *option)
+static void print_option(const struct slm_cli_option *option)
 {
 	const char *line = option->help;
 	int used = option->letter ?
@@ -391,7 +380,8 @@ void slm_cli_print_options(const struct slm_cli_command *command)
 	for (size_t i = 0; i < NGROUPS; i++) {
 		bool any = false;
 
-		for (const struct option *o = groups[i].options; o->name; o++) {
+		for (const struct slm_cli_option *o = groups[i].options;
+		     o->name; o++) {
 			if (!(o->commands & command->bit))
 				continue;
 			if (!any)
@@ -404,192 +394,37 @@ void slm_cli_print_options(const struct slm_cli_command *command)
 
 /* ---- Finding an option ------------------------------------------------- */
 
-static const struct option *find(const char *name, size_t length)
+const struct slm_cli_option *slm_cli_option(const char *name, size_t length)
 {
 	for (size_t i = 0; i < NGROUPS; i++)
-		for (const struct option *o = groups[i].options; o->name; o++)
+		for (const struct slm_cli_option *o = groups[i].options;
+		     o->name; o++)
 			if (strlen(o->name) == length &&
 			    memcmp(o->name, name, length) == 0)
 				return o;
 	return NULL;
 }
 
-static const struct option *find_letter(char letter)
+const struct slm_cli_option *slm_cli_option_letter(char letter)
 {
 	for (size_t i = 0; i < NGROUPS; i++)
-		for (const struct option *o = groups[i].options; o->name; o++)
+		for (const struct slm_cli_option *o = groups[i].options;
+		     o->name; o++)
 			if (o->letter == letter)
 				return o;
 	return NULL;
 }
 
-static void unknown_option(const struct slm_cli_command *command,
-			   const char *name, size_t length)
+const char *slm_cli_option_nearest(const struct slm_cli_command *command,
+				   const char *typed)
 {
 	const char *names[OPTIONS_MAX + 1] = { NULL };
-	const char *nearest = NULL;
-	char typed[40];
 	size_t count = 0;
 
 	for (size_t i = 0; i < NGROUPS; i++)
-		for (const struct option *o = groups[i].options; o->name; o++)
+		for (const struct slm_cli_option *o = groups[i].options;
+		     o->name; o++)
 			if (o->commands & command->bit && count < OPTIONS_MAX)
 				names[count++] = o->name;
-	if (length < sizeof(typed)) {
-		snprintf(typed, sizeof(typed), "%.*s", (int)length, name);
-		nearest = slm_cli_nearest(typed, names);
-	}
-	if (nearest)
-		slm_cli_usage_error(command,
-				    "unknown option --%.*s; did you mean "
-				    "--%s?",
-				    (int)length, name, nearest);
-	else
-		slm_cli_usage_error(command, "unknown option --%.*s",
-				    (int)length, name);
-}
-
-/* ---- Reading arguments ------------------------------------------------- */
-
-static bool fits(const struct slm_cli_command *command,
-		 const struct option *option)
-{
-	if (option->commands & command->bit)
-		return true;
-	slm_cli_usage_error(command,
-			    "sqloom %s has no option --%s; sqloom %s "
-			    "has",
-			    command->name, option->name,
-			    option->commands & SLM_CLI_EXPLORE ? "explore" :
-			    option->commands & SLM_CLI_REPLAY  ? "replay" :
-								 "show");
-	return false;
-}
-
-static bool set(struct slm_cli_arguments *out, const struct option *option,
-		const char *value)
-{
-	if (option->set(out, value))
-		return true;
-	slm_cli_usage_error(out->command, "--%s: '%s' is not valid; give %s",
-			    option->name, value, option->wants);
-	return false;
-}
-
-/* --name, --name=value or --name value. Moves *argv to the last argument it
- * used. */
-static bool parse_long(struct slm_cli_arguments *out, char ***argv)
-{
-	const char *name = **argv + 2;
-	size_t length = strcspn(name, "=");
-	const char *value = name[length] ? name + length + 1 : NULL;
-	const struct option *option = find(name, length);
-
-	if (!option) {
-		unknown_option(out->command, name, length);
-		return false;
-	}
-	if (!fits(out->command, option))
-		return false;
-	if (!option->argument && value) {
-		slm_cli_usage_error(out->command, "--%s takes no value",
-				    option->name);
-		return false;
-	}
-	if (option->argument && !value) {
-		value = (*argv)[1];
-		/* Not "--trace --json": that would write a file --json. */
-		if (!value || strncmp(value, "--", 2) == 0) {
-			slm_cli_usage_error(out->command,
-					    "--%s needs a value: %s",
-					    option->name, option->wants);
-			return false;
-		}
-		(*argv)++;
-	}
-	return set(out, option, value);
-}
-
-/* -q or -qh; no short option has a value. */
-static bool parse_short(struct slm_cli_arguments *out, const char *letters)
-{
-	for (; *letters; letters++) {
-		const struct option *option = find_letter(*letters);
-
-		if (!option) {
-			slm_cli_usage_error(out->command, "unknown option -%s",
-					    letters);
-			return false;
-		}
-		if (!fits(out->command, option))
-			return false;
-		option->set(out, NULL);
-	}
-	return true;
-}
-
-static bool add_operand(struct slm_cli_arguments *out, const char *text)
-{
-	const struct slm_cli_command *command = out->command;
-	const char *name = command->operands[out->noperands];
-
-	if (!name) {
-		slm_cli_usage_error(
-			command, "there is an argument too many: '%s'", text);
-		return false;
-	}
-	if (!*text) {
-		slm_cli_usage_error(command, "%s is empty", name);
-		return false;
-	}
-	out->operands[out->noperands++] = text;
-	return true;
-}
-
-static bool check(const struct slm_cli_arguments *arguments)
-{
-	const struct slm_cli_command *command = arguments->command;
-	const char *missing = command->operands[arguments->noperands];
-
-	if (missing) {
-		slm_cli_usage_error(command, "%s is missing", missing);
-		return false;
-	}
-	if (arguments->json && arguments->quiet) {
-		slm_cli_usage_error(command, "--json and --quiet do not go "
-					     "together; take one out");
-		return false;
-	}
-	if (arguments->finding && (arguments->json || arguments->quiet)) {
-		slm_cli_usage_error(command,
-				    "--finding and --%s do not go together; "
-				    "take one out",
-				    arguments->json ? "json" : "quiet");
-		return false;
-	}
-	return true;
-}
-
-bool slm_cli_parse(const struct slm_cli_command *command, char **argv,
-		   struct slm_cli_arguments *out)
-{
-	bool options_end = false;
-	bool ok = true;
-
-	memset(out, 0, sizeof(*out));
-	out->command = command;
-	out->findings = 1;
-	sqloom_options_init(&out->options);
-	for (; ok && *argv; argv++) {
-		if (options_end || **argv != '-' || strcmp(*argv, "-") == 0)
-			ok = add_operand(out, *argv);
-		else if (strcmp(*argv, "--") == 0)
-			options_end = true;
-		else if ((*argv)[1] == '-')
-			ok = parse_long(out, &argv);
-		else
-			ok = parse_short(out, *argv + 1);
-	}
-	/* Whoever asks for help need not have the rest right. */
-	return ok && (out->help || check(out));
+	return slm_cli_nearest(typed, names);
 }

@@ -388,8 +388,10 @@ static unsigned pick_by_script(struct slm_runner *runner, uint32_t enabled)
 		if (runner->loom.state[call] == SLM_CALL_FINISHED ||
 		    runner->position[call] > next->position)
 			continue;
-		if (enabled & (1u << call))
+		if (enabled & (1u << call)) {
+			runner->script_at++;
 			return call;
+		}
 		if (runner->failed_at < 0)
 			runner->failed_at = (int)runner->script_at;
 		break;

@@ -372,7 +372,7 @@ static void mark_written(struct sqlite *db)
 			struct table *table = &db->catalogue.tables[i];
 
 			for (uint32_t c = 0; c < table->ncolumns; c++) {
-				uint32_t parent = table->reference[c];
+				uint32_t parent = table->parent[c];
 
 				if (table->written || !parent ||
 				    !db->catalogue.tables[parent - 1].written)
@@ -547,21 +547,47 @@ static void sqlite_free(struct slm_db *base)
 /* The clock of another variant differs in every field but the year. */
 #define VARIANT_SHIFT_MS ((int64_t)(((24 + 1) * 60 + 1) * 60 + 1) * 1000 + 1)
 
-static enum sqloom_status reopen(struct sqlite *db, bool schema_changed,
-				 struct sqloom_error *err)
+/* Restores under closed connections. */
+static enum sqloom_status reopen(struct sqlite *db, struct sqloom_error *err)
 {
 	enum sqloom_status status;
 
 	close_sessions(db);
-	if (db->options.store == SQLOOM_STORE_FILE)
-		close_admin(db);
-	status = slm_store_restore(db->store, schema_changed, err);
-	if (!status && db->options.store == SQLOOM_STORE_FILE) {
+	close_admin(db);
+	status = slm_store_restore(db->store, err);
+	if (!status)
 		status = open_admin(db, err);
-		if (!status)
-			status = slm_compile_checks(db, err);
-	}
+	if (!status)
+		status = slm_compile_checks(db, err);
 	return status ? status : open_sessions(db, err);
+}
+
+/*
+ * Restores. Where a run replaced files, such as by PRAGMA journal_mode=wal, the
+ * connections must be closed for it. After a change of the schema every
+ * connection reads it anew now, before any lock can stand in its way.
+ */
+static enum sqloom_status restore(struct sqlite *db, struct sqloom_error *err)
+{
+	enum sqloom_status status;
+
+	if (db->fresh || !db->sessions[0].db)
+		return reopen(db, err);
+	status = slm_store_restore(db->store, err);
+	if (status == SQLOOM_UNSUPPORTED)
+		return reopen(db, err);
+	for (unsigned i = 0; !status && db->ddl && i < db->nsessions; i++) {
+		slm_store_set_owner(db->store, i);
+		if (sqlite3_exec(db->sessions[i].db,
+				 "SELECT count(*) FROM main.sqlite_schema",
+				 NULL, NULL, NULL))
+			status = slm_sqlite_error(db->sessions[i].db,
+						  SQLOOM_DATABASE,
+						  "cannot read the schema: ",
+						  err);
+	}
+	slm_store_set_owner(db->store, ADMIN);
+	return status;
 }
 
 static bool locks_left(const struct sqlite *db)
@@ -602,10 +628,7 @@ static enum sqloom_status sqlite_run_begin(struct slm_db *base,
 					   0x3fffffff) +
 					     1,
 				     NULL);
-	if (db->fresh || !db->sessions[0].db)
-		status = reopen(db, db->ddl, err);
-	else
-		status = slm_store_restore(db->store, db->ddl, err);
+	status = restore(db, err);
 	for (unsigned i = 0; !status && i < db->nsessions; i++) {
 		struct session *session = &db->sessions[i];
 

@@ -153,19 +153,36 @@ static int authorize(void *userdata, int action, const char *one,
 	case SQLITE_DROP_TEMP_TABLE:
 	case SQLITE_DROP_TEMP_TRIGGER:
 	case SQLITE_DROP_TEMP_VIEW:
-	case SQLITE_CREATE_VTABLE:
-	case SQLITE_DROP_VTABLE:
+	case SQLITE_DETACH:
 		footprint->connection = true;
-		footprint->ddl = true;
 		break;
 	case SQLITE_ATTACH:
 		footprint->attaches = true;
 		footprint->connection = true;
 		break;
-	case SQLITE_DETACH:
+	case SQLITE_CREATE_VTABLE:
+	case SQLITE_DROP_VTABLE:
 		footprint->connection = true;
+		footprint->ddl = true;
+		see_table(watch, footprint->writes, one, schema);
 		break;
-	default: /* CREATE, DROP, ALTER, REINDEX, ANALYZE, virtual tables */
+	case SQLITE_CREATE_TABLE:
+	case SQLITE_DROP_TABLE:
+		footprint->ddl = true;
+		see_table(watch, footprint->writes, one, schema);
+		break;
+	case SQLITE_CREATE_INDEX:
+	case SQLITE_CREATE_TRIGGER:
+	case SQLITE_DROP_INDEX:
+	case SQLITE_DROP_TRIGGER:
+		footprint->ddl = true;
+		see_table(watch, footprint->writes, two, schema);
+		break;
+	case SQLITE_ALTER_TABLE: /* schema, table */
+		footprint->ddl = true;
+		see_table(watch, footprint->writes, two, one);
+		break;
+	default: /* views, REINDEX, ANALYZE */
 		footprint->ddl = true;
 	}
 	return SQLITE_OK;
@@ -475,8 +492,10 @@ int slm_compile_next(struct session *session, struct step *step,
 		return SQLITE_NOMEM;
 	*index = step->nstatements;
 	statement->sql = slm_sql_skip_blank(step->rest);
-	if (!*statement->sql)
+	if (!*statement->sql) {
+		step->rest = statement->sql; /* it held nothing but blanks */
 		return SQLITE_DONE;
+	}
 	if (slm_sql_starts_with(statement->sql, "pragma"))
 		return compile_pragma(step, statement);
 	rc = prepare_watched(session, step, statement);

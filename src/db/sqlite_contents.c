@@ -78,7 +78,7 @@ static bool load_column(struct sqlite *db, sqlite3_stmt *stmt, void *userdata)
 
 	(void)db;
 	columns[table->ncolumns] = column_text(loading->arena, stmt, 0);
-	if (pk > 1)
+	if (pk > 1 || (pk == 1 && sqlite3_column_int(stmt, 3)))
 		table->key_column = -2; /* a key of several columns */
 	else if (pk == 1 && table->key_column == -1 && type &&
 		 sqlite3_stricmp(type, "INTEGER") == 0)
@@ -119,6 +119,7 @@ static bool load_reference(struct sqlite *db, sqlite3_stmt *stmt,
 	if (target < 0 || column < 0)
 		return true;
 	table = &loading->catalogue->tables[target];
+	loading->table->parent[column] = (uint32_t)target + 1;
 	if (table->key_column < 0)
 		return true;
 	if (!to || find_column(table, to) == table->key_column)
@@ -138,9 +139,12 @@ static enum sqloom_status load_columns(struct sqlite *db,
 
 	table->columns = slm_arena_zalloc(loading->arena, limit + 1,
 					  sizeof(char *));
-	sql = sqlite3_mprintf("SELECT name, type, pk FROM pragma_table_xinfo(%Q)"
+	/* INTEGER PRIMARY KEY DESC is no rowid: it has an index. */
+	sql = sqlite3_mprintf("SELECT name, type, pk, EXISTS (SELECT 1 FROM "
+			      "pragma_index_list(%Q) WHERE origin = 'pk') "
+			      "FROM pragma_table_xinfo(%Q)"
 			      " WHERE hidden <> 1 ORDER BY cid",
-			      table->name);
+			      table->name, table->name);
 	if (!table->columns || !sql)
 		status = slm_error_nomem(err);
 	else
@@ -152,7 +156,10 @@ static enum sqloom_status load_columns(struct sqlite *db,
 		table->key_column = -1;
 	table->reference = slm_arena_zalloc(loading->arena, table->ncolumns,
 					    sizeof(uint32_t));
-	return table->reference ? SQLOOM_OK : slm_error_nomem(err);
+	table->parent = slm_arena_zalloc(loading->arena, table->ncolumns,
+					 sizeof(uint32_t));
+	return table->reference && table->parent ? SQLOOM_OK :
+						   slm_error_nomem(err);
 }
 
 static enum sqloom_status load_references(struct sqlite *db,

@@ -30,6 +30,8 @@ struct table {
 	int key_column;	     /* INTEGER PRIMARY KEY, or -1 */
 	uint32_t *reference; /* per column: table index + 1, 0: none; points
 				to the key of that table */
+	uint32_t *parent;    /* per column: table index + 1 that a foreign key
+				of it refers to, by whatever columns */
 	bool written;	     /* some step may write it */
 	bool is_virtual;     /* of a module: FTS5 ... */
 };

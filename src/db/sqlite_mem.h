@@ -127,7 +127,7 @@ enum sqloom_status slm_mem_snapshot(struct slm_mem *mem,
 enum sqloom_status slm_mem_snapshot_file(struct slm_mem *mem,
 					 struct slm_mem_file *file,
 					 struct sqloom_error *err);
-enum sqloom_status slm_mem_restore(struct slm_mem *mem, bool schema_changed,
+enum sqloom_status slm_mem_restore(struct slm_mem *mem,
 				   struct sqloom_error *err);
 
 /* sqlite_image.c: see slm_store_image(). 0: memory is out. */

@@ -288,12 +288,11 @@ static void move_cookie(struct slm_mem_file *db)
 		slm_mem_patch(db, 40, cookie, sizeof(cookie));
 }
 
-enum sqloom_status slm_mem_restore(struct slm_mem *mem, bool schema_changed,
-				   struct sqloom_error *err)
+enum sqloom_status slm_mem_restore(struct slm_mem *mem, struct sqloom_error *err)
 {
 	enum sqloom_status status = check_connections(mem, err);
 	struct slm_mem_file *next;
-	bool move = schema_changed;
+	bool move = false;
 
 	if (status)
 		return status;
@@ -309,8 +308,7 @@ enum sqloom_status slm_mem_restore(struct slm_mem *mem, bool schema_changed,
 	for (struct slm_mem_file *file = mem->files; move && file;
 	     file = file->next) {
 		if (file->in_snapshot && file->kind == SLM_MEM_DB &&
-		    file->snap_size >= 100 &&
-		    (schema_changed || file->cookie_written))
+		    file->snap_size >= 100 && file->cookie_written)
 			move_cookie(file);
 	}
 	return SQLOOM_OK;

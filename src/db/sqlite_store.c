@@ -139,44 +139,6 @@ void slm_vfs_label(const struct slm_store *store, const char *path,
 	snprintf(label, 64, "%.63s", name);
 }
 
-/* ---- Lock points ------------------------------------------------------ */
-
-static void lock_point(struct slm_store *store, const char *what)
-{
-	if (store->hooks.lock_point && store->owner < SLM_LOCK_OWNERS)
-		store->hooks.lock_point(what, store->hooks.userdata);
-}
-
-void slm_vfs_point_level(struct slm_store *store, int level)
-{
-	if (__builtin_expect(!store->lock_points, 1))
-		return;
-	if (level == SQLITE_LOCK_RESERVED)
-		lock_point(store, "before RESERVED");
-	else if (level == SQLITE_LOCK_EXCLUSIVE)
-		lock_point(store, "before EXCLUSIVE");
-}
-
-#define WRITE_SLOT 1 /* the bit of the WAL's write lock */
-
-void slm_vfs_point_slots(struct slm_store *store, uint8_t slots,
-			 bool exclusively)
-{
-	if (__builtin_expect(!store->lock_points, 1))
-		return;
-	if (exclusively && slots == WRITE_SLOT)
-		lock_point(store, "before the WAL write lock");
-}
-
-void slm_vfs_point_granted(struct slm_store *store, uint8_t slots,
-			   bool exclusively)
-{
-	if (__builtin_expect(!store->lock_points, 1))
-		return;
-	if (exclusively && slots == WRITE_SLOT)
-		lock_point(store, "after the WAL write lock");
-}
-
 /* ---- Making and freeing ----------------------------------------------- */
 
 /* The main database exists from the start, empty. */
@@ -316,11 +278,6 @@ uint64_t slm_store_releases(const struct slm_store *store)
 	return store->locks.releases;
 }
 
-void slm_store_set_lock_points(struct slm_store *store, bool on)
-{
-	store->lock_points = on;
-}
-
 /* ---- Snapshot --------------------------------------------------------- */
 
 enum sqloom_status slm_store_snapshot(struct slm_store *store,
@@ -332,12 +289,11 @@ enum sqloom_status slm_store_snapshot(struct slm_store *store,
 }
 
 enum sqloom_status slm_store_restore(struct slm_store *store,
-				     bool schema_changed,
 				     struct sqloom_error *err)
 {
 	if (store->kind == SQLOOM_STORE_FILE)
 		return slm_vfs_file_restore(store, err);
-	return slm_mem_restore(&store->mem, schema_changed, err);
+	return slm_mem_restore(&store->mem, err);
 }
 
 uint64_t slm_store_image(struct slm_store *store)

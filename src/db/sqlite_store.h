@@ -23,8 +23,8 @@
 
 #include <sqloom/sqloom.h>
 
-#define SLM_STORE_OWNERS_MAX 32		/* connections with an owner number */
-#define SLM_STORE_NOBODY UINT32_MAX	/* work that belongs to no owner */
+#define SLM_STORE_OWNERS_MAX 32	    /* connections with an owner number */
+#define SLM_STORE_NOBODY UINT32_MAX /* work that belongs to no owner */
 #define SLM_STORE_SEED_MAX ((uint64_t)4 << 30) /* bytes of a seed file */
 
 struct slm_store;
@@ -105,8 +105,6 @@ bool slm_store_holds(const struct slm_store *store, unsigned owner);
  * have become free. */
 uint64_t slm_store_releases(const struct slm_store *store);
 
-void slm_store_set_lock_points(struct slm_store *store, bool on);
-
 /* ---- Snapshot --------------------------------------------------------- */
 
 /*
@@ -125,14 +123,13 @@ enum sqloom_status slm_store_snapshot(struct slm_store *store,
  * call succeeds once they are closed.
  *
  * The store sees by itself that a schema cookie was written, and then moves it
- * on, so that no connection takes an old schema for the present one;
- * schema_changed forces that. A connection reads the schema again only with
+ * on, so that no connection takes an old schema for the present one. A
+ * connection reads the schema again only with
  * its next statement, and when another one locks it out then, that statement
  * fails differently than it would have with the schema at hand: after a run
  * that changed the schema let every connection read once.
  */
 enum sqloom_status slm_store_restore(struct slm_store *store,
-				     bool schema_changed,
 				     struct sqloom_error *err);
 
 /*

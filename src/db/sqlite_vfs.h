@@ -22,7 +22,6 @@ struct slm_store {
 	enum sqloom_store kind;
 	struct slm_store_hooks hooks;
 	unsigned owner; /* whose code runs */
-	bool lock_points;
 	char name[32];
 	char main_path[SLM_VFS_PATH_MAX + 64];
 
@@ -58,14 +57,6 @@ static inline struct slm_store *slm_vfs_store(sqlite3_vfs *vfs)
 {
 	return vfs->pAppData;
 }
-
-/* Lock points, where they are on: a level of a file or slots of a WAL-index
- * are about to be asked for; the write slot was just got. */
-void slm_vfs_point_level(struct slm_store *store, int level);
-void slm_vfs_point_slots(struct slm_store *store, uint8_t slots,
-			 bool exclusively);
-void slm_vfs_point_granted(struct slm_store *store, uint8_t slots,
-			   bool exclusively);
 
 /* The name of a file for people: "main", or the last part of its path. */
 void slm_vfs_label(const struct slm_store *store, const char *path,

@@ -184,7 +184,6 @@ static int file_lock(sqlite3_file *base, int level)
 		return real_methods(handle)->xLock(handle->real, level);
 	if (handle->lock.level >= level)
 		return SQLITE_OK;
-	slm_vfs_point_level(store, level);
 	allowed = slm_lock_allowed(&handle->lock, level);
 	rc = real_methods(handle)->xLock(handle->real, level);
 	if (rc != SQLITE_OK && rc != SQLITE_BUSY)
@@ -252,7 +251,6 @@ static int file_lock_index(sqlite3_file *base, int first, int count, int flags)
 	}
 	if (rc)
 		return rc;
-	slm_vfs_point_slots(store, slots, exclusively);
 	allowed = slm_lock_slots_allowed(&handle->lock, slots, exclusively);
 	rc = real_methods(handle)->xShmLock(handle->real, first, count, flags);
 	if (rc != SQLITE_OK && rc != SQLITE_BUSY)
@@ -260,8 +258,6 @@ static int file_lock_index(sqlite3_file *base, int first, int count, int flags)
 	assert(allowed == (rc == SQLITE_OK));
 	slm_lock_record_slots(&store->locks, &handle->lock, slots, exclusively,
 			      rc == SQLITE_OK);
-	if (rc == SQLITE_OK)
-		slm_vfs_point_granted(store, slots, exclusively);
 	return rc;
 }
 

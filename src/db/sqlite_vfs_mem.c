@@ -7,7 +7,7 @@
  * store allocates nothing.
  *
  * Invariant: nothing of the store's state is held in local variables across a
- * lock point or a sleep, because other owners run there.
+ * sleep, because other owners run there.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -139,7 +139,6 @@ static int mem_lock(sqlite3_file *base, int level)
 		return fault;
 	if (!handle->lock.file || handle->lock.level >= level)
 		return SQLITE_OK;
-	slm_vfs_point_level(store, level);
 	granted = slm_lock_allowed(&handle->lock, level);
 	slm_lock_record(&store->locks, &handle->lock, level, granted);
 	return granted ? SQLITE_OK : SQLITE_BUSY;
@@ -228,7 +227,6 @@ static int lock_index(sqlite3_file *base, int first, int count, int flags)
 	}
 	if (fault)
 		return fault;
-	slm_vfs_point_slots(store, slots, exclusively);
 	granted = slm_lock_slots_allowed(&handle->lock, slots, exclusively);
 	slm_lock_record_slots(&store->locks, &handle->lock, slots, exclusively,
 			      granted);
@@ -236,7 +234,6 @@ static int lock_index(sqlite3_file *base, int first, int count, int flags)
 		return SQLITE_BUSY;
 	if (exclusively)
 		expect_changes(&handle->file->index, slots);
-	slm_vfs_point_granted(store, slots, exclusively);
 	return SQLITE_OK;
 }
 

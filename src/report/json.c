@@ -59,9 +59,9 @@ static json_t *serials_json(struct slm_encoder *e)
 
 		slm_encode_put_text(e, object, "order",
 				    e->trace->serials[i].order);
-		slm_encode_put(e, object, "outcome",
-			       slm_encode_outcome(
-				       e, &e->trace->serials[i].outcome));
+		slm_encode_put(
+			e, object, "outcome",
+			slm_encode_outcome(e, &e->trace->serials[i].outcome));
 		slm_encode_push(e, list, object);
 	}
 	return list;
@@ -126,8 +126,7 @@ static int append(const char *data, size_t size, void *userdata)
 
 enum sqloom_status slm_report_json(const struct slm_trace *trace,
 				   const struct slm_finding *only, char **text,
-				   size_t *size_bytes,
-				   struct sqloom_error *err)
+				   size_t *size_bytes, struct sqloom_error *err)
 {
 	/* The line to paste is made as for the text report. */
 	struct slm_page page = { .trace = trace };

@@ -37,8 +37,8 @@ struct expected {
 	const struct slm_trace_serial **serials; /* to compare with */
 	uint32_t nserials;
 	const struct slm_trace_serial *nearest; /* NULL: nserials is 0 */
-	bool told;	  /* the heading is printed */
-	bool after_table; /* an empty line is due */
+	bool told;				/* the heading is printed */
+	bool after_table;			/* an empty line is due */
 };
 
 typedef bool (*same_fn)(const struct slm_trace_serial *one,
@@ -222,8 +222,8 @@ static void finish_labels(struct slm_page *page, struct groups *groups)
 }
 
 /* The groups of serial runs among which `same` finds no difference. */
-static void make_groups(struct expected *e, struct groups *groups,
-			same_fn same, const void *subject)
+static void make_groups(struct expected *e, struct groups *groups, same_fn same,
+			const void *subject)
 {
 	memset(groups, 0, sizeof(*groups));
 	/* The group of the nearest is there, whatever happens to others. */
@@ -609,8 +609,8 @@ static void tell_differences(struct expected *e, const bool *covered)
 		bool shown = false;
 
 		for (uint32_t k = 0; covered && k < outcome->ntables; k++)
-			shown |= covered[k] && strcmp(outcome->tables[k].name,
-						      d->where) == 0;
+			shown |= covered[k] &&
+				 strcmp(outcome->tables[k].name, d->where) == 0;
 		if (shown)
 			continue;
 		if (told++ < DIFFERENCES_MAX)

@@ -46,9 +46,9 @@ static const char *part_end(const char *sql)
 static bool begins_clause(const char *text, size_t size)
 {
 	static const char *const words[] = {
-		"and",	  "from",   "group",  "having", "inner", "join",
-		"left",	  "limit",  "offset", "on",	"or",	 "order",
-		"returning", "select", "set", "union", "values", "where",
+		"and",	     "from",   "group",	 "having", "inner",  "join",
+		"left",	     "limit",  "offset", "on",	   "or",     "order",
+		"returning", "select", "set",	 "union",  "values", "where",
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
@@ -111,15 +111,14 @@ const char *slm_page_keep(struct slm_page *page, struct slm_buf *buf)
 
 	if (!slm_buf_failed(buf))
 		text = slm_arena_strndup(&page->arena,
-					 buf->data ? buf->data : "",
-					 buf->size);
+					 buf->data ? buf->data : "", buf->size);
 	page->failed |= !text;
 	slm_buf_clear(buf);
 	return text ? text : "";
 }
 
-void slm_page_flush(struct slm_page *page, struct slm_buf *buf,
-		    unsigned indent, unsigned hang)
+void slm_page_flush(struct slm_page *page, struct slm_buf *buf, unsigned indent,
+		    unsigned hang)
 {
 	page->failed |= slm_buf_failed(buf);
 	if (!slm_buf_failed(buf))

@@ -33,8 +33,8 @@ void slm_page_glyph(struct slm_page *page, struct slm_buf *buf,
 /* Copies what buf holds into the arena and empties buf. Never NULL. */
 const char *slm_page_keep(struct slm_page *page, struct slm_buf *buf);
 /* Prints what buf holds as a paragraph and empties buf. */
-void slm_page_flush(struct slm_page *page, struct slm_buf *buf,
-		    unsigned indent, unsigned hang);
+void slm_page_flush(struct slm_page *page, struct slm_buf *buf, unsigned indent,
+		    unsigned hang);
 /* Prints a heading, after an empty line. */
 void slm_page_heading(struct slm_page *page, const char *text);
 
@@ -66,9 +66,9 @@ void slm_grid_set(struct slm_grid *grid, uint32_t row, uint32_t column,
 /* Fills ncolumns cells of a row, from column on, with names or values. */
 void slm_grid_names(struct slm_page *page, struct slm_grid *grid, uint32_t row,
 		    uint32_t column, const struct slm_rows *rows);
-void slm_grid_values(struct slm_page *page, struct slm_grid *grid,
-		     uint32_t row, uint32_t column,
-		     const struct slm_rows *rows, uint32_t from, bool *cut);
+void slm_grid_values(struct slm_page *page, struct slm_grid *grid, uint32_t row,
+		     uint32_t column, const struct slm_rows *rows,
+		     uint32_t from, bool *cut);
 /* Appends the lines of the grid, '\n' between them; false (and nothing is
  * appended) if they are wider than width. */
 bool slm_grid_lines(const struct slm_grid *grid, struct slm_buf *buf,

@@ -116,7 +116,7 @@ static void put_replay(struct slm_page *page, struct slm_buf *buf)
 
 	if (trace->divergence.diverged) {
 		slm_buf_puts(buf, M_WAIT_TITLE "inconclusive" M_PLAIN
-						": the replay diverged");
+					       ": the replay diverged");
 		if (trace->divergence.at)
 			slm_buf_printf(buf, " at step %u",
 				       trace->divergence.at);
@@ -132,7 +132,7 @@ static void put_replay(struct slm_page *page, struct slm_buf *buf)
 					       "not run");
 	} else {
 		slm_buf_puts(buf, M_WAIT_TITLE "inconclusive" M_PLAIN
-						": the replay proves nothing");
+					       ": the replay proves nothing");
 		put_reason(page, buf);
 	}
 }
@@ -187,8 +187,8 @@ static void tell_circumstances(struct slm_page *page)
 		put_dot(page, &buf);
 		slm_page_clean(page, &buf, trace->strategy);
 		put_dot(page, &buf);
-		slm_page_clean(page, &buf, is_bounded(trace) ? trace->bounds :
-							       "no bounds");
+		slm_page_clean(page, &buf,
+			       is_bounded(trace) ? trace->bounds : "no bounds");
 	}
 	put_dot(page, &buf);
 	put_calls(page, &buf);
@@ -275,8 +275,7 @@ static void tell_classes(struct slm_page *page)
 
 /* ---- A divergence ----------------------------------------------------- */
 
-static void tell_text(struct slm_page *page, const char *label,
-		      const char *sql)
+static void tell_text(struct slm_page *page, const char *label, const char *sql)
 {
 	struct slm_buf buf;
 
@@ -446,10 +445,10 @@ static void tell_others(struct slm_page *page, uint32_t from)
 	if (from >= until)
 		return;
 	all_beside = !breaks(trace, trace->findings[from].class);
-	slm_page_heading(page, all_beside ? M_STRONG "beside the verdict"
-							     M_PLAIN ":" :
-			       from	  ? M_STRONG "also" M_PLAIN ":" :
-					    M_STRONG "findings" M_PLAIN ":");
+	slm_page_heading(page, all_beside ? M_STRONG
+				       "beside the verdict" M_PLAIN ":" :
+			       from ? M_STRONG "also" M_PLAIN ":" :
+				      M_STRONG "findings" M_PLAIN ":");
 	left = until - from > ALSO_MAX ? until - from - ALSO_MAX : 0;
 	for (uint32_t i = from; i < until - left; i++)
 		tell_also(page, &trace->findings[i], !all_beside);

@@ -203,9 +203,9 @@ void slm_grid_names(struct slm_page *page, struct slm_grid *grid, uint32_t row,
 	slm_buf_deinit(&buf);
 }
 
-void slm_grid_values(struct slm_page *page, struct slm_grid *grid,
-		     uint32_t row, uint32_t column,
-		     const struct slm_rows *rows, uint32_t from, bool *cut)
+void slm_grid_values(struct slm_page *page, struct slm_grid *grid, uint32_t row,
+		     uint32_t column, const struct slm_rows *rows,
+		     uint32_t from, bool *cut)
 {
 	const struct slm_value *values =
 		&rows->values[(size_t)from * rows->ncolumns];

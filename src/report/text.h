@@ -4,9 +4,10 @@
  *
  * Inside the report, text is *marked text*: valid UTF-8 in which the only
  * control characters are style marks (enum slm_style), '\n' as a forced line
- * break, SLM_NBSP and SLM_SOFT. Whatever comes from outside passes slm_text_clean()
- * first, so that nothing else can be in it and nothing can reach the terminal
- * raw. Only slm_out_* turns marked text into what is printed.
+ * break, SLM_NBSP and SLM_SOFT. Whatever comes from outside passes
+ * slm_text_clean() first, so that nothing else can be in it and nothing can
+ * reach the terminal raw. Only slm_out_* turns marked text into what is
+ * printed.
  *
  * The locale is never asked: widths come from a table.
  */
@@ -49,17 +50,17 @@ enum slm_style {
 
 /* Signs that have a form in ASCII. */
 enum slm_glyph {
-	SLM_G_LANE,	/* a call is there */
-	SLM_G_WAITING,	/* a call waits */
+	SLM_G_LANE,    /* a call is there */
+	SLM_G_WAITING, /* a call waits */
 	SLM_G_STEP,
-	SLM_G_ARRIVED,	/* a step that waits */
+	SLM_G_ARRIVED, /* a step that waits */
 	SLM_G_SKIPPED,
 	SLM_G_OK,
 	SLM_G_FAILED,
 	SLM_G_ARROW,
 	SLM_G_ELLIPSIS,
-	SLM_G_DOT,	/* between parts of a line */
-	SLM_G_OPEN,	/* around the label of a generated key */
+	SLM_G_DOT,  /* between parts of a line */
+	SLM_G_OPEN, /* around the label of a generated key */
 	SLM_G_CLOSE,
 };
 
@@ -82,10 +83,10 @@ unsigned slm_text_widest(const char *text);
 
 /* How to fold text into lines. */
 struct slm_fold {
-	unsigned width;	     /* columns there are; at least 4 are used */
-	unsigned hang;	     /* columns by which lines after the first are
+	unsigned width;	    /* columns there are; at least 4 are used */
+	unsigned hang;	    /* columns by which lines after the first are
 				indented */
-	unsigned max_lines;  /* 0: any number; cut with an ellipsis */
+	unsigned max_lines; /* 0: any number; cut with an ellipsis */
 	bool ascii;
 };
 

@@ -15,9 +15,9 @@
 
 #include "report/page.h"
 
-#define COLUMN_MIN 26	/* columns of text that a call needs beside its lane */
-#define COLUMN_MAX 72	/* no line of a column is longer */
-#define LANE_SIZE 2	/* a lane and the space after it */
+#define COLUMN_MIN 26 /* columns of text that a call needs beside its lane */
+#define COLUMN_MAX 72 /* no line of a column is longer */
+#define LANE_SIZE 2   /* a lane and the space after it */
 #define COLUMN_GAP 2
 #define MARGIN 2
 #define SQL_LINES_MAX 8
@@ -30,8 +30,8 @@ enum lane { LANE_OVER, LANE_LIVE, LANE_WAITING };
 struct timeline {
 	struct slm_page *page;
 	const struct slm_finding *finding;
-	uint32_t shown;			/* mask of the calls that have events */
-	uint32_t choices;		/* letters of the schedule so far */
+	uint32_t shown;	  /* mask of the calls that have events */
+	uint32_t choices; /* letters of the schedule so far */
 	enum lane lanes[SLM_CALLS_MAX];
 	bool graph;			/* else columns */
 	unsigned gutter;		/* columns before the first lane */
@@ -60,8 +60,7 @@ static void add(struct timeline *t, struct slm_buf *block, unsigned width,
 static const struct slm_trace_step *step_of(const struct timeline *t,
 					    const struct slm_event *event)
 {
-	const struct slm_trace_call *call =
-		&t->page->trace->calls[event->call];
+	const struct slm_trace_call *call = &t->page->trace->calls[event->call];
 
 	return event->step < call->nsteps ? &call->steps[event->step] : NULL;
 }
@@ -93,16 +92,16 @@ static const char *footprint(struct timeline *t,
 }
 
 /* Beside the title if there is room, else below it. */
-static void put_footprint(struct timeline *t,
-			  const struct slm_trace_step *step, unsigned width)
+static void put_footprint(struct timeline *t, const struct slm_trace_step *step,
+			  unsigned width)
 {
 	const char *text = footprint(t, step);
 	unsigned used = t->buf.data ? slm_text_width(t->buf.data) : 0;
 
 	if (!*text)
 		return;
-	slm_buf_puts(&t->buf, used + 2 + slm_text_width(text) <= width ?
-				      "  " : "\n");
+	slm_buf_puts(&t->buf,
+		     used + 2 + slm_text_width(text) <= width ? "  " : "\n");
 	slm_buf_printf(&t->buf, M_FAINT "%s" M_PLAIN, text);
 }
 
@@ -132,11 +131,11 @@ static void add_sql(struct timeline *t, struct slm_buf *block, unsigned width,
 		add(t, block, width, 2, SQL_LINES_MAX);
 }
 
-static void add_rows(struct timeline *t, struct slm_buf *block,
-		     unsigned width, const struct slm_rows *rows)
+static void add_rows(struct timeline *t, struct slm_buf *block, unsigned width,
+		     const struct slm_rows *rows)
 {
-	unsigned hang = slm_text_width(slm_glyph(SLM_G_ARROW,
-						 t->page->out.ascii)) + 1;
+	unsigned hang =
+		slm_text_width(slm_glyph(SLM_G_ARROW, t->page->out.ascii)) + 1;
 	const char *line;
 	struct slm_buf lines;
 
@@ -164,8 +163,8 @@ static void add_rows(struct timeline *t, struct slm_buf *block,
 	slm_buf_deinit(&lines);
 }
 
-static void add_error(struct timeline *t, struct slm_buf *block,
-		      unsigned width, const struct slm_result *result)
+static void add_error(struct timeline *t, struct slm_buf *block, unsigned width,
+		      const struct slm_result *result)
 {
 	slm_buf_puts(&t->buf, M_BAD);
 	slm_page_clean(t->page, &t->buf, result->code);
@@ -252,14 +251,14 @@ static void add_end(struct timeline *t, struct slm_buf *block, unsigned width,
 		    const struct slm_event *event)
 {
 	put_letter(t, event);
-	slm_buf_puts(&t->buf, event->ok ? M_GOOD "ok" M_PLAIN :
-					  M_BAD "failed" M_PLAIN);
+	slm_buf_puts(&t->buf,
+		     event->ok ? M_GOOD "ok" M_PLAIN : M_BAD "failed" M_PLAIN);
 	add(t, block, width, 0, 1);
 }
 
 /* What an event says beside its marker. */
-static void add_event(struct timeline *t, struct slm_buf *block,
-		      unsigned width, const struct slm_event *event)
+static void add_event(struct timeline *t, struct slm_buf *block, unsigned width,
+		      const struct slm_event *event)
 {
 	switch (event->kind) {
 	case SLM_EVENT_STEP:
@@ -470,8 +469,8 @@ static void draw_lanes(struct timeline *t, uint32_t from, uint32_t until)
 		if (t->lanes[i] == LANE_OVER)
 			continue;
 		slm_out_move(out, t->place[i]);
-		slm_out_text(out, t->lanes[i] == LANE_WAITING ? M_WAIT :
-								M_FAINT);
+		slm_out_text(out,
+			     t->lanes[i] == LANE_WAITING ? M_WAIT : M_FAINT);
 		slm_out_text(out, lane_text(t, t->lanes[i]));
 		slm_out_text(out, M_PLAIN);
 	}
@@ -528,8 +527,7 @@ static const char *marker_of(struct timeline *t, const struct slm_event *event)
 	bool ascii = t->page->out.ascii;
 
 	if (event->kind == SLM_EVENT_END)
-		slm_buf_printf(&t->buf, "%s%s",
-			       event->ok ? M_GOOD : M_BAD,
+		slm_buf_printf(&t->buf, "%s%s", event->ok ? M_GOOD : M_BAD,
 			       slm_glyph(event->ok ? SLM_G_OK : SLM_G_FAILED,
 					 ascii));
 	else if (event->kind == SLM_EVENT_SKIPPED)

@@ -23,8 +23,8 @@ void slm_decode_fail(struct slm_decoder *d, enum sqloom_status status,
 	va_start(args, fmt);
 	vsnprintf(message, sizeof(message), fmt, args);
 	va_end(args);
-	d->status = slm_error_set(d->err, status,
-				  "line %u of the trace: %s", d->line, message);
+	d->status = slm_error_set(d->err, status, "line %u of the trace: %s",
+				  d->line, message);
 	slm_error_place(d->err, d->name, d->line, 0, NULL, 0);
 }
 
@@ -441,8 +441,8 @@ void slm_decode_rows(struct slm_decoder *d, const json_t *object,
 
 	if (!json_object_get(object, "columns"))
 		return;
-	columns = slm_decode_array(d, object, "columns",
-				   SLM_DECODE_COLUMNS_MAX, &out.ncolumns);
+	columns = slm_decode_array(d, object, "columns", SLM_DECODE_COLUMNS_MAX,
+				   &out.ncolumns);
 	list = slm_decode_array(d, object, "rows", SLM_TRACE_ROWS_MAX,
 				&out.nkept);
 	out.nrows = slm_decode_count(d, object, "count", UINT64_MAX);

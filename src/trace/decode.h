@@ -15,14 +15,14 @@
 #include "trace/trace.h"
 
 /* Limits of what is read back; each is far above what sqloom writes. */
-#define SLM_DECODE_STEPS_MAX 4096     /* steps of one call */
-#define SLM_DECODE_EVENTS_MAX 100000  /* events of one finding */
+#define SLM_DECODE_STEPS_MAX 4096    /* steps of one call */
+#define SLM_DECODE_EVENTS_MAX 100000 /* events of one finding */
 #define SLM_DECODE_FINDINGS_MAX 100000
 #define SLM_DECODE_SERIALS_MAX 100000
-#define SLM_DECODE_COLUMNS_MAX 32767  /* columns of one table: SQLite's */
-#define SLM_DECODE_TABLES_MAX 10000   /* tables of one outcome */
-#define SLM_DECODE_RESULTS_MAX 10000  /* statements of one step */
-#define SLM_DECODE_LIST_MAX 100000    /* notes, differences */
+#define SLM_DECODE_COLUMNS_MAX 32767 /* columns of one table: SQLite's */
+#define SLM_DECODE_TABLES_MAX 10000  /* tables of one outcome */
+#define SLM_DECODE_RESULTS_MAX 10000 /* statements of one step */
+#define SLM_DECODE_LIST_MAX 100000   /* notes, differences */
 
 struct slm_decoder {
 	struct slm_arena *arena; /* what is read lives here; borrowed */

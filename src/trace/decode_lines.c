@@ -110,8 +110,8 @@ static const char *const *decode_results(struct slm_decoder *d,
 					 const json_t *object)
 {
 	uint32_t count;
-	const json_t *list = slm_decode_array(d, object, "results",
-					      SLM_CALLS_MAX, &count);
+	const json_t *list =
+		slm_decode_array(d, object, "results", SLM_CALLS_MAX, &count);
 	const char **results = slm_decode_alloc(d, count, sizeof(*results));
 
 	if (!d->status && count != d->ncalls)
@@ -185,8 +185,8 @@ static void check_token(struct slm_decoder *d, const char *text)
 	if (status == SQLOOM_NOMEM)
 		d->status = slm_error_nomem(d->err);
 	else if (status)
-		slm_decode_fail(d, status == SQLOOM_LIMIT ? status :
-							    SQLOOM_TRACE,
+		slm_decode_fail(d,
+				status == SQLOOM_LIMIT ? status : SQLOOM_TRACE,
 				"\"token\" is not a replay token such as "
 				"abab~5f3a.k2xq");
 }

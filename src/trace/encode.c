@@ -34,8 +34,8 @@ static int dump_part(const char *data, size_t size, void *userdata)
 	return dump->sink(data, (size_t)(end - data), dump->userdata);
 }
 
-int slm_encode_dump(const json_t *json, size_t flags,
-		    json_dump_callback_t sink, void *userdata)
+int slm_encode_dump(const json_t *json, size_t flags, json_dump_callback_t sink,
+		    void *userdata)
 {
 	struct dump dump = { sink, userdata };
 
@@ -244,7 +244,8 @@ void slm_encode_put_rows(struct slm_encoder *encoder, json_t *object,
 				encoder, cells,
 				value_json(encoder,
 					   &rows->values[(size_t)row *
-							 rows->ncolumns + i]));
+								 rows->ncolumns +
+							 i]));
 		slm_encode_push(encoder, list, cells);
 	}
 	slm_encode_put(encoder, object, "columns", columns);
@@ -283,7 +284,8 @@ json_t *slm_encode_calls(struct slm_encoder *encoder)
 		for (uint32_t k = 0; k < call->nsteps; k++)
 			slm_encode_push(encoder, steps,
 					step_json(encoder, &call->steps[k]));
-		slm_encode_put_mask(encoder, object, "letter", UINT32_C(1) << i);
+		slm_encode_put_mask(encoder, object, "letter",
+				    UINT32_C(1) << i);
 		slm_encode_put_text(encoder, object, "name", call->name);
 		slm_encode_put(encoder, object, "steps", steps);
 		slm_encode_push(encoder, calls, object);
@@ -339,8 +341,8 @@ json_t *slm_encode_outcome(struct slm_encoder *encoder,
 	json_t *results = json_array();
 
 	for (uint32_t i = 0; i < encoder->trace->ncalls; i++) {
-		const char *text =
-			outcome->results ? outcome->results[i] : NULL;
+		const char *text = outcome->results ? outcome->results[i] :
+						      NULL;
 
 		slm_encode_push(encoder, results,
 				text ? text_json(encoder, text, strlen(text)) :
@@ -361,7 +363,8 @@ void slm_encode_event(struct slm_encoder *encoder, json_t *object,
 {
 	slm_encode_put_text(encoder, object, "kind",
 			    slm_event_words[event->kind]);
-	slm_encode_put_mask(encoder, object, "call", UINT32_C(1) << event->call);
+	slm_encode_put_mask(encoder, object, "call",
+			    UINT32_C(1) << event->call);
 	if (event->step != SLM_STEP_NONE)
 		slm_encode_put_count(encoder, object, "step", event->step);
 	slm_encode_put_flag(encoder, object, "choice", event->choice);

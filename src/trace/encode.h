@@ -18,8 +18,8 @@
 
 /* Writes json to sink, which returns 0, or -1 to stop; 0 if all was written.
  * flags are added to SLM_JSON_FLAGS. */
-int slm_encode_dump(const json_t *json, size_t flags,
-		    json_dump_callback_t sink, void *userdata);
+int slm_encode_dump(const json_t *json, size_t flags, json_dump_callback_t sink,
+		    void *userdata);
 
 struct slm_encoder {
 	const struct slm_trace *trace; /* borrowed: names the calls */
@@ -30,8 +30,7 @@ struct slm_encoder {
 void slm_encode_put(struct slm_encoder *encoder, json_t *object,
 		    const char *key, json_t *value);
 /* Adds value to the array; takes the reference. */
-void slm_encode_push(struct slm_encoder *encoder, json_t *array,
-		     json_t *value);
+void slm_encode_push(struct slm_encoder *encoder, json_t *array, json_t *value);
 
 /* Adds text; NULL counts as "". Bytes that are not UTF-8 become U+FFFD. */
 void slm_encode_put_text(struct slm_encoder *encoder, json_t *object,

@@ -21,10 +21,10 @@ struct growing {
 };
 
 enum place { /* how far the reading is */
-	AT_START,
-	AFTER_HEADER,
-	IN_FINDING,
-	AFTER_VERDICT,
+	     AT_START,
+	     AFTER_HEADER,
+	     IN_FINDING,
+	     AFTER_VERDICT,
 };
 
 struct parser {
@@ -82,9 +82,9 @@ static void end_finding(struct parser *p)
 	if (p->place != IN_FINDING)
 		return;
 	assert(p->findings.count > 0);
-	finding = (struct slm_finding *)p->findings.data + p->findings.count - 1;
-	finding->events =
-		settle(&p->d, &p->events, sizeof(struct slm_event));
+	finding =
+		(struct slm_finding *)p->findings.data + p->findings.count - 1;
+	finding->events = settle(&p->d, &p->events, sizeof(struct slm_event));
 	finding->nevents = finding->events ? nevents : 0;
 }
 

@@ -12,18 +12,14 @@ const char *const slm_class_words[SLM_CLASSES] = {
 };
 
 const char *const slm_error_words[SLM_ERROR_OTHER + 1] = {
-	[SLM_ERROR_NONE] = "none",
-	[SLM_ERROR_RETRY] = "retry",
-	[SLM_ERROR_DEADLOCK] = "deadlock",
-	[SLM_ERROR_INTEGRITY] = "integrity",
+	[SLM_ERROR_NONE] = "none",	   [SLM_ERROR_RETRY] = "retry",
+	[SLM_ERROR_DEADLOCK] = "deadlock", [SLM_ERROR_INTEGRITY] = "integrity",
 	[SLM_ERROR_OTHER] = "other",
 };
 
 const char *const slm_event_words[SLM_EVENT_END + 1] = {
-	[SLM_EVENT_STEP] = "step",
-	[SLM_EVENT_BLOCKED] = "blocked",
-	[SLM_EVENT_RESUMED] = "resumed",
-	[SLM_EVENT_SKIPPED] = "skipped",
+	[SLM_EVENT_STEP] = "step",	 [SLM_EVENT_BLOCKED] = "blocked",
+	[SLM_EVENT_RESUMED] = "resumed", [SLM_EVENT_SKIPPED] = "skipped",
 	[SLM_EVENT_END] = "end",
 };
 

@@ -18,7 +18,6 @@ extern const char *const slm_verdict_words[SQLOOM_INCONCLUSIVE + 1];
 extern const char *const slm_trace_kind_words[SLM_TRACE_REPLAY + 1];
 
 /* The index of word among the nwords words, or -1. */
-int slm_words_find(const char *const *words, unsigned nwords,
-		   const char *word);
+int slm_words_find(const char *const *words, unsigned nwords, const char *word);
 
 #endif

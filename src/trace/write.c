@@ -33,7 +33,6 @@ static bool going(const struct writer *w)
 	return !w->encoder.failed && !w->sink_failed;
 }
 
-
 static int dump_part(const char *data, size_t size, void *userdata)
 {
 	struct writer *w = userdata;
@@ -48,8 +47,7 @@ static int dump_part(const char *data, size_t size, void *userdata)
 /* Writes one object as a line; takes the reference. */
 static void put_line(struct writer *w, json_t *object)
 {
-	if (going(w) &&
-	    slm_encode_dump(object, JSON_COMPACT, dump_part, w) &&
+	if (going(w) && slm_encode_dump(object, JSON_COMPACT, dump_part, w) &&
 	    !w->sink_failed)
 		w->encoder.failed = true;
 	if (going(w))

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-IS_BROKEN, ENVIRONMENT, IS_INCONCLUSIVE = 1, 3, 4
+IS_BROKEN, ENVIRONMENT, IS_INCONCLUSIVE, INTERNAL = 1, 3, 4, 70
 ESCAPE = b"\x1b"
 
 
@@ -181,6 +181,16 @@ def test_an_interrupted_trace_is_whole(start, command, terminal,
     shown = command("show", "run.trace")
     assert shown.returncode == 0
     assert shown.stdout == report
+
+
+def test_a_failed_assertion_is_an_internal_error(start, terminal,
+                                                 long_holding_spec):
+    process = start("explore", long_holding_spec, "--max-runs", "0",
+                    stderr=terminal.slave, TERM="xterm")
+    terminal.read_until(b" left")
+    process.send_signal(signal.SIGABRT)
+    assert process.wait() == INTERNAL
+    assert b"internal error" in terminal.read_all()
 
 
 # ---- Pipes -----------------------------------------------------------------

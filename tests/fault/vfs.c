@@ -201,7 +201,7 @@ static bool live_once(enum sqloom_store kind, const char *seed)
 		slm_store_image(store);
 	sqlite3_close(db);
 	if (ok)
-		ok = slm_store_restore(store, false, &err) == SQLOOM_OK;
+		ok = slm_store_restore(store, &err) == SQLOOM_OK;
 	slm_store_free(store);
 	return ok;
 }

@@ -70,8 +70,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (slm_trace_parse((const char *)data, size, "fuzz", &report, &err)) {
 		assert(!report && err.message[0]);
-		assert(err.line > 0 || err.status == SQLOOM_NOMEM || size == 0 ||
-		       err.status == SQLOOM_TRACE);
+		assert(err.line > 0 || err.status == SQLOOM_NOMEM ||
+		       size == 0 || err.status == SQLOOM_TRACE);
 	} else {
 		check_render(report);
 		check_again(report);

@@ -107,11 +107,11 @@ UNUSED static void take_snapshot(struct slm_store *store)
 		fail_msg("%s", err.message);
 }
 
-UNUSED static void put_back(struct slm_store *store, bool schema_changed)
+UNUSED static void put_back(struct slm_store *store)
 {
 	struct sqloom_error err;
 
-	if (slm_store_restore(store, schema_changed, &err) != SQLOOM_OK)
+	if (slm_store_restore(store, &err) != SQLOOM_OK)
 		fail_msg("%s", err.message);
 }
 

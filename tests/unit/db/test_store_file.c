@@ -76,7 +76,7 @@ static void test_random_work(void **state)
 	slm_rng_init(&rng, 5);
 	for (int round = 0; round < 100; round++) {
 		random_round(store, &rng);
-		put_back(store, false);
+		put_back(store);
 		a = open_owner(store, 0);
 		expect_rows(a,
 			    "SELECT id, v FROM t; PRAGMA integrity_check;"
@@ -100,11 +100,11 @@ static void test_open_connection(void **state)
 	(void)state;
 	must(a, "CREATE TABLE t(v)");
 	take_snapshot(store);
-	assert_int_equal(slm_store_restore(store, false, &err),
+	assert_int_equal(slm_store_restore(store, &err),
 			 SQLOOM_UNSUPPORTED);
 	assert_non_null(strstr(err.message, "main is still open"));
 	sqlite3_close(a);
-	put_back(store, false);
+	put_back(store);
 	slm_store_free(store);
 }
 
@@ -178,7 +178,7 @@ static void test_files_elsewhere(void **state)
 		must(a, "UPDATE main.t SET v = 8; UPDATE d.t SET v = 9");
 		expect_rows(a, "SELECT * FROM main.t, d.t", "8|9;");
 		sqlite3_close(a);
-		put_back(store, false);
+		put_back(store);
 	}
 	assert_int_equal(stat(path, &after), 0);
 	assert_int_equal(before.st_mtim.tv_nsec, after.st_mtim.tv_nsec);

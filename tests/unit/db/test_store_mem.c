@@ -150,48 +150,6 @@ static void test_clock(void **state)
 	slm_store_free(store);
 }
 
-struct points {
-	char text[256];
-};
-
-static void on_point(const char *what, void *userdata)
-{
-	struct points *points = userdata;
-
-	strcat(points->text, what);
-	strcat(points->text, ";");
-}
-
-static void test_lock_points(void **state)
-{
-	struct points points = { "" };
-	struct slm_store_hooks hooks = { .lock_point = on_point,
-					 .userdata = &points };
-	struct slm_store *store = new_store(SQLOOM_STORE_MEMORY, &hooks);
-	sqlite3 *a = open_owner(store, 0);
-
-	(void)state;
-	must(a, "CREATE TABLE t(v); INSERT INTO t VALUES (0)");
-	assert_string_equal(points.text, "");
-	slm_store_set_lock_points(store, true);
-	must(a, "UPDATE t SET v = 1; SELECT * FROM t");
-	assert_string_equal(points.text, "before RESERVED;before EXCLUSIVE;");
-	slm_store_set_lock_points(store, false);
-	/* The first to read recovers the log, under the write lock too. */
-	must(a, "PRAGMA journal_mode = wal; SELECT * FROM t");
-	slm_store_set_lock_points(store, true);
-	points.text[0] = '\0';
-	must(a, "UPDATE t SET v = 1; SELECT * FROM t");
-	assert_string_equal(points.text, "before the WAL write lock;"
-					 "after the WAL write lock;");
-	slm_store_set_owner(store, SLM_STORE_NOBODY);
-	points.text[0] = '\0';
-	must(a, "UPDATE t SET v = 1");
-	assert_string_equal(points.text, "");
-	sqlite3_close(a);
-	slm_store_free(store);
-}
-
 /* ---- Images ----------------------------------------------------------- */
 
 static uint64_t image_after(struct slm_store *store, sqlite3 *db,
@@ -201,7 +159,7 @@ static uint64_t image_after(struct slm_store *store, sqlite3 *db,
 
 	must(db, sql);
 	image = slm_store_image(store);
-	put_back(store, false);
+	put_back(store);
 	return image;
 }
 
@@ -367,7 +325,7 @@ static void seed_from(struct disk *disk, const char *sql, const char *rows,
 	take_snapshot(store);
 	for (int i = 0; i < 3; i++) {
 		must(a, "UPDATE t SET v = v + 1");
-		put_back(store, false);
+		put_back(store);
 		expect_rows(a, "SELECT v FROM t; PRAGMA integrity_check", rows);
 	}
 	sqlite3_close(a);
@@ -525,7 +483,7 @@ static void test_attach_from_disk(void **state)
 		must(a, "UPDATE d.t SET v = 8");
 		expect_rows(a, "SELECT v FROM d.t", "8;");
 		must(a, "DETACH d");
-		put_back(store, false);
+		put_back(store);
 	}
 	sqlite3_close(a);
 	slm_store_free(store);
@@ -539,7 +497,6 @@ int main(void)
 		cmocka_unit_test(test_timeout),
 		cmocka_unit_test(test_commit_waits_for_reader),
 		cmocka_unit_test(test_clock),
-		cmocka_unit_test(test_lock_points),
 		cmocka_unit_test(test_images),
 		cmocka_unit_test(test_seed),
 		cmocka_unit_test(test_seed_wal),

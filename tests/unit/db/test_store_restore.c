@@ -200,7 +200,7 @@ static void many_rounds(const char *mode, bool schema)
 			check_image(&world, number, digest, round);
 		for (unsigned i = 0; i < CONNECTIONS; i++)
 			assert_false(slm_store_holds(world.store, i));
-		put_back(world.store, false);
+		put_back(world.store);
 		if (schema)
 			prime(&world);
 		check_snapshot(&world, &rng);
@@ -268,12 +268,12 @@ static void trap(const char *mode)
 	take_snapshot(store);
 	slm_store_set_owner(store, 0);
 	must(a, "UPDATE t SET v = 1");
-	put_back(store, false);
+	put_back(store);
 	slm_store_set_owner(store, 1);
 	must(b, "UPDATE t SET v = 2");
 	slm_store_set_owner(store, 0);
 	expect_rows(a, "SELECT v FROM t", "2;");
-	put_back(store, false);
+	put_back(store);
 	expect_rows(a, "SELECT v FROM t", "0;");
 	expect_rows(b, "SELECT v FROM t", "0;");
 	sqlite3_close(a);
@@ -305,10 +305,10 @@ static void schema_trap(const char *mode, bool empty, bool checkpoint)
 		    empty ? "0;" : "1;");
 	take_snapshot(store);
 	must(a, "CREATE TABLE y(one); INSERT INTO y VALUES (1)");
-	put_back(store, false);
+	put_back(store);
 	must(b, "CREATE TABLE y(two, three); INSERT INTO y VALUES (2, 3)");
 	expect_rows(a, "SELECT * FROM y", "2|3;");
-	put_back(store, true);
+	put_back(store);
 	expect_rows(a, "SELECT count(*) FROM sqlite_schema",
 		    empty ? "0;" : "1;");
 	must(a, "CREATE TABLE z(four)");
@@ -354,7 +354,7 @@ static void recovery(bool open)
 		must(a, "CREATE TABLE y(one); DELETE FROM t");
 		if (!open)
 			drop(a);
-		put_back(store, false);
+		put_back(store);
 		if (open)
 			drop(a);
 		a = open_owner(store, 0);
@@ -386,7 +386,7 @@ static void test_files_come_and_go(void **state)
 	take_snapshot(store);
 	must(a, "ATTACH '/nowhere/new.db' AS n; CREATE TABLE n.t(v)");
 	must(a, "DETACH n");
-	put_back(store, false);
+	put_back(store);
 	must(a, "ATTACH '/nowhere/new.db' AS n");
 	expect_rows(a, "SELECT count(*) FROM n.sqlite_schema", "0;");
 	sqlite3_close(a);
@@ -403,11 +403,11 @@ static void test_mode_change_is_refused(void **state)
 	must(a, "CREATE TABLE t(v); INSERT INTO t VALUES (0)");
 	take_snapshot(store);
 	must(a, "PRAGMA journal_mode = wal; UPDATE t SET v = 1");
-	assert_int_equal(slm_store_restore(store, false, &err),
+	assert_int_equal(slm_store_restore(store, &err),
 			 SQLOOM_UNSUPPORTED);
 	assert_non_null(strstr(err.message, "journal mode of main"));
 	sqlite3_close(a);
-	put_back(store, false);
+	put_back(store);
 	a = open_owner(store, 0);
 	expect_rows(a, "SELECT v FROM t; PRAGMA journal_mode", "0;delete;");
 	sqlite3_close(a);
@@ -426,7 +426,7 @@ static void test_mode_change_back(void **state)
 	take_snapshot(store);
 	for (int i = 0; i < 3; i++) {
 		must(a, "PRAGMA journal_mode = delete; UPDATE t SET v = 1");
-		put_back(store, false);
+		put_back(store);
 		expect_rows(a, "SELECT v FROM t; PRAGMA journal_mode",
 			    "0;wal;");
 	}
@@ -452,7 +452,7 @@ static void test_wal_opened_later(void **state)
 		expect_rows(a, "SELECT v FROM t", "1;");
 		if (i % 3 == 2)
 			sqlite3_close(a);
-		put_back(store, false);
+		put_back(store);
 	}
 	slm_store_free(store);
 }
@@ -473,7 +473,7 @@ static void test_wal_reopened(void **state)
 		a = open_owner(store, 0);
 		expect_rows(a, "SELECT v FROM t", "1;");
 		must(a, "UPDATE t SET v = v + 1");
-		put_back(store, i == 2);
+		put_back(store);
 		expect_rows(a, "SELECT v FROM t; PRAGMA integrity_check",
 			    "0;ok;");
 	}
@@ -510,7 +510,7 @@ static void test_no_growth(void **state)
 			}
 			assert_int_equal(sqlite3_step(update), SQLITE_DONE);
 			sqlite3_reset(update);
-			put_back(store, false);
+			put_back(store);
 		}
 		assert_int_equal(slm_alloc_live(), live);
 		assert_int_equal(slm_alloc_count(), allocations);

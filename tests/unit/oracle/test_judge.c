@@ -326,6 +326,50 @@ static void error_of_a_serial_run(void **state)
 	slm_oracle_free(oracle);
 }
 
+/*
+ * Serially both calls pay 50, one after the other. In the run bob's payment
+ * fails: the contents are those of alice alone, so it is his error that is
+ * told; contents of neither kind are the worse finding.
+ */
+static void failed_call_that_left_nothing(void **state)
+{
+	struct slm_oracle *oracle = new_oracle(&bank_config);
+	struct scene s;
+
+	(void)state;
+	for (uint32_t first = 0; first < 2; first++) {
+		scene_begin(&s, BOTH);
+		READ(&s, first, READ_STEP, "bal", INT(100));
+		changed(&s, first, PAY_STEP, 1);
+		over(&s, first, true);
+		READ(&s, 1 - first, READ_STEP, "bal", INT(50));
+		changed(&s, 1 - first, PAY_STEP, 1);
+		over(&s, 1 - first, true);
+		bank_contents(&s, 0);
+		add_serial(oracle, first ? "ba" : "ab", &s);
+		scene_end(&s);
+	}
+	bank_error(&s, SLM_ERROR_INTEGRITY, "SQLITE_CONSTRAINT", 50);
+	assert_int_equal(slm_oracle_undone(oracle, &s.run), 1);
+	assert_true(slm_oracle_lacks(oracle, 1));
+	assert_class(oracle, &s, CONTENTS);
+	scene_end(&s);
+	scene_begin(&s, 1);
+	READ(&s, ALICE, READ_STEP, "bal", INT(100));
+	changed(&s, ALICE, PAY_STEP, 1);
+	over(&s, ALICE, true);
+	bank_contents(&s, 50);
+	add_serial(oracle, "a", &s);
+	scene_end(&s);
+	bank_error(&s, SLM_ERROR_INTEGRITY, "SQLITE_CONSTRAINT", 50);
+	assert_class(oracle, &s, ERROR);
+	scene_end(&s);
+	bank_error(&s, SLM_ERROR_INTEGRITY, "SQLITE_CONSTRAINT", 25);
+	assert_class(oracle, &s, CONTENTS);
+	scene_end(&s);
+	slm_oracle_free(oracle);
+}
+
 static void more_successes_alone(void **state)
 {
 	struct slm_oracle *oracle = new_oracle(&bank_config);
@@ -501,6 +545,7 @@ int main(void)
 		cmocka_unit_test(error_that_is_handled),
 		cmocka_unit_test(transaction_control_is_no_effect),
 		cmocka_unit_test(error_of_a_serial_run),
+		cmocka_unit_test(failed_call_that_left_nothing),
 		cmocka_unit_test(more_successes_alone),
 		cmocka_unit_test(order_of_rows_does_not_count),
 		cmocka_unit_test(keys_in_results),

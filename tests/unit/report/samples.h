@@ -12,14 +12,39 @@
 #include "trace/trace.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define LIST(type, ...) (const type[]){ __VA_ARGS__ }
-#define INTEGER(n) { .kind = SLM_INT, .integer = (n) }
-#define REAL(n) { .kind = SLM_REAL, .real = (n) }
-#define TEXT(s) { .kind = SLM_TEXT, .size = sizeof(s) - 1, .text = (s) }
-#define BLOB(s) { .kind = SLM_BLOB, .size = sizeof(s) - 1, .text = (s) }
-#define KEY(s) { .kind = SLM_KEY, .size = sizeof(s) - 1, .text = (s) }
-#define MASKED { .kind = SLM_MASKED }
-#define NIL { .kind = SLM_NULL }
+#define LIST(type, ...)     \
+	(const type[])      \
+	{                   \
+		__VA_ARGS__ \
+	}
+#define INTEGER(n)                              \
+	{                                       \
+		.kind = SLM_INT, .integer = (n) \
+	}
+#define REAL(n)                               \
+	{                                     \
+		.kind = SLM_REAL, .real = (n) \
+	}
+#define TEXT(s)                                                      \
+	{                                                            \
+		.kind = SLM_TEXT, .size = sizeof(s) - 1, .text = (s) \
+	}
+#define BLOB(s)                                                      \
+	{                                                            \
+		.kind = SLM_BLOB, .size = sizeof(s) - 1, .text = (s) \
+	}
+#define KEY(s)                                                      \
+	{                                                           \
+		.kind = SLM_KEY, .size = sizeof(s) - 1, .text = (s) \
+	}
+#define MASKED                     \
+	{                          \
+		.kind = SLM_MASKED \
+	}
+#define NIL                      \
+	{                        \
+		.kind = SLM_NULL \
+	}
 
 #define BACKEND "SQLite 3.40.1, memory store, journal delete, busy timeout 0 ms"
 
@@ -28,11 +53,20 @@ static const char *const bal[] = { "bal" };
 static const char *const ok_ok[] = { "ok", "ok" };
 static const char *const ok_ok_ok[] = { "ok", "ok", "ok" };
 
-#define ROW(names, n, ...)                                                 \
-	{ .ncolumns = (n), .nkept = 1, .nrows = 1, .columns = (names),     \
-	  .values = (const struct slm_value[]){ __VA_ARGS__ } }
+#define ROW(names, n, ...)                                                   \
+	{                                                                    \
+		.ncolumns = (n), .nkept = 1, .nrows = 1, .columns = (names), \
+		.values = (const struct slm_value[])                         \
+		{                                                            \
+			__VA_ARGS__                                          \
+		}                                                            \
+	}
 
-#define ACCOUNT(n) { .name = "account", .rows = ROW(id_bal, 2, INTEGER(1), INTEGER(n)) }
+#define ACCOUNT(n)                                             \
+	{                                                      \
+		.name = "account",                             \
+		.rows = ROW(id_bal, 2, INTEGER(1), INTEGER(n)) \
+	}
 
 static const struct slm_table account_100[] = { ACCOUNT(100) };
 static const struct slm_table account_110[] = { ACCOUNT(110) };
@@ -47,33 +81,47 @@ static const struct slm_result busy = { .changes = -1,
 					.code = "SQLITE_BUSY",
 					.message = "database is locked" };
 
-#define STEP(c, s, r)                                                      \
-	{ .kind = SLM_EVENT_STEP, .call = (c), .step = (s), .choice = true,\
-	  .result = (r) }
-#define QUIET(c, s, r)                                                     \
-	{ .kind = SLM_EVENT_STEP, .call = (c), .step = (s), .result = (r) }
-#define BLOCKED(c, s, by, why)                                             \
-	{ .kind = SLM_EVENT_BLOCKED, .call = (c), .step = (s),             \
-	  .choice = true, .blocked_by = (by), .what = (why) }
-#define RESUMED(c, s, ms, r)                                               \
-	{ .kind = SLM_EVENT_RESUMED, .call = (c), .step = (s),             \
-	  .waited_ms = (ms), .result = (r) }
-#define SKIPPED(c, s) { .kind = SLM_EVENT_SKIPPED, .call = (c), .step = (s) }
+#define STEP(c, s, r)                                             \
+	{                                                         \
+		.kind = SLM_EVENT_STEP, .call = (c), .step = (s), \
+		.choice = true, .result = (r)                     \
+	}
+#define QUIET(c, s, r)                                            \
+	{                                                         \
+		.kind = SLM_EVENT_STEP, .call = (c), .step = (s), \
+		.result = (r)                                     \
+	}
+#define BLOCKED(c, s, by, why)                                       \
+	{                                                            \
+		.kind = SLM_EVENT_BLOCKED, .call = (c), .step = (s), \
+		.choice = true, .blocked_by = (by), .what = (why)    \
+	}
+#define RESUMED(c, s, ms, r)                                         \
+	{                                                            \
+		.kind = SLM_EVENT_RESUMED, .call = (c), .step = (s), \
+		.waited_ms = (ms), .result = (r)                     \
+	}
+#define SKIPPED(c, s)                                               \
+	{                                                           \
+		.kind = SLM_EVENT_SKIPPED, .call = (c), .step = (s) \
+	}
 #define END(c, good)                                                       \
-	{ .kind = SLM_EVENT_END, .call = (c), .step = SLM_STEP_NONE,       \
-	  .ok = (good) }
+	{                                                                  \
+		.kind = SLM_EVENT_END, .call = (c), .step = SLM_STEP_NONE, \
+		.ok = (good)                                               \
+	}
 
 /* ---- Lost update ------------------------------------------------------ */
 
 static const struct slm_trace_step alice_steps[] = {
-	{ "read", "SELECT bal FROM account WHERE id = 1", "account", "",
-	  0x1a2b, false },
+	{ "read", "SELECT bal FROM account WHERE id = 1", "account", "", 0x1a2b,
+	  false },
 	{ "write", "UPDATE account SET bal = 110 WHERE id = 1", "account",
 	  "account", 0x3c4d, false },
 };
 static const struct slm_trace_step bob_steps[] = {
-	{ "read", "SELECT bal FROM account WHERE id = 1", "account", "",
-	  0x1a2b, false },
+	{ "read", "SELECT bal FROM account WHERE id = 1", "account", "", 0x1a2b,
+	  false },
 	{ "write", "UPDATE account SET bal = 120 WHERE id = 1", "account",
 	  "account", 0x3c4d, false },
 };
@@ -86,7 +134,7 @@ static const struct slm_trace_serial serials_130[] = {
 	{ "ba", { 3, 0, account_130, 1, ok_ok } },
 };
 static const struct slm_event lost_events[] = {
-	STEP(0, 0, &bal_100), STEP(1, 0, &bal_100), STEP(1, 1, &changed_1),
+	STEP(0, 0, &bal_100), STEP(1, 0, &bal_100),   STEP(1, 1, &changed_1),
 	END(1, true),	      STEP(0, 1, &changed_1), END(0, true),
 };
 static const struct slm_difference lost_differences[] = {
@@ -114,10 +162,9 @@ static const struct slm_finding lost_findings[] = {
 	},
 };
 
-#define COMMON(file)                                                       \
-	.kind = SLM_TRACE_EXPLORE, .spec = (file), .backend = BACKEND,     \
-	.strategy = "exhaustive", .bounds = "none", .options = "",         \
-	.seed = 1
+#define COMMON(file)                                                   \
+	.kind = SLM_TRACE_EXPLORE, .spec = (file), .backend = BACKEND, \
+	.strategy = "exhaustive", .bounds = "none", .options = "", .seed = 1
 
 static const struct sqloom_report sample_lost_update = { {
 	COMMON("lost-update.spec"),
@@ -153,7 +200,7 @@ static const struct sqloom_report sample_holds = { {
 } };
 
 static const struct slm_event busy_events[] = {
-	STEP(0, 0, &bal_100), STEP(1, 0, &bal_100), STEP(1, 1, &busy),
+	STEP(0, 0, &bal_100), STEP(1, 0, &bal_100),   STEP(1, 1, &busy),
 	END(1, false),	      STEP(0, 1, &changed_1), END(0, true),
 };
 static const char *const ok_busy[] = { "ok",
@@ -186,7 +233,8 @@ static const struct sqloom_report sample_retry = { {
 	.reason = "",
 	.explored = 12,
 	.complete = true,
-	.by_class = { [SLM_CLASS_RETRY] = 2, [SLM_CLASS_BENIGN] = 3,
+	.by_class = { [SLM_CLASS_RETRY] = 2,
+		      [SLM_CLASS_BENIGN] = 3,
 		      [SLM_CLASS_SERIAL] = 7 },
 	.notes = busy_notes,
 	.nnotes = 1,
@@ -214,8 +262,10 @@ static const struct sqloom_report sample_inconclusive = { {
 
 static const struct slm_trace_step lock_a[] = {
 	{ "begin", "BEGIN IMMEDIATE", "", "", 0x0001, false },
-	{ "debit", "UPDATE account SET bal = bal - 50\n   WHERE id = 1 AND "
-		   "bal >= 50", "account", "account", 0x0002, false },
+	{ "debit",
+	  "UPDATE account SET bal = bal - 50\n   WHERE id = 1 AND "
+	  "bal >= 50",
+	  "account", "account", 0x0002, false },
 	{ "commit", "COMMIT", "", "", 0x0003, false },
 };
 static const struct slm_trace_step lock_b[] = {
@@ -233,10 +283,10 @@ static const struct slm_trace_call lock_calls[] = {
 };
 static const char *const owner_columns[] = { "id", "owner", "bal" };
 static const struct slm_value seven_rows[] = {
-	INTEGER(1), TEXT("alice"), INTEGER(50),	  INTEGER(2), TEXT("bob"),
-	INTEGER(7), INTEGER(3),	   TEXT("carol"), NIL,	      INTEGER(4),
-	TEXT("dan"), REAL(1.5),	   INTEGER(5),	  TEXT("eve"), INTEGER(0),
-	INTEGER(6), TEXT("frank"), INTEGER(12345), INTEGER(7), TEXT("O'Hara"),
+	INTEGER(1),  TEXT("alice"), INTEGER(50),    INTEGER(2),	 TEXT("bob"),
+	INTEGER(7),  INTEGER(3),    TEXT("carol"),  NIL,	 INTEGER(4),
+	TEXT("dan"), REAL(1.5),	    INTEGER(5),	    TEXT("eve"), INTEGER(0),
+	INTEGER(6),  TEXT("frank"), INTEGER(12345), INTEGER(7),	 TEXT("O'Hara"),
 	REAL(1e300),
 };
 static const struct slm_result seven = {
@@ -245,16 +295,11 @@ static const struct slm_result seven = {
 };
 static const struct slm_result unchanged = { .changes = 0 };
 static const struct slm_event lock_events[] = {
-	QUIET(0, 0, &nothing),
-	BLOCKED(1, 0, 1, "the RESERVED lock on main"),
-	STEP(0, 1, &changed_1),
-	STEP(0, 2, &nothing),
-	END(0, true),
-	RESUMED(1, 0, 1250, &nothing),
-	STEP(1, 1, &seven),
-	SKIPPED(1, 2),
-	STEP(1, 3, &busy),
-	QUIET(1, 4, &unchanged),
+	QUIET(0, 0, &nothing),	BLOCKED(1, 0, 1, "the RESERVED lock on main"),
+	STEP(0, 1, &changed_1), STEP(0, 2, &nothing),
+	END(0, true),		RESUMED(1, 0, 1250, &nothing),
+	STEP(1, 1, &seven),	SKIPPED(1, 2),
+	STEP(1, 3, &busy),	QUIET(1, 4, &unchanged),
 	END(1, false),
 };
 static const struct slm_difference lock_differences[] = {
@@ -300,15 +345,17 @@ static const struct sqloom_report sample_lock = { {
 
 /* ---- Three calls, a unique violation ---------------------------------- */
 
-#define LONG_INSERT                                                        \
-	"INSERT INTO users (email, name, created_at, referrer, plan)\n"    \
-	"\tSELECT 'carol@example.org', 'Carol', datetime('now'), 7, 'pro'\n"\
-	"\t WHERE NOT EXISTS (SELECT 1 FROM users\n"                       \
+#define LONG_INSERT                                                          \
+	"INSERT INTO users (email, name, created_at, referrer, plan)\n"      \
+	"\tSELECT 'carol@example.org', 'Carol', datetime('now'), 7, 'pro'\n" \
+	"\t WHERE NOT EXISTS (SELECT 1 FROM users\n"                         \
 	"\t                    WHERE email = 'carol@example.org')"
 
 static const struct slm_trace_step signup_steps[] = {
-	{ "check", "SELECT count(*) FROM users WHERE email = "
-		   "'carol@example.org'", "users", "", 0x1111, false },
+	{ "check",
+	  "SELECT count(*) FROM users WHERE email = "
+	  "'carol@example.org'",
+	  "users", "", 0x1111, false },
 	{ "insert", LONG_INSERT, "users", "users", 0x2222, false },
 	{ "log", "INSERT INTO log (what) VALUES ('signup')", "", "log", 0x3333,
 	  false },
@@ -329,35 +376,48 @@ static const struct slm_result not_unique = {
 	.message = "UNIQUE constraint failed: users.email",
 };
 static const struct slm_event signup_events[] = {
-	STEP(0, 0, &count_0),	STEP(1, 0, &count_0),
-	STEP(1, 1, &changed_1), STEP(2, 0, &count_0),
-	STEP(0, 1, &not_unique), END(0, false),
-	STEP(1, 2, &changed_1), END(1, true),
-	STEP(2, 1, &unchanged), STEP(2, 2, &changed_1), END(2, true),
+	STEP(0, 0, &count_0),
+	STEP(1, 0, &count_0),
+	STEP(1, 1, &changed_1),
+	STEP(2, 0, &count_0),
+	STEP(0, 1, &not_unique),
+	END(0, false),
+	STEP(1, 2, &changed_1),
+	END(1, true),
+	STEP(2, 1, &unchanged),
+	STEP(2, 2, &changed_1),
+	END(2, true),
 };
 static const char *const id_email[] = { "id", "email" };
 static const char *const id_what[] = { "id", "what" };
 static const struct slm_table signup_tables[] = {
 	{ "users", ROW(id_email, 2, KEY("row of b in users"),
 		       TEXT("carol@example.org")) },
-	{ "log", { 2, 2, 2, id_what,
-		   LIST(struct slm_value, KEY("1st row"), TEXT("signup"),
-			KEY("2nd row"), TEXT("signup")) } },
+	{ "log",
+	  { 2, 2, 2, id_what,
+	    LIST(struct slm_value, KEY("1st row"), TEXT("signup"),
+		 KEY("2nd row"), TEXT("signup")) } },
 };
 static const struct slm_table signup_serial_tables[] = {
 	{ "users", ROW(id_email, 2, KEY("row of b in users"),
 		       TEXT("carol@example.org")) },
-	{ "log", { 2, 3, 3, id_what,
-		   LIST(struct slm_value, KEY("1st row"), TEXT("signup"),
-			KEY("2nd row"), TEXT("signup"), KEY("3rd row"),
-			TEXT("signup")) } },
+	{ "log",
+	  { 2, 3, 3, id_what,
+	    LIST(struct slm_value, KEY("1st row"), TEXT("signup"),
+		 KEY("2nd row"), TEXT("signup"), KEY("3rd row"),
+		 TEXT("signup")) } },
 };
 static const char *const unique_results[] = {
-	"SQLITE_CONSTRAINT_UNIQUE: UNIQUE constraint failed: users.email",
-	"ok", "ok"
+	"SQLITE_CONSTRAINT_UNIQUE: UNIQUE constraint failed: users.email", "ok",
+	"ok"
 };
-#define SIGNUP_SERIAL(order) \
-	{ order, { 7, 0, signup_serial_tables, 2, ok_ok_ok } }
+#define SIGNUP_SERIAL(order)                                    \
+	{                                                       \
+		order,                                          \
+		{                                               \
+			7, 0, signup_serial_tables, 2, ok_ok_ok \
+		}                                               \
+	}
 static const struct slm_trace_serial signup_serials[] = {
 	SIGNUP_SERIAL("abc"), SIGNUP_SERIAL("acb"), SIGNUP_SERIAL("bac"),
 	SIGNUP_SERIAL("bca"), SIGNUP_SERIAL("cab"), SIGNUP_SERIAL("cba"),
@@ -496,8 +556,10 @@ static const struct sqloom_report sample_diverged = { {
 /* ---- Many findings, five calls ---------------------------------------- */
 
 static const struct slm_trace_step five_steps[] = {
-	{ "take", "UPDATE stock SET left = left - 1 WHERE item = 'lamp' AND "
-		  "left > 0", "stock", "stock", 0x1111, false },
+	{ "take",
+	  "UPDATE stock SET left = left - 1 WHERE item = 'lamp' AND "
+	  "left > 0",
+	  "stock", "stock", 0x1111, false },
 	{ "commit", "COMMIT", "", "", 0x2222, false },
 };
 static const struct slm_trace_call five_calls[] = {
@@ -523,9 +585,9 @@ static const struct slm_event five_events[] = {
 	STEP(3, 1, &nothing),
 	END(3, true),
 };
-static const char *const five_results[] = {
-	"ok", "ok", "SQLITE_BUSY: database is locked", "ok", "ok"
-};
+static const char *const five_results[] = { "ok", "ok",
+					    "SQLITE_BUSY: database is locked",
+					    "ok", "ok" };
 static const char *const five_ok[] = { "ok", "ok", "ok", "ok", "ok" };
 static const char *const item_left[] = { "item", "left" };
 static const struct slm_table stock_0[] = {
@@ -544,12 +606,14 @@ static const struct slm_trace_serial five_serials[] = {
 	{ "abdec", { 31, 0, stock_1, 1, five_ok } },
 	{ "abecd", { 31, 0, stock_1, 1, five_ok } },
 };
-#define FIVE(c, t, n, called)                                              \
-	{ .class = (c), .token = (t), .schedule = "abcaebded",             \
-	  .switches = 6, .count = (n), .name = (called),                   \
-	  .outcome = { 31, 4, stock_0, 1, five_results },                  \
-	  .nearest = "abced", .events = five_events,                       \
-	  .nevents = COUNT(five_events) }
+#define FIVE(c, t, n, called)                                        \
+	{                                                            \
+		.class = (c), .token = (t), .schedule = "abcaebded", \
+		.switches = 6, .count = (n), .name = (called),       \
+		.outcome = { 31, 4, stock_0, 1, five_results },      \
+		.nearest = "abced", .events = five_events,           \
+		.nevents = COUNT(five_events)                        \
+	}
 static const struct slm_finding five_findings[] = {
 	FIVE(SLM_CLASS_CONTENTS, "abcaebded~0001", 1, "lost update (P4)"),
 	FIVE(SLM_CLASS_CONTENTS, "abcaebded~0002", 2, "phantom (G2)"),
@@ -584,9 +648,12 @@ static const struct sqloom_report sample_many = { {
 	.explored = 123456,
 	.reason = "the budget ended it (--max-time 60s)",
 	.wrong = 55,
-	.by_class = { [SLM_CLASS_CONTENTS] = 3, [SLM_CLASS_RESULT] = 3,
-		      [SLM_CLASS_ERROR] = 49, [SLM_CLASS_RETRY] = 36,
-		      [SLM_CLASS_BENIGN] = 14, [SLM_CLASS_SERIAL] = 123351 },
+	.by_class = { [SLM_CLASS_CONTENTS] = 3,
+		      [SLM_CLASS_RESULT] = 3,
+		      [SLM_CLASS_ERROR] = 49,
+		      [SLM_CLASS_RETRY] = 36,
+		      [SLM_CLASS_BENIGN] = 14,
+		      [SLM_CLASS_SERIAL] = 123351 },
 	.notes = five_notes,
 	.nnotes = 2,
 	.elapsed_ns = 60012345678,
@@ -596,27 +663,44 @@ static const struct sqloom_report sample_many = { {
 /* ---- Everything that is evil ------------------------------------------ */
 
 #define ESC "\033[31m"
-#define EVIL ESC "\a\b\r\t\x7f\xff\xc0\xaf\xe2\x80\xae" "reversed\xc2\x9b" "2J"
+#define EVIL                                       \
+	ESC "\a\b\r\t\x7f\xff\xc0\xaf\xe2\x80\xae" \
+	    "reversed\xc2\x9b"                     \
+	    "2J"
 
 static const struct slm_trace_step evil_steps[] = {
-	{ "st\nep" EVIL, "SELECT '" EVIL "',\n\t\"a  b\" -- why" ESC "\n"
-			 "FROM \xe8\xa1\xa8 WHERE \xe5\x90\x8d\xe5\x89\x8d = "
-			 "'\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e' -- " EVIL,
+	{ "st\nep" EVIL,
+	  "SELECT '" EVIL "',\n\t\"a  b\" -- why" ESC "\n"
+	  "FROM \xe8\xa1\xa8 WHERE \xe5\x90\x8d\xe5\x89\x8d = "
+	  "'\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e' -- " EVIL,
 	  "t" EVIL, "u" EVIL, 0xffff, false },
 	{ "", "", "", "", 0, false },
 };
 static const struct slm_trace_call evil_calls[] = {
 	{ "ev" EVIL "il", evil_steps, 2 },
-	{ "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e\xe3\x81\xae\xe5\x90\x8d", evil_steps, 2 },
+	{ "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e\xe3\x81\xae\xe5\x90\x8d",
+	  evil_steps, 2 },
 };
 static const char *const evil_columns[] = { "na" EVIL "me", "", "c3" };
 static const struct slm_value evil_values[] = {
-	TEXT("O'" EVIL), BLOB("\0\1\2\377"), REAL(0.1),
-	KEY("k" EVIL),	 MASKED,	     REAL(INFINITY),
-	TEXT("a\0b"),	 REAL(-0.0),	     REAL(-INFINITY),
-	TEXT("\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e"), REAL(1.0), REAL(NAN),
-	TEXT("combining e\xcc\x81"), INTEGER(INT64_MIN), INTEGER(INT64_MAX),
-	TEXT(""), BLOB(""), NIL,
+	TEXT("O'" EVIL),
+	BLOB("\0\1\2\377"),
+	REAL(0.1),
+	KEY("k" EVIL),
+	MASKED,
+	REAL(INFINITY),
+	TEXT("a\0b"),
+	REAL(-0.0),
+	REAL(-INFINITY),
+	TEXT("\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e"),
+	REAL(1.0),
+	REAL(NAN),
+	TEXT("combining e\xcc\x81"),
+	INTEGER(INT64_MIN),
+	INTEGER(INT64_MAX),
+	TEXT(""),
+	BLOB(""),
+	NIL,
 };
 static const struct slm_table evil_tables[] = {
 	{ "t" EVIL, { 3, 6, 100000, evil_columns, evil_values } },

@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include <cmocka.h>
 #include <jansson.h>
+#include <cmocka.h>
 
 #include "base/alloc.h"
 #include "report/text.h"
@@ -92,8 +92,8 @@ static void check_bytes(const char *text, bool ascii)
 
 static void test_invariants(void **state)
 {
-	static const unsigned widths[] = { 40, 41, 47, 55, 60, 72, 80, 81,
-					   99, 100, 120, 160, 200, 1000 };
+	static const unsigned widths[] = { 40, 41, 47,	55,  60,  72,  80,
+					   81, 99, 100, 120, 160, 200, 1000 };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(samples); i++)
@@ -157,7 +157,8 @@ static void test_from_trace_alone(void **state)
 		size_t size;
 
 		assert_int_equal(slm_trace_format(&report->trace, &text, &size,
-						  NULL), SQLOOM_OK);
+						  NULL),
+				 SQLOOM_OK);
 		assert_int_equal(slm_trace_parse(text, size, "t", &read, NULL),
 				 SQLOOM_OK);
 		one = render_at(report, 80);
@@ -175,22 +176,21 @@ static void test_from_trace_alone(void **state)
 static void test_lost_update(void **state)
 {
 	(void)state;
-	CHECK_LINES(&sample_lost_update, 80,
-		    "broken: 4 of 6 schedules end wrong (all 6 explored)",
-		    "  lost-update.spec · exhaustive · no bounds · a alice, "
-		    "b bob",
-		    "  4 schedules with contents that no serial run leaves",
-		    "lost update (P4): contents that no serial run leaves",
-		    "     a alice                               b bob",
-		    "  1  ● read  reads account                 │",
-		    "     │ → bal = 100                         │",
-		    "  3  │                                     ● write  reads, "
-		    "writes account",
-		    "     ✓ ok",
-		    "  account      id  bal",
-		    "  this run  ✗   1  110",
-		    "  ab, ba    ✓   1  130",
-		    "  sqloom replay lost-update.spec abba~5f3a.k2xq");
+	CHECK_LINES(
+		&sample_lost_update, 80,
+		"broken: 4 of 6 schedules end wrong (all 6 explored)",
+		"  lost-update.spec · exhaustive · no bounds · a alice, "
+		"b bob",
+		"  4 schedules with contents that no serial run leaves",
+		"lost update (P4): contents that no serial run leaves",
+		"     a alice                               b bob",
+		"  1  ● read  reads account                 │",
+		"     │ → bal = 100                         │",
+		"  3  │                                     ● write  reads, "
+		"writes account",
+		"     ✓ ok", "  account      id  bal", "  this run  ✗   1  110",
+		"  ab, ba    ✓   1  130",
+		"  sqloom replay lost-update.spec abba~5f3a.k2xq");
 }
 
 static void test_verdicts(void **state)
@@ -249,22 +249,18 @@ static void test_lock(void **state)
 static void test_graph(void **state)
 {
 	(void)state;
-	CHECK_LINES(&sample_many, 80,
-		    "     a b c d e",
+	CHECK_LINES(&sample_many, 80, "     a b c d e",
 		    "     │ ┊ ┊ │ │ waits for the RESERVED lock on main, held "
 		    "by a and b",
-		    "     ✓ ┊ ┊ │ │ a ok",
-		    "       ● ┊ │ │ b take goes on",
+		    "     ✓ ┊ ┊ │ │ a ok", "       ● ┊ │ │ b take goes on",
 		    "         ✗ │ │ c take goes on after 5,000 ms of virtual "
 		    "time",
-		    "           ✓   d ok",
-		    "also:",
+		    "           ✓   d ok", "also:",
 		    "  phantom (G2): contents that no serial run leaves, 2 "
 		    "schedules",
 		    "    sqloom replay shop/stock.spec abcaebded~0002",
 		    "  … and 2 more findings");
-	CHECK_LINES(&sample_three, 80,
-		    "     a b c",
+	CHECK_LINES(&sample_three, 80, "     a b c",
 		    "  1  ● │ │ a check  reads users",
 		    "     │ │ │ SQLITE_CONSTRAINT_UNIQUE: UNIQUE constraint "
 		    "failed: users.email",
@@ -329,10 +325,12 @@ static void test_chosen_finding(void **state)
 	how.finding = "ab~0000";
 	text = NULL;
 	assert_int_equal(sqloom_report_render(&sample_many, &how, &text, NULL,
-					      &err), SQLOOM_USAGE);
+					      &err),
+			 SQLOOM_USAGE);
 	assert_non_null(strstr(err.message, "abcaebded~0001"));
 	assert_int_equal(sqloom_report_render(&sample_holds, &how, &text, NULL,
-					      &err), SQLOOM_USAGE);
+					      &err),
+			 SQLOOM_USAGE);
 	assert_null(text);
 }
 
@@ -382,14 +380,17 @@ static void test_bad_render(void **state)
 	sqloom_render_init(&how);
 	how.width = 39;
 	assert_int_equal(sqloom_report_render(&sample_holds, &how, &text, NULL,
-					      &err), SQLOOM_USAGE);
+					      &err),
+			 SQLOOM_USAGE);
 	how.width = 1001;
 	assert_int_equal(sqloom_report_render(&sample_holds, &how, &text, NULL,
-					      &err), SQLOOM_USAGE);
+					      &err),
+			 SQLOOM_USAGE);
 	how.width = 80;
 	how.format = (enum sqloom_format)7;
 	assert_int_equal(sqloom_report_render(&sample_holds, &how, &text, NULL,
-					      &err), SQLOOM_USAGE);
+					      &err),
+			 SQLOOM_USAGE);
 	assert_null(text);
 }
 
@@ -428,7 +429,8 @@ static void test_json(void **state)
 	assert_true(json_is_true(json_object_get(finding, "wrong")));
 	assert_string_equal(
 		string_of(json_array_get(json_object_get(finding, "events"), 0),
-			  "step_name"), "read");
+			  "step_name"),
+		"read");
 	json_decref(json);
 	sqloom_text_free(text);
 	how.finding = "abcaebded~0002";

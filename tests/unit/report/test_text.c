@@ -93,8 +93,7 @@ static void test_numbers(void **state)
 	slm_text_number(&buf, 999);
 	slm_text_number(&buf, 1000);
 	slm_text_number(&buf, UINT64_MAX);
-	assert_string_equal(buf.data,
-			    "09991,00018,446,744,073,709,551,615");
+	assert_string_equal(buf.data, "09991,00018,446,744,073,709,551,615");
 	slm_buf_clear(&buf);
 	slm_text_count(&buf, 1, "row", "rows");
 	slm_text_count(&buf, 2, "row", "rows");
@@ -125,8 +124,8 @@ static void test_out(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_clean),	cmocka_unit_test(test_width),
-		cmocka_unit_test(test_fold),	cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_clean), cmocka_unit_test(test_width),
+		cmocka_unit_test(test_fold),  cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_out),
 	};
 

@@ -33,8 +33,7 @@ static void test_format(void **state)
 	static const uint8_t steps[] = { 10, 26, 23, 16, 31, 0 };
 	struct slm_token token = { "abab", 4, 0x5f3a, steps };
 
-	assert_string_equal(slm_token_format(*state, &token),
-			    "abab~5f3a.k2xq");
+	assert_string_equal(slm_token_format(*state, &token), "abab~5f3a.k2xq");
 	token.steps = NULL;
 	token.fingerprint = 0xf;
 	assert_string_equal(slm_token_format(*state, &token), "abab~000f");
@@ -56,10 +55,11 @@ static void test_runs(void **state)
 
 		memset(schedule, 'b', run);
 		strcpy(schedule + run, "a");
-		assert_int_equal(slm_token_parse(
-					 *state,
-					 slm_token_format(*state, &token),
-					 &again, NULL), SQLOOM_OK);
+		assert_int_equal(
+			slm_token_parse(*state,
+					slm_token_format(*state, &token),
+					&again, NULL),
+			SQLOOM_OK);
 		assert_string_equal(again.schedule, schedule);
 	}
 }
@@ -69,7 +69,8 @@ static void test_parse(void **state)
 	struct slm_token token = { 0 };
 
 	assert_int_equal(slm_token_parse(*state, "abab~5f3a.k2xq", &token,
-					 NULL), SQLOOM_OK);
+					 NULL),
+			 SQLOOM_OK);
 	assert_string_equal(token.schedule, "abab");
 	assert_int_equal(token.length, 4);
 	assert_int_equal(token.fingerprint, 0x5f3a);
@@ -129,7 +130,8 @@ static void test_errors(void **state)
 		struct sqloom_error err;
 
 		assert_int_equal(slm_token_parse(*state, cases[i].text, &token,
-						 &err), SQLOOM_TOKEN);
+						 &err),
+				 SQLOOM_TOKEN);
 		assert_int_equal(err.column, cases[i].column);
 		assert_non_null(strstr(err.message, cases[i].says));
 		assert_int_equal(token.length, 77);

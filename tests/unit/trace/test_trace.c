@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Traces: the round trip, files, and every way a trace can be wrong. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -98,8 +98,7 @@ static void test_values_come_back(void **state)
 	for (uint32_t i = 0; i < rows->nkept * rows->ncolumns; i++)
 		same_value(&rows->values[i], &read->values[i]);
 	assert_true(report->trace.seed == UINT64_MAX);
-	assert_int_equal(report->trace.findings[0].nevents,
-			 COUNT(evil_events));
+	assert_int_equal(report->trace.findings[0].nevents, COUNT(evil_events));
 	assert_int_equal(report->trace.findings[0].events[5].step,
 			 SLM_STEP_NONE);
 	sqloom_report_free(report);
@@ -108,29 +107,29 @@ static void test_values_come_back(void **state)
 
 /* ---- What must be refused --------------------------------------------- */
 
-#define HEADER                                                             \
-	"{\"type\":\"sqloom-trace\",\"version\":1,\"kind\":\"explore\","   \
+#define HEADER                                                               \
+	"{\"type\":\"sqloom-trace\",\"version\":1,\"kind\":\"explore\","     \
 	"\"spec\":\"s\",\"backend\":\"\",\"strategy\":\"\",\"bounds\":\"\"," \
-	"\"options\":\"\",\"seed\":1,\"strict\":false,\"calls\":["         \
-	"{\"letter\":\"a\",\"name\":\"x\",\"steps\":[{\"name\":\"s\","     \
-	"\"sql\":\"\",\"reads\":\"\",\"writes\":\"\","                     \
+	"\"options\":\"\",\"seed\":1,\"strict\":false,\"calls\":["           \
+	"{\"letter\":\"a\",\"name\":\"x\",\"steps\":[{\"name\":\"s\","       \
+	"\"sql\":\"\",\"reads\":\"\",\"writes\":\"\","                       \
 	"\"fingerprint\":\"00ff\"}]}]}\n"
-#define OUTCOME                                                            \
-	"\"outcome\":{\"members\":\"a\",\"failed\":\"\",\"results\":"      \
+#define OUTCOME                                                       \
+	"\"outcome\":{\"members\":\"a\",\"failed\":\"\",\"results\":" \
 	"[\"ok\"],\"tables\":[]}"
 #define SERIAL "{\"type\":\"serial\",\"order\":\"a\"," OUTCOME "}\n"
-#define FINDING                                                            \
+#define FINDING                                                              \
 	"{\"type\":\"finding\",\"class\":\"contents\",\"token\":\"a~0000\"," \
-	"\"schedule\":\"a\",\"switches\":0,\"count\":1," OUTCOME           \
+	"\"schedule\":\"a\",\"switches\":0,\"count\":1," OUTCOME             \
 	",\"differences\":[]}\n"
-#define EVENT                                                              \
+#define EVENT \
 	"{\"type\":\"event\",\"kind\":\"step\",\"call\":\"a\",\"step\":0}\n"
-#define CLASSES                                                            \
+#define CLASSES                                                             \
 	"\"classes\":{\"check\":0,\"contents\":1,\"result\":0,\"error\":0," \
 	"\"retry\":0,\"benign\":0,\"serial\":0}"
-#define VERDICT                                                            \
-	"{\"type\":\"verdict\",\"verdict\":\"broken\",\"reason\":\"\","    \
-	"\"explored\":1,\"complete\":true,\"wrong\":1," CLASSES            \
+#define VERDICT                                                         \
+	"{\"type\":\"verdict\",\"verdict\":\"broken\",\"reason\":\"\"," \
+	"\"explored\":1,\"complete\":true,\"wrong\":1," CLASSES         \
 	",\"findings\":1,\"notes\":[]}\n"
 #define WHOLE HEADER SERIAL FINDING EVENT VERDICT
 
@@ -190,25 +189,29 @@ static void test_refusals(void **state)
 		{ "\"tables\":[]", "\"tables\":[{}]", 2, "\"name\"" },
 		{ "\"tables\":[]",
 		  "\"tables\":[{\"name\":\"t\",\"columns\":[\"c\"],"
-		  "\"rows\":[[1,2]],\"count\":1}]", 2, "one value per column" },
+		  "\"rows\":[[1,2]],\"count\":1}]",
+		  2, "one value per column" },
 		{ "\"tables\":[]",
 		  "\"tables\":[{\"name\":\"t\",\"columns\":[\"c\"],"
-		  "\"rows\":[[1]],\"count\":0}]", 2, "no less than" },
+		  "\"rows\":[[1]],\"count\":0}]",
+		  2, "no less than" },
 		{ "\"tables\":[]",
 		  "\"tables\":[{\"name\":\"t\",\"columns\":[\"c\"],"
-		  "\"rows\":[[true]],\"count\":1}]", 2, "a value must be" },
+		  "\"rows\":[[true]],\"count\":1}]",
+		  2, "a value must be" },
 		{ "\"tables\":[]",
 		  "\"tables\":[{\"name\":\"t\",\"columns\":[\"c\"],"
-		  "\"rows\":[[{\"blob\":\"0g\"}]],\"count\":1}]", 2,
-		  "hex digits" },
+		  "\"rows\":[[{\"blob\":\"0g\"}]],\"count\":1}]",
+		  2, "hex digits" },
 		{ "\"tables\":[]",
 		  "\"tables\":[{\"name\":\"t\",\"columns\":[\"c\"],"
 		  "\"rows\":[[{\"masked\":true,\"key\":\"k\"}]],"
-		  "\"count\":1}]", 2, "one key" },
+		  "\"count\":1}]",
+		  2, "one key" },
 		{ "\"tables\":[]",
 		  "\"tables\":[{\"name\":\"t\",\"columns\":[\"c\"],"
-		  "\"rows\":[[99999999999999999999]],\"count\":1}]", 2,
-		  "JSON" },
+		  "\"rows\":[[99999999999999999999]],\"count\":1}]",
+		  2, "JSON" },
 		{ "\"class\":\"contents\"", "\"class\":\"none\"", 3,
 		  "one of check, contents" },
 		{ "a~0000", "a;b", 3, "not a replay token" },
@@ -222,8 +225,8 @@ static void test_refusals(void **state)
 		{ "\"step\":0", "\"step\":1.5", 4, "from 0 to 0" },
 		{ "\"step\":0", "\"step\":0,\"blocked_by\":\"b\"", 4,
 		  "letters of calls" },
-		{ "\"step\":0", "\"step\":0,\"results\":[{\"error\":\"x\"}]",
-		  4, "one of none" },
+		{ "\"step\":0", "\"step\":0,\"results\":[{\"error\":\"x\"}]", 4,
+		  "one of none" },
 		{ "\"step\":0", "\"step\":0,\"results\":{}", 4, "an array" },
 		{ "\"step\":0", "\"step\":0,\"step\":0", 4, "twice" },
 		{ "\"verdict\":\"broken\"", "\"verdict\":\"fine\"", 5,
@@ -232,7 +235,8 @@ static void test_refusals(void **state)
 		  "says holds" },
 		{ "\"findings\":1", "\"findings\":2", 5, "counts 2 findings" },
 		{ "\"notes\":[]", "\"notes\":[3]", 5, "strings" },
-		{ "\"notes\":[]", "\"notes\":[],\"divergence\":{}", 5, "\"at\"" },
+		{ "\"notes\":[]", "\"notes\":[],\"divergence\":{}", 5,
+		  "\"at\"" },
 		{ EVENT, "[1]\n", 4, "JSON object" },
 		{ EVENT, "{\n", 4, "JSON object" },
 		{ EVENT, "{} {}\n", 4, "JSON object" },
@@ -262,13 +266,15 @@ static void test_accepted(void **state)
 
 	(void)state;
 	assert_int_equal(parse_with(HEADER, HEADER, &err), SQLOOM_OK);
-	assert_int_equal(parse_with(SERIAL, "\n \r\n" SERIAL, &err),
-			 SQLOOM_OK);
+	assert_int_equal(parse_with(SERIAL, "\n \r\n" SERIAL, &err), SQLOOM_OK);
 	assert_int_equal(parse_with("\"step\":0", "\"step\":0,\"new\":[1]",
-				    &err), SQLOOM_OK);
+				    &err),
+			 SQLOOM_OK);
 	assert_int_equal(parse_with("\"options\":\"\"",
 				    "\"options\":\" --journal 'a b;c' "
-				    "x\\\\'y\"", &err), SQLOOM_OK);
+				    "x\\\\'y\"",
+				    &err),
+			 SQLOOM_OK);
 }
 
 static void test_empty(void **state)
@@ -306,14 +312,16 @@ static void test_files(void **state)
 	assert_int_equal(sqloom_trace_read(directory, &report, &err),
 			 SQLOOM_IO);
 	assert_int_equal(slm_trace_write(&sample_lost_update.trace, directory,
-					 &err), SQLOOM_IO);
+					 &err),
+			 SQLOOM_IO);
 	assert_non_null(strstr(err.message, directory));
 	if (access("/dev/full", W_OK) == 0) {
 		/* A link to a full device is not removed. */
 		snprintf(other, sizeof(other), "%s/full", directory);
 		assert_int_equal(symlink("/dev/full", other), 0);
 		assert_int_equal(slm_trace_write(&sample_lost_update.trace,
-						 other, &err), SQLOOM_IO);
+						 other, &err),
+				 SQLOOM_IO);
 		assert_int_equal(unlink(other), 0);
 	}
 	assert_int_equal(rmdir(directory), 0);
@@ -327,12 +335,13 @@ static void test_full_device(void **state)
 	(void)state;
 	if (access("/dev/full", W_OK))
 		skip();
-	assert_int_equal(slm_trace_write(&sample_lost_update.trace,
-					 "/dev/full", &err), SQLOOM_IO);
+	assert_int_equal(slm_trace_write(&sample_lost_update.trace, "/dev/full",
+					 &err),
+			 SQLOOM_IO);
 	assert_non_null(strstr(err.message, "'/dev/full'"));
 	assert_int_equal(err.sys_errno, 28);
-	assert_int_equal(slm_trace_write(&sample_many.trace, "/dev/full",
-					 &err), SQLOOM_IO);
+	assert_int_equal(slm_trace_write(&sample_many.trace, "/dev/full", &err),
+			 SQLOOM_IO);
 	assert_int_equal(access("/dev/full", F_OK), 0);
 }
 

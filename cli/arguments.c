@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The arguments of a command. An option stands anywhere, before or behind the
+ * operands; `--` ends the options. The last of several equal options counts.
+ * All that is not right is said here.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+
+#define TYPED_MAX 40 /* a longer name is near to nothing */
+
+static void unknown_option(const struct slm_cli_command *command,
+			   const char *name, size_t length)
+{
+	const char *nearest = NULL;
+	char typed[TYPED_MAX];
+
+	if (length < sizeof(typed)) {
+		snprintf(typed, sizeof(typed), "%.*s", (int)length, name);
+		nearest = slm_cli_option_nearest(command, typed);
+	}
+	if (nearest)
+		slm_cli_usage_error(command,
+				    "unknown option --%.*s; did you mean "
+				    "--%s?",
+				    (int)length, name, nearest);
+	else
+		slm_cli_usage_error(command, "unknown option --%.*s",
+				    (int)length, name);
+}
+
+static bool fits(const struct slm_cli_command *command,
+		 const struct slm_cli_option *option)
+{
+	if (option->commands & command->bit)
+		return true;
+	slm_cli_usage_error(command,
+			    "sqloom %s has no option --%s; sqloom %s "
+			    "has",
+			    command->name, option->name,
+			    option->commands & SLM_CLI_EXPLORE ? "explore" :
+			    option->commands & SLM_CLI_REPLAY  ? "replay" :
+								 "show");
+	return false;
+}
+
+static bool set(struct slm_cli_arguments *out,
+		const struct slm_cli_option *option, const char *value)
+{
+	if (option->set(out, value))
+		return true;
+	slm_cli_usage_error(out->command, "--%s: '%s' is not valid; give %s",
+			    option->name, value, option->wants);
+	return false;
+}
+
+/* --name, --name=value or --name value. Moves *argv to the last argument it
+ * used. */
+static bool parse_long(struct slm_cli_arguments *out, char ***argv)
+{
+	const char *name = **argv + 2;
+	size_t length = strcspn(name, "=");
+	const char *value = name[length] ? name + length + 1 : NULL;
+	const struct slm_cli_option *option = slm_cli_option(name, length);
+
+	if (!option) {
+		unknown_option(out->command, name, length);
+		return false;
+	}
+	if (!fits(out->command, option))
+		return false;
+	if (!option->argument && value) {
+		slm_cli_usage_error(out->command, "--%s takes no value",
+				    option->name);
+		return false;
+	}
+	if (option->argument && !value) {
+		value = (*argv)[1];
+		/* Not "--trace --json": that would write a file --json. */
+		if (!value || strncmp(value, "--", 2) == 0) {
+			slm_cli_usage_error(out->command,
+					    "--%s needs a value: %s",
+					    option->name, option->wants);
+			return false;
+		}
+		(*argv)++;
+	}
+	return set(out, option, value);
+}
+
+/* -q or -qh; no short option has a value. */
+static bool parse_short(struct slm_cli_arguments *out, const char *letters)
+{
+	for (; *letters; letters++) {
+		const struct slm_cli_option *option =
+			slm_cli_option_letter(*letters);
+
+		if (!option) {
+			slm_cli_usage_error(out->command, "unknown option -%s",
+					    letters);
+			return false;
+		}
+		if (!fits(out->command, option))
+			return false;
+		option->set(out, NULL);
+	}
+	return true;
+}
+
+static bool add_operand(struct slm_cli_arguments *out, const char *text)
+{
+	const struct slm_cli_command *command = out->command;
+	const char *name = command->operands[out->noperands];
+
+	if (!name) {
+		slm_cli_usage_error(
+			command, "there is an argument too many: '%s'", text);
+		return false;
+	}
+	if (!*text) {
+		slm_cli_usage_error(command, "%s is empty", name);
+		return false;
+	}
+	out->operands[out->noperands++] = text;
+	return true;
+}
+
+static bool check(const struct slm_cli_arguments *arguments)
+{
+	const struct slm_cli_command *command = arguments->command;
+	const char *missing = command->operands[arguments->noperands];
+
+	if (missing) {
+		slm_cli_usage_error(command, "%s is missing", missing);
+		return false;
+	}
+	if (arguments->json && arguments->quiet) {
+		slm_cli_usage_error(command, "--json and --quiet do not go "
+					     "together; take one out");
+		return false;
+	}
+	if (arguments->finding && (arguments->json || arguments->quiet)) {
+		slm_cli_usage_error(command,
+				    "--finding and --%s do not go together; "
+				    "take one out",
+				    arguments->json ? "json" : "quiet");
+		return false;
+	}
+	return true;
+}
+
+bool slm_cli_parse(const struct slm_cli_command *command, char **argv,
+		   struct slm_cli_arguments *out)
+{
+	bool options_end = false;
+	bool ok = true;
+
+	memset(out, 0, sizeof(*out));
+	out->command = command;
+	out->findings = 1;
+	sqloom_options_init(&out->options);
+	for (; ok && *argv; argv++) {
+		if (options_end || **argv != '-' || strcmp(*argv, "-") == 0)
+			ok = add_operand(out, *argv);
+		else if (strcmp(*argv, "--") == 0)
+			options_end = true;
+		else if ((*argv)[1] == '-')
+			ok = parse_long(out, &argv);
+		else
+			ok = parse_short(out, *argv + 1);
+	}
+	/* Whoever asks for help need not have the rest right. */
+	return ok && (out->help || check(out));
+}
