@@ -29,6 +29,11 @@
 extern "C" {
 #endif
 
+/* The library is built with hidden symbols; what is declared here is not. */
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+
 #define SQLOOM_VERSION "0.1.0"
 
 /* ---- Status and errors ------------------------------------------------ */
@@ -244,6 +249,10 @@ void sqloom_text_free(char *text);
 /* Version of the library and of the database libraries it was built with, one
  * per line. Static. */
 const char *sqloom_version(void);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }

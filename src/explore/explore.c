@@ -31,6 +31,7 @@ static enum sqloom_status collect_unobserved(struct explorer *explorer,
 			return slm_error_nomem(err);
 		for (unsigned j = 0; j < spec->sessions[i].nsteps; j++)
 			flags[j] = spec->sessions[i].steps[j].unobserved;
+		flags[SLM_STEP_TEARDOWN(spec->sessions[i].nsteps)] = true;
 		all[i] = flags;
 	}
 	explorer->unobserved = all;

@@ -70,15 +70,14 @@ static bool fill_step(struct explorer *explorer, unsigned call, unsigned number,
 	return out->name && out->sql && out->reads && out->writes;
 }
 
-static bool fill_implicit(struct slm_arena *arena, const char *name,
-			  const char *sql, struct slm_trace_step *out)
+static bool fill_rollback(struct slm_arena *arena, struct slm_trace_step *out)
 {
 	*out = (struct slm_trace_step){
-		.name = name,
-		.sql = trimmed(arena, sql),
+		.name = "rollback",
+		.sql = slm_arena_strdup(arena, "ROLLBACK"),
 		.reads = "",
 		.writes = "",
-		.fingerprint = slm_sql_fingerprint(sql),
+		.fingerprint = slm_sql_fingerprint("ROLLBACK"),
 		.implicit = true,
 	};
 	return out->sql != NULL;
@@ -89,6 +88,8 @@ static bool fill_call(struct explorer *explorer, unsigned call,
 		      struct slm_trace_call *out)
 {
 	const struct slm_spec_session *spec = &explorer->spec->sessions[call];
+	const struct slm_spec_step teardown = { .name = "teardown",
+						.sql = spec->teardown };
 	struct slm_arena *arena = &explorer->trace->arena;
 	struct slm_trace_step *steps =
 		slm_arena_zalloc(arena, spec->nsteps + 2, sizeof(*steps));
@@ -101,14 +102,13 @@ static bool fill_call(struct explorer *explorer, unsigned call,
 			return false;
 	out->steps = steps;
 	out->nsteps = spec->nsteps + 1;
-	if (!fill_implicit(arena, "rollback", "ROLLBACK",
-			   &steps[SLM_STEP_ROLLBACK(spec->nsteps)]))
+	if (!fill_rollback(arena, &steps[SLM_STEP_ROLLBACK(spec->nsteps)]))
 		return false;
 	if (!spec->teardown.text)
 		return true;
 	out->nsteps++;
-	return fill_implicit(arena, "teardown", spec->teardown.text,
-			     &steps[SLM_STEP_TEARDOWN(spec->nsteps)]);
+	return fill_step(explorer, call, SLM_DB_TEARDOWN, &teardown,
+			 &steps[SLM_STEP_TEARDOWN(spec->nsteps)]);
 }
 
 uint16_t slm_steps_fingerprint(const struct slm_trace *trace)

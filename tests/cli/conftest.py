@@ -2,10 +2,13 @@
 """What the tests of the command share: running it in a pipe and on a
 terminal, and specs."""
 
+import fcntl
 import os
 import pty
 import signal
+import struct
 import subprocess
+import termios
 
 import pytest
 
@@ -99,6 +102,11 @@ class Terminal:
     def __init__(self):
         self.master, self.slave = pty.openpty()
         self.seen = b""
+
+    def resize(self, columns):
+        """A new one has no size."""
+        size = struct.pack("4H", 24, columns, 0, 0)
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, size)
 
     def read(self):
         """What comes next; b"" at the end of the program's output."""

@@ -451,10 +451,14 @@ class View:
         self.taken = {call: [] for call in run.members}
         self.ok = {}
         for event in run.events:
-            rollback = event.step == len(scenario.sessions[event.call].steps)
+            # What a teardown returns is not looked at, unless it fails.
+            steps = len(scenario.sessions[event.call].steps)
+            silent = event.step == steps or (
+                event.step == steps + 1 and not any(r.code for r in event.results)
+            )
             if event.kind == "end":
                 self.ok[event.call] = event.ok
-            elif event.kind != "blocked" and not rollback:
+            elif event.kind != "blocked" and (event.kind == "skipped" or not silent):
                 self.taken[event.call].append(Taken(scenario, event))
         self.error, self.calls, aborted = {}, {}, set()
         for call, taken in self.taken.items():

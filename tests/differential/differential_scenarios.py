@@ -270,7 +270,7 @@ class Maker:
             self.learnt = set()
             statements = [self.statement() for _ in range(self.rng.choice([1, 1, 1, 2]))]
             if self.chance(0.02):
-                statements = []
+                statements, self.learnt = [], set()
             steps.append(self.step(statements))
         return steps
 
