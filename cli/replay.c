@@ -54,8 +54,8 @@ const struct slm_cli_command slm_cli_replay = {
 		 "  3   a file or the database could not be used\n"
 		 "  4   inconclusive: the run left the recorded one\n"
 		 "  70  internal error, a defect in sqloom\n",
-	.examples = "  sqloom replay transfer.spec abab~5f3a.k2xq\n"
-		    "  sqloom replay transfer.spec abab~5f3a.k2xq --from "
+	.examples = "  sqloom replay transfer.spec abab~5f3a.aka2axaq\n"
+		    "  sqloom replay transfer.spec abab~5f3a.aka2axaq --from "
 		    "run.trace\n",
 	.run = run,
 };

@@ -29,6 +29,6 @@ const struct slm_cli_command slm_cli_show = {
 		 "  3   the trace could not be read\n"
 		 "  70  internal error, a defect in sqloom\n",
 	.examples = "  sqloom show run.trace --findings all\n"
-		    "  sqloom show run.trace --finding abab~5f3a.k2xq\n",
+		    "  sqloom show run.trace --finding abab~5f3a.aka2axaq\n",
 	.run = run,
 };

@@ -152,17 +152,29 @@ static enum sqloom_status open_admin(struct sqlite *db,
 	return SQLOOM_OK;
 }
 
+/* The admin connection met a file that is no database, or a damaged one. */
+enum sqloom_status slm_sqlite_unusable(struct sqlite *db,
+				       struct sqloom_error *err)
+{
+	const char *path = db->options.database;
+
+	if (!path || (sqlite3_errcode(db->admin) & 0xff) == SQLITE_NOMEM)
+		return slm_sqlite_error(db->admin, SQLOOM_DATABASE,
+					"cannot use the database: ", err);
+	return slm_error_set(err, SQLOOM_DATABASE,
+			     "cannot use the database \"%s\": %s; give a file "
+			     "that SQLite can read (PRAGMA integrity_check "
+			     "tells more)",
+			     path, sqlite3_errmsg(db->admin));
+}
+
 /* Reads the schema, so that a file that is no database is found out here. */
 static enum sqloom_status probe(struct sqlite *db, struct sqloom_error *err)
 {
-	char what[300];
-
 	if (sqlite3_exec(db->admin, "SELECT count(*) FROM sqlite_schema", NULL,
 			 NULL, NULL) == SQLITE_OK)
 		return SQLOOM_OK;
-	snprintf(what, sizeof(what), "cannot use the database \"%s\": ",
-		 db->options.database ? db->options.database : "");
-	return slm_sqlite_error(db->admin, SQLOOM_DATABASE, what, err);
+	return slm_sqlite_unusable(db, err);
 }
 
 /* Compares what PRAGMA journal_mode answers with what was asked for. */

@@ -852,8 +852,9 @@ static enum sqloom_status compile_step(struct session *session, unsigned number,
 	if (rc == SQLITE_NOMEM)
 		return slm_error_nomem(err);
 	if (rc != SQLITE_DONE && !lazily)
-		return step_error(session, &step->spec->sql, step->rest, 0,
-				  "step", step->spec->name, err);
+		return step_error(session, &step->spec->sql,
+				  slm_sql_skip_blank(step->rest), 0, "step",
+				  step->spec->name, err);
 	return SQLOOM_OK;
 }
 

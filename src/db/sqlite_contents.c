@@ -30,8 +30,7 @@ static enum sqloom_status query(struct sqlite *db, const char *sql, row_fn row,
 		}
 	}
 	if (!status && rc != SQLITE_DONE)
-		status = slm_sqlite_error(db->admin, SQLOOM_DATABASE,
-					  "cannot read the contents: ", err);
+		status = slm_sqlite_unusable(db, err);
 	sqlite3_finalize(stmt);
 	return status;
 }

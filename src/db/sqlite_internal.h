@@ -172,6 +172,9 @@ struct sqlite {
 enum sqloom_status slm_sqlite_error(sqlite3 *db, enum sqloom_status status,
 				    const char *what,
 				    struct sqloom_error *err);
+/* SQLOOM_DATABASE: what the admin connection says, with the file's name. */
+enum sqloom_status slm_sqlite_unusable(struct sqlite *db,
+				       struct sqloom_error *err);
 void slm_sqlite_value(sqlite3_stmt *stmt, int column, struct slm_arena *arena,
 		      struct slm_value *out, bool *failed);
 uint64_t slm_sqlite_value_digest(uint64_t digest, const struct slm_value *value);

@@ -187,9 +187,6 @@ static bool within_budget(struct explorer *explorer, double left,
 			(unsigned long long)options->max_runs);
 		return false;
 	}
-	if (explorer->runs % 16 != 0 &&
-	    explorer->options->store == SQLOOM_STORE_MEMORY)
-		return true;
 	now = slm_clock_ns();
 	if (options->progress &&
 	    now - explorer->shown_ns >= (uint64_t)PROGRESS_MS * 1000000)

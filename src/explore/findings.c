@@ -227,7 +227,8 @@ static bool give_token(struct explorer *explorer, struct slm_finding *out)
 	const struct slm_runner *main = &explorer->main;
 	struct slm_arena *arena = &explorer->trace->arena;
 	char *letters = slm_arena_alloc(arena, main->nletters + 1);
-	uint8_t *steps = slm_arena_alloc(arena, main->nletters + 1);
+	uint16_t *steps = slm_arena_alloc(arena, (main->nletters + 1) *
+							 sizeof(*steps));
 	struct slm_token token;
 
 	if (!letters || !steps)
@@ -237,7 +238,8 @@ static bool give_token(struct explorer *explorer, struct slm_finding *out)
 			&explorer->trace->calls[main->schedule[i]];
 
 		letters[i] = (char)('a' + main->schedule[i]);
-		steps[i] = call->steps[main->taken[i]].fingerprint & 31;
+		steps[i] = call->steps[main->taken[i]].fingerprint &
+			   SLM_TOKEN_STEP_MASK;
 	}
 	letters[main->nletters] = '\0';
 	token = (struct slm_token){

@@ -52,7 +52,7 @@ static bool no_letter(struct explorer *explorer, unsigned call, uint32_t step)
 
 /* Passes the letter's step in the plan, from *at on; false: it is not there. */
 static bool pass(struct explorer *explorer, const struct plan *plan,
-		 unsigned call, uint8_t fingerprint, unsigned *at)
+		 unsigned call, uint16_t fingerprint, unsigned *at)
 {
 	const struct slm_trace_call *tells = &explorer->trace->calls[call];
 	unsigned nsteps = explorer->spec->sessions[call].nsteps;
@@ -60,7 +60,7 @@ static bool pass(struct explorer *explorer, const struct plan *plan,
 	for (; *at < plan->steps.nsteps[call]; ++*at) {
 		uint32_t step = plan->steps.steps[call][*at];
 
-		if ((tells->steps[step].fingerprint & 31) == fingerprint) {
+		if ((tells->steps[step].fingerprint & SLM_TOKEN_STEP_MASK) == fingerprint) {
 			++*at;
 			return true;
 		}
@@ -69,7 +69,7 @@ static bool pass(struct explorer *explorer, const struct plan *plan,
 	}
 	/* The ROLLBACK and the teardown may end any call. */
 	for (uint32_t step = nsteps; step < tells->nsteps; step++)
-		if ((tells->steps[step].fingerprint & 31) == fingerprint)
+		if ((tells->steps[step].fingerprint & SLM_TOKEN_STEP_MASK) == fingerprint)
 			return true;
 	return false;
 }
@@ -180,7 +180,7 @@ static bool compare_steps(struct explorer *explorer,
 		const char *then = recorded_sql(recorded, text, i);
 
 		if (letter == (unsigned)(token->schedule[i] - 'a') &&
-		    (step->fingerprint & 31) == token->steps[i] &&
+		    (step->fingerprint & SLM_TOKEN_STEP_MASK) == token->steps[i] &&
 		    (!then || slm_sql_fingerprint(then) == slm_sql_fingerprint(step->sql)))
 			continue;
 		diverge(explorer, i,

@@ -188,7 +188,7 @@ static void check_token(struct slm_decoder *d, const char *text)
 		slm_decode_fail(d,
 				status == SQLOOM_LIMIT ? status : SQLOOM_TRACE,
 				"\"token\" is not a replay token such as "
-				"abab~5f3a.k2xq");
+				"abab~5f3a.aka2axaq");
 }
 
 static void decode_differences(struct slm_decoder *d, const json_t *object,

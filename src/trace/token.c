@@ -13,6 +13,7 @@
 #include "trace/trace.h"
 
 #define HEX_DIGITS 4
+#define STEP_CHARS 2 /* of base 32: SLM_TOKEN_STEP_MASK */
 #define RUN_MIN 5 /* a run of this many letters is written with its count */
 
 /* Base 32 of RFC 4648 in lower case: no 0 or 1 to be mistaken for o or l. */
@@ -41,10 +42,18 @@ static char *put_schedule(char *at, const struct slm_token *token)
 	return at;
 }
 
+static char *put_step(char *at, uint16_t step)
+{
+	assert(step <= SLM_TOKEN_STEP_MASK);
+	*at++ = base32[step >> 5];
+	*at++ = base32[step & 31];
+	return at;
+}
+
 const char *slm_token_format(struct slm_arena *arena,
 			     const struct slm_token *token)
 {
-	size_t room = (size_t)token->length * 2 + 16;
+	size_t room = (size_t)token->length * (1 + STEP_CHARS) + 16;
 	char *text = slm_arena_alloc(arena, room);
 	char *at;
 
@@ -56,7 +65,7 @@ const char *slm_token_format(struct slm_arena *arena,
 	if (token->steps) {
 		*at++ = '.';
 		for (uint32_t i = 0; i < token->length; i++)
-			*at++ = base32[token->steps[i] & 31];
+			at = put_step(at, token->steps[i]);
 	}
 	*at = '\0';
 	assert((size_t)(at - text) < room);
@@ -77,7 +86,7 @@ static enum sqloom_status fail(struct parser *p, const char *what)
 {
 	slm_error_set(p->err, SQLOOM_TOKEN,
 		      "the replay token is not valid: %s; paste it whole, as "
-		      "the report printed it (abab~5f3a.k2xq)",
+		      "the report printed it (abab~5f3a.aka2axaq)",
 		      what);
 	if (p->err) {
 		p->err->line = 1;
@@ -170,25 +179,27 @@ static enum sqloom_status parse_fingerprint(struct parser *p, uint16_t *out)
 	return SQLOOM_OK;
 }
 
-/* One character per letter, no more and no fewer. */
+/* STEP_CHARS characters per letter, no more and no fewer. */
 static enum sqloom_status parse_steps(struct parser *p, uint32_t length,
-				      const uint8_t **out)
+				      const uint16_t **out)
 {
-	uint8_t *steps = slm_arena_alloc(p->arena, (size_t)length + 1);
+	uint16_t *steps = slm_arena_zalloc(p->arena, (size_t)length + 1,
+					   sizeof(*steps));
 
 	if (!steps)
 		return slm_error_nomem(p->err);
 	p->at++; /* the dot */
-	for (uint32_t i = 0; i < length; i++) {
+	for (uint32_t i = 0; i < length * STEP_CHARS; i++) {
 		const char *digit = *p->at ? strchr(base32, *p->at) : NULL;
 
 		if (!digit)
 			return fail(p, *p->at ? "after the dot come the "
 						"characters a-z and 2-7" :
 						"it ends too early: after the "
-						"dot comes one character per "
+						"dot come two characters per "
 						"letter of the schedule");
-		steps[i] = (uint8_t)(digit - base32);
+		steps[i / STEP_CHARS] = (uint16_t)(steps[i / STEP_CHARS] << 5 |
+						   (digit - base32));
 		p->at++;
 	}
 	*out = steps;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tokens: the short text that replays a finding, `abab~5f3a.k2xq`.
+ * Tokens: the short text that replays a finding, `abab~5f3a.aka2axaq`.
  *
- *   letters '~' 4 hex digits '.' one base-32 character per letter
+ *   letters '~' 4 hex digits '.' two base-32 characters per letter
  *
  * The letters are the schedule. The hex digits fingerprint the names of the
  * calls and the SQL of all their steps with literals removed. The characters
@@ -17,11 +17,13 @@
 
 #include "base/arena.h"
 
+#define SLM_TOKEN_STEP_MASK 1023 /* bits of a step's fingerprint in a token */
+
 struct slm_token {
 	const char *schedule;	/* letters, counts expanded */
 	uint32_t length;	/* letters */
 	uint16_t fingerprint;	/* of all the steps */
-	const uint8_t *steps;	/* length values of 5 bits; NULL: not given */
+	const uint16_t *steps;	/* length values of 10 bits; NULL: not given */
 };
 
 /* Writes token into the arena; NULL when memory is out. */

@@ -390,7 +390,10 @@ class Reference:
         return self.groups[members]
 
     def classify(self, view):
-        return self.group(view.survivors).classify(view)
+        group = self.group(view.survivors)
+        # Calls that failed and left nothing behind: their error is the news.
+        rest = self.group(frozenset(c for c in view.run.members if view.ok[c]))
+        return group.classify(view, group.leaves(view) or rest.leaves(view))
 
 
 # ---- The oracle --------------------------------------------------------------
@@ -523,8 +526,11 @@ class Group:
                     return True
         return False
 
-    def classify(self, view):
-        if all(s.contents != view.contents for s in self.serials):
+    def leaves(self, view):
+        return any(s.contents == view.contents for s in self.serials)
+
+    def classify(self, view, contents_known):
+        if not contents_known:
             return "contents"
         if not view.aborted and any(s.key == view.key for s in self.serials):
             return "serial"

@@ -217,3 +217,11 @@ def test_exact(command, seed):
     comparison = Comparison(command, Maker(seed).make())
     comparison.check_classes()
     comparison.check_outcomes()
+
+
+@pytest.mark.parametrize("seed", seeds(80, 10000))
+def test_waiting(command, seed):
+    """Locks are waited for, for as long as it takes."""
+    comparison = Comparison(command, Maker(seed, busy_timeout=1000).make())
+    comparison.check_classes()
+    comparison.check_outcomes()

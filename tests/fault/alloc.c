@@ -118,7 +118,7 @@ static enum sqloom_status replay_diverged(struct sqloom_error *err)
 	enum sqloom_status status;
 	char *text = NULL;
 
-	status = sqloom_replay(spec, "aabbbbbb~0000.22222222", NULL, &options,
+	status = sqloom_replay(spec, "aabbbbbb~0000.2222222222222222", NULL, &options,
 			       &report, err);
 	if (!status) {
 		struct sqloom_render render;

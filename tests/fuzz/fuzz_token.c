@@ -24,7 +24,8 @@ static void check_again(struct slm_arena *arena, const struct slm_token *token)
 	assert(again.fingerprint == token->fingerprint);
 	assert(!again.steps == !token->steps);
 	assert(!token->steps ||
-	       memcmp(again.steps, token->steps, token->length) == 0);
+	       memcmp(again.steps, token->steps,
+		      token->length * sizeof(*token->steps)) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -126,7 +126,7 @@ static void finish_step(unsigned call, unsigned step, bool timed_out,
 	}
 	if (b->begins && !b->error)
 		fake.open[call] = true;
-	if (step == ROLLBACK || (b->ends && !b->error)) {
+	if (step == ROLLBACK || (b->ends && !result->error)) {
 		fake.rolled_back += step == ROLLBACK;
 		fake.open[call] = false;
 	}

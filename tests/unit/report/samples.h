@@ -143,7 +143,7 @@ static const struct slm_difference lost_differences[] = {
 static const struct slm_finding lost_findings[] = {
 	{
 		.class = SLM_CLASS_CONTENTS,
-		.token = "abba~5f3a.k2xq",
+		.token = "abba~5f3a.aka2axaq",
 		.schedule = "abba",
 		.switches = 1,
 		.count = 4,
@@ -208,7 +208,7 @@ static const char *const ok_busy[] = { "ok",
 static const struct slm_finding busy_findings[] = {
 	{
 		.class = SLM_CLASS_RETRY,
-		.token = "abba~5f3a.k2xq",
+		.token = "abba~5f3a.aka2axaq",
 		.schedule = "abba",
 		.switches = 1,
 		.count = 2,
@@ -429,7 +429,7 @@ static const struct slm_difference signup_differences[] = {
 static const struct slm_finding signup_findings[] = {
 	{
 		.class = SLM_CLASS_ERROR,
-		.token = "abbcabcc~beef.abcdefgh",
+		.token = "abbcabcc~beef.aaabacadaeafagah",
 		.schedule = "abbcabcc",
 		.switches = 5,
 		.count = 600,
@@ -465,7 +465,7 @@ static const struct sqloom_report sample_three = { {
 static const struct slm_finding check_findings[] = {
 	{
 		.class = SLM_CLASS_CHECK,
-		.token = "abba~5f3a.k2xq",
+		.token = "abba~5f3a.aka2axaq",
 		.schedule = "abba",
 		.switches = 1,
 		.count = 4,
@@ -521,7 +521,7 @@ static const struct sqloom_report sample_replay = { {
 static const struct slm_finding serial_findings[] = {
 	{
 		.class = SLM_CLASS_SERIAL,
-		.token = "aabb~5f3a.k2xq",
+		.token = "aabb~5f3a.aka2axaq",
 		.schedule = "aabb",
 		.count = 1,
 		.outcome = { 3, 0, account_130, 1, ok_ok },

@@ -30,10 +30,10 @@ static int teardown(void **state)
 
 static void test_format(void **state)
 {
-	static const uint8_t steps[] = { 10, 26, 23, 16, 31, 0 };
+	static const uint16_t steps[] = { 10, 26, 23, 16, 31, 0 };
 	struct slm_token token = { "abab", 4, 0x5f3a, steps };
 
-	assert_string_equal(slm_token_format(*state, &token), "abab~5f3a.k2xq");
+	assert_string_equal(slm_token_format(*state, &token), "abab~5f3a.aka2axaq");
 	token.steps = NULL;
 	token.fingerprint = 0xf;
 	assert_string_equal(slm_token_format(*state, &token), "abab~000f");
@@ -68,13 +68,13 @@ static void test_parse(void **state)
 {
 	struct slm_token token = { 0 };
 
-	assert_int_equal(slm_token_parse(*state, "abab~5f3a.k2xq", &token,
+	assert_int_equal(slm_token_parse(*state, "abab~5f3a.aka2axaq", &token,
 					 NULL),
 			 SQLOOM_OK);
 	assert_string_equal(token.schedule, "abab");
 	assert_int_equal(token.length, 4);
 	assert_int_equal(token.fingerprint, 0x5f3a);
-	assert_memory_equal(token.steps, ((uint8_t[]){ 10, 26, 23, 16 }), 4);
+	assert_memory_equal(token.steps, ((uint16_t[]){ 10, 26, 23, 16 }), 8);
 	assert_int_equal(slm_token_parse(*state, "a12bp2~0000", &token, NULL),
 			 SQLOOM_OK);
 	assert_string_equal(token.schedule, "aaaaaaaaaaaabpp");
@@ -118,9 +118,9 @@ static void test_errors(void **state)
 		{ "ab~5f3", 7, "4 hex digits" },
 		{ "ab~5F3a", 5, "4 hex digits" },
 		{ "ab~5f3ak", 8, "a dot or the end" },
-		{ "ab~5f3a.k", 10, "one character per letter" },
-		{ "ab~5f3a.k1", 10, "a-z and 2-7" },
-		{ "ab~5f3a.k2x", 11, "after its last character" },
+		{ "ab~5f3a.aka", 12, "two characters per letter" },
+		{ "ab~5f3a.ak1a", 11, "a-z and 2-7" },
+		{ "ab~5f3a.aka2a", 13, "after its last character" },
 		{ " ab~5f3a", 1, "letters a to p" },
 		{ "ab~5f3a\n", 8, "a dot or the end" },
 	};
