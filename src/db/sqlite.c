@@ -867,6 +867,7 @@ static enum sqloom_status run_check(struct sqlite *db, struct check *check,
 	const char **columns =
 		slm_arena_zalloc(db->run, ncolumns, sizeof(*columns));
 	bool failed = !values || !columns;
+	enum sqloom_status status;
 	int rc = SQLITE_DONE;
 
 	memset(rows, 0, sizeof(*rows));
@@ -894,10 +895,10 @@ static enum sqloom_status run_check(struct sqlite *db, struct check *check,
 		return slm_error_nomem(err);
 	if (rc == SQLITE_DONE)
 		return SQLOOM_OK;
-	slm_sqlite_error(db->admin, SQLOOM_SPEC, "check: ", err);
+	status = slm_sqlite_error(db->admin, SQLOOM_SPEC, "check: ", err);
 	slm_compile_place(db->spec, &check->spec->sql, check->spec->sql.text,
 			  err);
-	return SQLOOM_SPEC;
+	return status;
 }
 
 static enum sqloom_status

@@ -324,6 +324,8 @@ class Reference:
         while scenario.busy_timeout and len(self.workers) < len(scenario.sessions):
             self.workers.append(Worker())
         self.groups = {}
+        # What is compared of a run.
+        self.form = rename_keys if "part" in scenario.tables else lambda run: run
 
     def remove(self, path):
         for tail in ("", "-journal", "-wal", "-shm"):
@@ -341,20 +343,12 @@ class Reference:
             self.workers if self.scenario.busy_timeout else None,
         )
 
-    def run(self, letters):
-        """The run of one schedule."""
-        game = self.game()
-        for letter in letters:
-            game.choose(ord(letter) - ord("a"))
-        assert not game.enabled()
-        return game.end()
-
-    def all_runs(self):
+    def all_runs(self, members=None):
         """Every schedule once, depth first."""
         pending = [()]
         while pending:
             prefix = pending.pop()
-            game = self.game()
+            game = self.game(members)
             path = []
             while True:
                 enabled = game.enabled()
@@ -385,15 +379,44 @@ class Reference:
 
     def group(self, members):
         if members not in self.groups:
-            views = [View(self.scenario, run) for run in self.serial_runs(members)]
+            views = [self.view(run) for run in self.serial_runs(members)]
             self.groups[members] = Group(self.scenario, members, views)
         return self.groups[members]
+
+    def view(self, run):
+        return View(self.scenario, self.form(run))
 
     def classify(self, view):
         group = self.group(view.survivors)
         # Calls that failed and left nothing behind: their error is the news.
         rest = self.group(frozenset(c for c in view.run.members if view.ok[c]))
         return group.classify(view, group.leaves(view) or rest.leaves(view))
+
+
+def rename_keys(run):
+    """The run without the values of keys that the database made up: an item is
+    its value, and a part is named by the item that it refers to."""
+    made = {key for table, key in run.keys if table == "item"}
+    columns, items = run.contents["item"]
+    values = {row[0]: row[1] for row in items}
+    events = [
+        e._replace(
+            results=[
+                r._replace(rows=[("key",)]) if r.columns == ["item"] and r.rows else r
+                for r in e.results
+            ]
+        )
+        for e in run.events
+    ]
+    items = [("key" if k in made else k, v) for k, v in items]
+    parts = []
+    for key, item, n in run.contents["part"][1]:
+        assert ("part", key) in run.keys
+        if item in made:
+            item = ("item", values[item]) if item in values else "lost"
+        parts.append((item, n))
+    contents = dict(run.contents, item=(columns, items), part=(["item", "n"], parts))
+    return run._replace(events=events, contents=contents)
 
 
 # ---- The oracle --------------------------------------------------------------

@@ -217,14 +217,18 @@ class Maker:
         item = ":item" if "item" in self.known else "1"
         return Statement(f"INSERT INTO part (item, n) VALUES ({item}, {v})", "part")
 
-    def statement(self):
+    def statement(self, only=""):
         rng = self.rng
-        if self.chance(0.05):
+        if only:
+            pool = [sql for sql in self.pool if sql.startswith(only)]
+        else:
+            pool = self.pool
+        if self.chance(0.05) or not pool:
             self.learnt.add("x")
             return Statement(f"SELECT {self.number()} + 1 AS x")
-        if self.generated and self.chance(0.6):
+        if self.generated and not only and self.chance(0.6):
             return self.make_key()
-        sql = rng.choice(self.pool).format(
+        sql = rng.choice(pool).format(
             k=rng.choice([1, 1, 1, 2, 2, 3]),
             v=rng.randint(1, 3),
             x=self.number(),
@@ -292,6 +296,13 @@ class Maker:
         end = rng.choice(["COMMIT"] * 5 + ["ROLLBACK"])
         if shape == "auto" or most < 3:
             return self.body(rng.randint(1, most))
+        if shape == "transaction" and most > 3 and self.chance(0.5):
+            # Read, then write: what snapshots and lock upgrades are about.
+            steps = [self.control(begin)]
+            for only in ("SELECT", ("UPDATE", "INSERT", "DELETE")):
+                self.learnt = set()
+                steps.append(self.step([self.statement(only)], when=False))
+            return steps + [self.control(end)]
         if shape == "transaction":
             steps = [self.control(begin)] + self.body(rng.randint(1, most - 2))
             return steps + ([self.control(end)] if self.chance(0.9) else [])

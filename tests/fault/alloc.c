@@ -79,8 +79,7 @@ static enum sqloom_status explore(enum sqloom_store store,
 	status = sqloom_explore(spec, &options, &report, err);
 	assert_true((status == SQLOOM_OK) == (report != NULL));
 	if (report)
-		assert_int_equal(sqloom_report_verdict(report),
-				 SQLOOM_BROKEN);
+		assert_int_equal(sqloom_report_verdict(report), SQLOOM_BROKEN);
 	sqloom_report_free(report);
 	return status;
 }
@@ -104,8 +103,7 @@ static enum sqloom_status replay(struct sqloom_error *err)
 	status = sqloom_replay(spec, token, recorded, &options, &report, err);
 	assert_true((status == SQLOOM_OK) == (report != NULL));
 	if (report)
-		assert_int_equal(sqloom_report_verdict(report),
-				 SQLOOM_BROKEN);
+		assert_int_equal(sqloom_report_verdict(report), SQLOOM_BROKEN);
 	sqloom_report_free(report);
 	return status;
 }
@@ -118,16 +116,16 @@ static enum sqloom_status replay_diverged(struct sqloom_error *err)
 	enum sqloom_status status;
 	char *text = NULL;
 
-	status = sqloom_replay(spec, "aabbbbbb~0000.2222222222222222", NULL, &options,
-			       &report, err);
+	status = sqloom_replay(spec, "aabbbbbb~0000.2222222222222222", NULL,
+			       &options, &report, err);
 	if (!status) {
 		struct sqloom_render render;
 
 		sqloom_render_init(&render);
 		assert_int_equal(sqloom_report_verdict(report),
 				 SQLOOM_INCONCLUSIVE);
-		status = sqloom_report_render(report, &render, &text, NULL,
-					      err);
+		status =
+			sqloom_report_render(report, &render, &text, NULL, err);
 		if (!status)
 			assert_non_null(strstr(text, "diverged"));
 		else

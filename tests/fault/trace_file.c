@@ -2,8 +2,7 @@
 /* A trace that cannot be written: the disk is full, the folder is missing. */
 #include "sweep.h"
 
-static enum sqloom_status explore_to(const char *path,
-				     struct sqloom_error *err)
+static enum sqloom_status explore_to(const char *path, struct sqloom_error *err)
 {
 	struct sqloom_spec *spec = parse(rich_spec);
 	struct sqloom_report *report = NULL;

@@ -8,9 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
+#include <cmocka.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -24,18 +24,18 @@
 /* How one step of one call behaves. */
 struct behaviour {
 	bool local;
-	bool error;		/* the statement is refused */
-	bool begins, ends;	/* a transaction */
-	bool when, runs;	/* has a when, and what it gives */
-	uint32_t waits_for;	/* blocked as long as these are in one */
+	bool error;	    /* the statement is refused */
+	bool begins, ends;  /* a transaction */
+	bool when, runs;    /* has a when, and what it gives */
+	uint32_t waits_for; /* blocked as long as these are in one */
 	uint64_t digest;
 };
 
 struct fake {
 	struct slm_db base;
 	struct behaviour steps[CALLS][STEPS + 2];
-	bool open[CALLS];	/* in a transaction */
-	int blocked[CALLS];	/* step, or -1 */
+	bool open[CALLS];   /* in a transaction */
+	int blocked[CALLS]; /* step, or -1 */
 	unsigned since[CALLS], clock;
 	enum sqloom_status fail_end, fail_step;
 	unsigned begun, ended, rolled_back;
@@ -289,8 +289,7 @@ static const char *events(void)
 		case SLM_EVENT_STEP:
 			snprintf(one, sizeof(one),
 				 e->choice ? "%c%u%s" : "(%c%u%s)", call,
-				 e->step,
-				 e->result->error ? "x" : "");
+				 e->step, e->result->error ? "x" : "");
 			break;
 		case SLM_EVENT_BLOCKED:
 			assert_true(e->choice);
@@ -411,7 +410,10 @@ static void the_blocked_go_on_in_the_order_they_came(void **state)
 static void when_all_wait_time_passes(void **state)
 {
 	static const struct slm_script_step script[] = {
-		{ 0, 0 }, { 1, 0 }, { 0, 1 }, { 1, 1 },
+		{ 0, 0 },
+		{ 1, 0 },
+		{ 0, 1 },
+		{ 1, 1 },
 	};
 	struct slm_director director = { .script = script, .nscript = 4 };
 
@@ -456,7 +458,10 @@ static void an_error_may_be_passed_over(void **state)
 static void a_rollback_is_a_step_where_steps_are_left(void **state)
 {
 	static const struct slm_script_step script[] = {
-		{ 0, 0 }, { 0, 1 }, { 1, 0 }, { 0, 2 },
+		{ 0, 0 },
+		{ 0, 1 },
+		{ 1, 0 },
+		{ 0, 2 },
 	};
 	struct slm_director director = { .script = script, .nscript = 4 };
 
@@ -536,7 +541,7 @@ static void a_script_passes_over_what_is_not_run(void **state)
 
 	(void)state;
 	prepare(3, 2, 0);
-	steps[0][0].when.text = "x";	/* skipped */
+	steps[0][0].when.text = "x";   /* skipped */
 	fake.steps[0][1].error = true; /* a2 is cut off */
 	assert_int_equal(slm_run(&runner, 3, 0, &director, &err), SQLOOM_OK);
 	assert_int_equal(runner.failed_at, -1);
@@ -586,8 +591,7 @@ static void failures_of_the_database_end_the_run(void **state)
 			 SQLOOM_DATABASE);
 	assert_string_equal(err.message, "at end");
 	fake.fail_step = SQLOOM_LIMIT; /* the first error is the one told */
-	assert_int_equal(slm_run(&runner, 7, 0, &director, &err),
-			 SQLOOM_LIMIT);
+	assert_int_equal(slm_run(&runner, 7, 0, &director, &err), SQLOOM_LIMIT);
 	assert_string_equal(err.message, "scripted");
 	assert_int_equal(fake.begun, fake.ended);
 }

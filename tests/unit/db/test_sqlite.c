@@ -172,10 +172,10 @@ static void many_runs(const char *text, enum sqloom_store store, unsigned runs)
 	assert_int_equal(sqlite3_memory_used(), 0);
 }
 
-#define GROW                                                              \
-	"setup { CREATE TABLE t (id INTEGER PRIMARY KEY, v);"             \
-	" INSERT INTO t VALUES (1, 'x') }\n"                              \
-	"session a\n"                                                     \
+#define GROW                                                                \
+	"setup { CREATE TABLE t (id INTEGER PRIMARY KEY, v);"               \
+	" INSERT INTO t VALUES (1, 'x') }\n"                                \
+	"session a\n"                                                       \
 	"step a1 { BEGIN IMMEDIATE; INSERT INTO t (v) VALUES (hex(zeroblob" \
 	"(40))) RETURNING id, v }\n"
 
@@ -204,8 +204,7 @@ static void virtual_time_starts_anew(void **state)
 	struct fixture f;
 
 	(void)state;
-	open_with(&f,
-		  "session a\nstep now { SELECT strftime('%s', 'now') }\n",
+	open_with(&f, "session a\nstep now { SELECT strftime('%s', 'now') }\n",
 		  &defaults);
 	for (unsigned i = 0; i < 3; i++) {
 		begin(&f);

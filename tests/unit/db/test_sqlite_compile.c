@@ -47,12 +47,11 @@ static void a_step_is_local_only_if_it_cannot_matter(void **state)
 {
 	static const char *const local[] = { "one", "pragma", "empty" };
 	static const char *const begins[] = { "begin", "begin_def", "save" };
-	static const char *const not_local[] = { "sel",	      "upd",
-						 "begin_imm", "begin_exc",
-						 "release",   "commit",
-						 "rollback",  "journal",
-						 "both",      "plan",
-						 "vacuum" };
+	static const char *const not_local[] = {
+		"sel",	   "upd",    "begin_imm", "begin_exc",
+		"release", "commit", "rollback",  "journal",
+		"both",	   "plan",   "vacuum"
+	};
 	struct slm_sqlite_options options = defaults;
 	struct fixture f;
 

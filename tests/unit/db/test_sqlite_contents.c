@@ -180,15 +180,16 @@ static void references_name_the_table_they_point_to(void **state)
 	struct fixture f;
 
 	(void)state;
-	open_with(&f,
-		  "setup { CREATE TABLE p (v, id INTEGER PRIMARY KEY);"
-		  " CREATE TABLE q (code TEXT PRIMARY KEY);"
-		  " CREATE TABLE c (x, p INTEGER REFERENCES p, q TEXT REFERENCES"
-		  " q, self INTEGER REFERENCES p (id)) }\n"
-		  "session a\n"
-		  "step s { INSERT INTO p (v) VALUES (1); INSERT INTO c VALUES"
-		  " (1, 1, 'x', 1) }\n",
-		  &defaults);
+	open_with(
+		&f,
+		"setup { CREATE TABLE p (v, id INTEGER PRIMARY KEY);"
+		" CREATE TABLE q (code TEXT PRIMARY KEY);"
+		" CREATE TABLE c (x, p INTEGER REFERENCES p, q TEXT REFERENCES"
+		" q, self INTEGER REFERENCES p (id)) }\n"
+		"session a\n"
+		"step s { INSERT INTO p (v) VALUES (1); INSERT INTO c VALUES"
+		" (1, 1, 'x', 1) }\n",
+		&defaults);
 	begin(&f);
 	run(&f, "s");
 	end(&f);

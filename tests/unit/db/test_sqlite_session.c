@@ -441,7 +441,8 @@ int main(void)
 		cmocka_unit_test(a_deferred_upgrade_is_refused_at_once),
 		cmocka_unit_test(without_a_timeout_nobody_waits),
 		cmocka_unit_test(blocked_sessions_are_let_go_at_the_end),
-		cmocka_unit_test(nothing_of_the_run_before_is_on_the_connection),
+		cmocka_unit_test(
+			nothing_of_the_run_before_is_on_the_connection),
 		cmocka_unit_test(a_setup_may_leave_something_on_the_connection),
 		cmocka_unit_test(an_exclusive_locking_mode_ends_with_the_run),
 		cmocka_unit_test(random_numbers_and_the_clock_repeat),

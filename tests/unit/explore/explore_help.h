@@ -8,10 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <cmocka.h>
 
 #include "base/alloc.h"
 #include "spec/spec.h"
@@ -55,9 +55,8 @@ UNUSED static struct sqloom_options usual(void)
 	return options;
 }
 
-UNUSED static struct sqloom_report *
-explore_spec(const struct sqloom_spec *spec,
-	     const struct sqloom_options *options)
+UNUSED static struct sqloom_report *explore_spec(
+	const struct sqloom_spec *spec, const struct sqloom_options *options)
 {
 	struct sqloom_report *report = NULL;
 	struct sqloom_error err;
@@ -68,8 +67,8 @@ explore_spec(const struct sqloom_spec *spec,
 }
 
 /* The report does not need the spec any more. */
-UNUSED static struct sqloom_report *
-explore(const char *text, const struct sqloom_options *options)
+UNUSED static struct sqloom_report *explore(
+	const char *text, const struct sqloom_options *options)
 {
 	struct sqloom_options standard = usual();
 	struct sqloom_spec *spec = parse(text);
@@ -80,8 +79,8 @@ explore(const char *text, const struct sqloom_options *options)
 	return report;
 }
 
-UNUSED static enum sqloom_verdict
-verdict_of(const char *text, const struct sqloom_options *options)
+UNUSED static enum sqloom_verdict verdict_of(
+	const char *text, const struct sqloom_options *options)
 {
 	struct sqloom_report *report = explore(text, options);
 	enum sqloom_verdict verdict = sqloom_report_verdict(report);
@@ -90,18 +89,17 @@ verdict_of(const char *text, const struct sqloom_options *options)
 	return verdict;
 }
 
-UNUSED static struct sqloom_report *
-replay(const char *text, const char *token,
-       const struct sqloom_report *recorded,
-       const struct sqloom_options *options)
+UNUSED static struct sqloom_report *replay(const char *text, const char *token,
+					   const struct sqloom_report *recorded,
+					   const struct sqloom_options *options)
 {
 	struct sqloom_options standard = usual();
 	struct sqloom_spec *spec = parse(text);
 	struct sqloom_report *report = NULL;
 	struct sqloom_error err;
 
-	if (sqloom_replay(spec, token, recorded,
-			  options ? options : &standard, &report, &err))
+	if (sqloom_replay(spec, token, recorded, options ? options : &standard,
+			  &report, &err))
 		fail_msg("%s: %s", token, err.message);
 	sqloom_spec_free(spec);
 	return report;
@@ -125,8 +123,7 @@ UNUSED static char *edited(const char *text, const char *from, const char *to)
 
 	if (!at || !out)
 		fail_msg("\"%s\" is not there", from);
-	sprintf(out, "%.*s%s%s", (int)(at - text), text, to,
-		at + strlen(from));
+	sprintf(out, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
 	return out;
 }
 

@@ -181,8 +181,7 @@ static void without_its_fix_an_example_is_broken(void **state)
 		struct sqloom_spec *spec;
 		char path[1000], *text;
 
-		snprintf(path, sizeof(path), "%s/%s", SQLOOM_EXAMPLES,
-			 m->file);
+		snprintf(path, sizeof(path), "%s/%s", SQLOOM_EXAMPLES, m->file);
 		spec = read_example(path);
 		text = strdup(spec->text);
 		sqloom_spec_free(spec);

@@ -24,8 +24,7 @@ static void a_lost_update_is_found(void **state)
 	assert_string_equal(trace->serials[1].order, "ba");
 	/* v = 11 and v = 12: two outcomes, two schedules each. */
 	assert_int_equal(trace->nfindings, 2);
-	assert_int_equal(trace->findings[0].count +
-				 trace->findings[1].count,
+	assert_int_equal(trace->findings[0].count + trace->findings[1].count,
 			 4);
 	assert_int_equal(trace->findings[0].switches, 1);
 	assert_non_null(strstr(trace->findings[0].name, "lost update"));
@@ -84,19 +83,19 @@ static void serial_orders_are_all_or_a_sample(void **state)
 
 static void findings_come_worst_first(void **state)
 {
-	struct sqloom_report *report = explore(
-		T "session a\n"
-		  "step a1 { SELECT v FROM t WHERE id = 1 }\n"
-		  "step a2 { UPDATE t SET v = :v + 1 WHERE id = 1 }\n"
-		  "session b\n"
-		  "step b1 { SELECT v FROM t WHERE id = 1 }\n"
-		  "step b2 { UPDATE t SET v = :v + 1 WHERE id = 1 }\n"
-		  "step b3 { BEGIN; SELECT v FROM t WHERE id = 2 }\n"
-		  "step b4 { UPDATE t SET v = 0 WHERE id = 2 }\n"
-		  "step b5 { COMMIT }\n"
-		  "session c\n"
-		  "step c1 { UPDATE t SET v = v + 1 WHERE id = 2 }\n",
-		NULL);
+	struct sqloom_report *report =
+		explore(T "session a\n"
+			  "step a1 { SELECT v FROM t WHERE id = 1 }\n"
+			  "step a2 { UPDATE t SET v = :v + 1 WHERE id = 1 }\n"
+			  "session b\n"
+			  "step b1 { SELECT v FROM t WHERE id = 1 }\n"
+			  "step b2 { UPDATE t SET v = :v + 1 WHERE id = 1 }\n"
+			  "step b3 { BEGIN; SELECT v FROM t WHERE id = 2 }\n"
+			  "step b4 { UPDATE t SET v = 0 WHERE id = 2 }\n"
+			  "step b5 { COMMIT }\n"
+			  "session c\n"
+			  "step c1 { UPDATE t SET v = v + 1 WHERE id = 2 }\n",
+			NULL);
 	const struct slm_trace *trace = &report->trace;
 	uint64_t told = 0, wrong = 0, all = 0;
 
@@ -126,16 +125,16 @@ static void findings_come_worst_first(void **state)
 /* c is not needed, and one switch is enough. */
 static void a_finding_is_shrunk(void **state)
 {
-	static const char text[] =
-		T "session a\n"
-		  "step a1 { SELECT v FROM t WHERE id = 1 }\n"
-		  "step a2 { UPDATE t SET v = :v + 1 WHERE id = 1 }\n"
-		  "session c\n"
-		  "step c1 { UPDATE t SET v = v + 1 WHERE id = 2 }\n"
-		  "step c2 { UPDATE t SET v = v + 1 WHERE id = 2 }\n"
-		  "session b\n"
-		  "step b1 { SELECT v FROM t WHERE id = 1 }\n"
-		  "step b2 { UPDATE t SET v = :v + 2 WHERE id = 1 }\n";
+	static const char text[] = T
+		"session a\n"
+		"step a1 { SELECT v FROM t WHERE id = 1 }\n"
+		"step a2 { UPDATE t SET v = :v + 1 WHERE id = 1 }\n"
+		"session c\n"
+		"step c1 { UPDATE t SET v = v + 1 WHERE id = 2 }\n"
+		"step c2 { UPDATE t SET v = v + 1 WHERE id = 2 }\n"
+		"session b\n"
+		"step b1 { SELECT v FROM t WHERE id = 1 }\n"
+		"step b2 { UPDATE t SET v = :v + 2 WHERE id = 1 }\n";
 	struct sqloom_options options = usual();
 
 	(void)state;
@@ -155,8 +154,7 @@ static void a_finding_is_shrunk(void **state)
 	}
 }
 
-static bool stop_at_once(const struct sqloom_progress *progress,
-			 void *userdata)
+static bool stop_at_once(const struct sqloom_progress *progress, void *userdata)
 {
 	(void)progress;
 	++*(unsigned *)userdata;
@@ -238,15 +236,15 @@ static void a_bound_on_switches_is_kept_and_told(void **state)
 	assert_int_equal(verdict_of(lost_update, &options), SQLOOM_BROKEN);
 }
 
-static const char upgrade[] =
-	T "session a\n"
-	  "step a1 { BEGIN; SELECT v FROM t WHERE id = 1 }\n"
-	  "step a2 { UPDATE t SET v = :v + 1 WHERE id = 1 }\n"
-	  "step a3 { COMMIT }\n"
-	  "session b\n"
-	  "step b1 { BEGIN; SELECT v FROM t WHERE id = 1 }\n"
-	  "step b2 { UPDATE t SET v = :v + 1 WHERE id = 1 }\n"
-	  "step b3 { COMMIT }\n";
+static const char upgrade[] = T
+	"session a\n"
+	"step a1 { BEGIN; SELECT v FROM t WHERE id = 1 }\n"
+	"step a2 { UPDATE t SET v = :v + 1 WHERE id = 1 }\n"
+	"step a3 { COMMIT }\n"
+	"session b\n"
+	"step b1 { BEGIN; SELECT v FROM t WHERE id = 1 }\n"
+	"step b2 { UPDATE t SET v = :v + 1 WHERE id = 1 }\n"
+	"step b3 { COMMIT }\n";
 
 static void errors_that_ask_for_a_retry_break_only_when_strict(void **state)
 {
@@ -264,8 +262,7 @@ static void errors_that_ask_for_a_retry_break_only_when_strict(void **state)
 	allowing = edited(upgrade, "setup", "option strict on\nsetup");
 	assert_int_equal(verdict_of(allowing, NULL), SQLOOM_BROKEN);
 	free(allowing);
-	allowing = edited(upgrade, "setup",
-			  "option allow SQLITE_BUSY\nsetup");
+	allowing = edited(upgrade, "setup", "option allow SQLITE_BUSY\nsetup");
 	assert_int_equal(verdict_of(allowing, &options), SQLOOM_HOLDS);
 	free(allowing);
 }
@@ -391,16 +388,16 @@ static void only_the_permutation_lines_are_run(void **state)
 
 static void a_line_that_cannot_be_followed_is_told(void **state)
 {
-	struct sqloom_report *report = explore(
-		T "option busy_timeout 100\n"
-		  "session a\n"
-		  "step a1 { BEGIN IMMEDIATE }\n"
-		  "step a2 { COMMIT }\n"
-		  "session b\n"
-		  "step b1 { UPDATE t SET v = 1 }\n"
-		  "step b2 { SELECT v FROM t }\n"
-		  "permutation a1 b1 b2 a2\n",
-		NULL);
+	struct sqloom_report *report =
+		explore(T "option busy_timeout 100\n"
+			  "session a\n"
+			  "step a1 { BEGIN IMMEDIATE }\n"
+			  "step a2 { COMMIT }\n"
+			  "session b\n"
+			  "step b1 { UPDATE t SET v = 1 }\n"
+			  "step b2 { SELECT v FROM t }\n"
+			  "permutation a1 b1 b2 a2\n",
+			NULL);
 
 	(void)state;
 	assert_int_equal(report->trace.verdict, SQLOOM_INCONCLUSIVE);
@@ -430,8 +427,7 @@ static enum sqloom_status status_of(const char *text,
 {
 	struct sqloom_spec *spec = parse(text);
 	struct sqloom_report *report = NULL;
-	enum sqloom_status status =
-		sqloom_explore(spec, options, &report, err);
+	enum sqloom_status status = sqloom_explore(spec, options, &report, err);
 
 	assert_true((status == SQLOOM_OK) == (report != NULL));
 	sqloom_report_free(report);
@@ -500,8 +496,7 @@ static void the_clock_is_that_of_the_spec(void **state)
 		{ "", "2026-01-01 00:00:00" },
 		{ "option clock 1999-12-31\n", "1999-12-31 00:00:00" },
 		{ "option clock 2024-02-29 23:59\n", "2024-02-29 23:59:00" },
-		{ "option clock 2000-03-01 01:02:03\n",
-		  "2000-03-01 01:02:03" },
+		{ "option clock 2000-03-01 01:02:03\n", "2000-03-01 01:02:03" },
 		{ "option clock \"1970-01-01 00:00:00\"\n",
 		  "1970-01-01 00:00:00" },
 	};

@@ -110,8 +110,9 @@ static void what_differs_from_the_token_is_told(void **state)
 
 static void a_token_of_another_spec_is_refused(void **state)
 {
-	static const char *const bad[] = { "abc~1234", "", "~", "ab", "ab~xyz",
-					   "ab~1234.2", "p~0000" };
+	static const char *const bad[] = { "abc~1234", "",	 "~",
+					   "ab",       "ab~xyz", "ab~1234.2",
+					   "p~0000" };
 	struct sqloom_spec *spec = parse(lost_update);
 	struct sqloom_options options = usual();
 
