@@ -80,6 +80,8 @@ struct slm_db_ops {
 struct slm_db {
 	const struct slm_db_ops *ops;
 	char backend[200]; /* what it is, for the report */
+	unsigned variants; /* runs of a serial order that show what is
+			      unstable: 2, more with random numbers */
 	const char *blind; /* what contents do not show, so that nothing can
 			      be said to hold: one sentence, static; NULL */
 };

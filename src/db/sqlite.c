@@ -468,6 +468,10 @@ static enum sqloom_status set_up(struct sqlite *db, struct sqloom_error *err)
 	return status;
 }
 
+/* Random numbers that decide what a step does differ in two runs only by
+ * chance: 1 in 128 goes unseen. */
+#define RANDOM_VARIANTS 8
+
 static const struct slm_db_ops sqlite_ops;
 
 enum sqloom_status slm_sqlite_open(const struct sqloom_spec *spec,
@@ -509,6 +513,7 @@ enum sqloom_status slm_sqlite_open(const struct sqloom_spec *spec,
 		db->base.ops->free(&db->base);
 		return status;
 	}
+	db->base.variants = db->random ? RANDOM_VARIANTS : 2;
 	*out = &db->base;
 	return SQLOOM_OK;
 }

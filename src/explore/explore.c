@@ -164,10 +164,25 @@ static void show_progress(struct explorer *explorer, uint64_t now_ns,
 
 	explorer->shown_ns = now_ns;
 	if (!explorer->options->progress(&progress,
-					 explorer->options->userdata)) {
+					 explorer->options->userdata))
 		explorer->stopped = true;
-		explorer->reason = "stopped before every schedule was run";
-	}
+}
+
+/* Shows progress when it is due. False: stop, the user or the clock say so;
+ * share as in within_budget(). */
+bool slm_explorer_goes_on(struct explorer *explorer, double left,
+			  unsigned share)
+{
+	const struct sqloom_options *options = explorer->options;
+	uint64_t now = slm_clock_ns();
+
+	if (options->progress && !explorer->stopped &&
+	    now - explorer->shown_ns >= (uint64_t)PROGRESS_MS * 1000000)
+		show_progress(explorer, now, left);
+	return !explorer->stopped &&
+	       (!options->max_time_ms ||
+		now - explorer->began_ns <
+			options->max_time_ms * 1000000 / share);
 }
 
 /* Is there room for another run? Sets the reason when not. share: the part of
@@ -176,28 +191,22 @@ static bool within_budget(struct explorer *explorer, double left,
 			  unsigned share)
 {
 	const struct sqloom_options *options = explorer->options;
-	uint64_t now;
 
-	if (explorer->stopped)
-		return false;
 	if (options->max_runs && explorer->runs >= options->max_runs / share) {
 		explorer->reason = slm_arena_printf(
 			&explorer->trace->arena,
 			"the budget of %llu runs is used up (--max-runs)",
 			(unsigned long long)options->max_runs);
+		if (!explorer->reason)
+			explorer->reason = "the budget of runs is used up";
 		return false;
 	}
-	now = slm_clock_ns();
-	if (options->progress &&
-	    now - explorer->shown_ns >= (uint64_t)PROGRESS_MS * 1000000)
-		show_progress(explorer, now, left);
-	if (options->max_time_ms &&
-	    now - explorer->began_ns >=
-		    options->max_time_ms * 1000000 / share) {
-		explorer->reason = "the time is used up (--max-time)";
-		return false;
-	}
-	return !explorer->stopped;
+	if (slm_explorer_goes_on(explorer, left, share))
+		return true;
+	explorer->reason = explorer->stopped ?
+				   "stopped before every schedule was run" :
+				   "the time is used up (--max-time)";
+	return false;
 }
 
 /* ---- Exploring by a strategy ------------------------------------------- */
@@ -238,15 +247,30 @@ static enum sqloom_status one_run(struct explorer *explorer,
 	return SQLOOM_OK;
 }
 
+/* What the plans before have found, to go back to. */
+static struct tally take_tally(const struct explorer *explorer)
+{
+	struct tally tally = { .runs = explorer->runs,
+			       .wrong = explorer->trace->wrong,
+			       .nfindings = explorer->nfindings,
+			       .nnotes = explorer->nnotes };
+
+	memcpy(tally.by_class, explorer->trace->by_class,
+	       sizeof(tally.by_class));
+	return tally;
+}
+
 /* What was judged by fewer masks is forgotten. */
-static void start_again(struct explorer *explorer)
+static void start_again(struct explorer *explorer, const struct tally *tally)
 {
 	explorer->remasked = false;
-	explorer->trace->reruns += explorer->runs;
-	explorer->runs = 0;
-	explorer->nfindings = 0;
-	explorer->trace->wrong = 0;
-	memset(explorer->trace->by_class, 0, sizeof(explorer->trace->by_class));
+	explorer->trace->reruns += explorer->runs - tally->runs;
+	explorer->runs = tally->runs;
+	explorer->nfindings = tally->nfindings;
+	explorer->nnotes = tally->nnotes;
+	explorer->trace->wrong = tally->wrong;
+	memcpy(explorer->trace->by_class, tally->by_class,
+	       sizeof(tally->by_class));
 	slm_outcomes_clear(&explorer->outcomes);
 }
 
@@ -256,6 +280,7 @@ static enum sqloom_status exhaust(struct explorer *explorer, unsigned share,
 {
 	struct slm_strategy *strategy = NULL;
 	enum slm_learn learnt = SLM_LEARN_MORE;
+	struct tally tally = take_tally(explorer);
 	enum sqloom_status status =
 		new_strategy(explorer, SLM_STRATEGY_EXHAUSTIVE, &strategy, err);
 
@@ -270,7 +295,7 @@ static enum sqloom_status exhaust(struct explorer *explorer, unsigned share,
 		}
 		if (status || !explorer->remasked)
 			continue;
-		start_again(explorer);
+		start_again(explorer, &tally);
 		slm_strategy_free(strategy);
 		strategy = NULL;
 		learnt = SLM_LEARN_MORE;
@@ -287,6 +312,7 @@ static enum sqloom_status sample(struct explorer *explorer,
 				 unsigned count, struct sqloom_error *err)
 {
 	struct slm_strategy *strategies[2] = { NULL, NULL };
+	struct tally tally = take_tally(explorer);
 	enum sqloom_status status = SQLOOM_OK;
 	enum slm_learn learnt;
 
@@ -296,7 +322,7 @@ static enum sqloom_status sample(struct explorer *explorer,
 	     turn = (turn + 1) % count) {
 		status = one_run(explorer, strategies[turn], &learnt, err);
 		if (!status && explorer->remasked)
-			start_again(explorer);
+			start_again(explorer, &tally);
 	}
 	for (unsigned i = 0; i < count; i++)
 		slm_strategy_free(strategies[i]);
@@ -371,28 +397,31 @@ static enum sqloom_status explore_lines(struct explorer *explorer,
 					const struct plan *plan,
 					struct sqloom_error *err)
 {
+	struct tally tally = take_tally(explorer);
 	enum sqloom_status status = SQLOOM_OK;
+	unsigned i = 0;
 
-	for (unsigned i = 0; !status && i < plan->nscripts &&
-			     within_budget(explorer, plan->nscripts - i, 1);
-	     i++) {
-		struct slm_director director = {
-			.script = plan->scripts[i].steps,
-			.nscript = plan->scripts[i].nsteps,
-		};
+	while (!status && i < plan->nscripts &&
+	       within_budget(explorer, plan->nscripts - i, 1)) {
+		const struct script *script = &plan->scripts[i++];
+		struct slm_director director = { .script = script->steps,
+						 .nscript = script->nsteps };
 
 		status = slm_run(&explorer->main, plan->members, 0, &director,
 				 err);
 		if (status)
 			return status;
 		if (explorer->main.failed_at >= 0) {
-			status = note_infeasible(explorer, &plan->scripts[i],
-						 err);
+			status = note_infeasible(explorer, script, err);
 			continue;
 		}
 		status = slm_findings_add(explorer, changes_of(&explorer->main),
 					  err);
 		explorer->runs++;
+		if (!status && explorer->remasked) {
+			start_again(explorer, &tally);
+			i = 0;
+		}
 	}
 	return status;
 }

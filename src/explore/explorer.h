@@ -63,6 +63,13 @@ struct outcomes {
 	uint32_t capacity, used;
 };
 
+/* Counters at some moment. */
+struct tally {
+	uint64_t runs, wrong;
+	uint64_t by_class[SLM_CLASSES];
+	uint32_t nfindings, nnotes;
+};
+
 struct explorer {
 	const struct sqloom_spec *spec;
 	const struct sqloom_options *options;
@@ -158,6 +165,8 @@ enum sqloom_status slm_explorer_open(struct explorer *explorer,
 				     enum slm_trace_kind kind,
 				     struct sqloom_error *err);
 void slm_explorer_close(struct explorer *explorer);
+bool slm_explorer_goes_on(struct explorer *explorer, double left,
+			  unsigned share);
 enum sqloom_status slm_explorer_use_plan(struct explorer *explorer,
 					 const struct plan *plan,
 					 struct sqloom_error *err);

@@ -154,7 +154,7 @@ static void diverge(struct explorer *explorer, uint32_t letter,
 	*out = (struct slm_divergence){
 		.diverged = true,
 		.at = letter + 1,
-		.what = what,
+		.what = what ? what : "the steps differ",
 		.recorded = recorded ? slm_arena_strdup(arena, recorded) : NULL,
 		.now = now,
 	};

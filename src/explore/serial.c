@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Serial runs: the calls one after another, each order twice, the second time
- * with another clock and other random numbers. All orders up to
+ * Serial runs: the calls one after another, each order at least twice, the
+ * second time with another clock and other random numbers. All orders up to
  * ALL_ORDERS_UP_TO calls; above, a sample that begins with the order of the
  * spec and its reverse.
  */
@@ -55,38 +55,53 @@ static enum sqloom_status note_checks(struct explorer *explorer,
 	return status;
 }
 
+/* Runs the order again as another variant and compares with the first run. */
+static enum sqloom_status run_again(struct explorer *explorer,
+				    const char *order, unsigned variant,
+				    const struct slm_run *first,
+				    struct sqloom_error *err)
+{
+	struct slm_director director = { .order = order };
+	struct slm_contents contents;
+	struct slm_run again;
+	enum sqloom_status status;
+	bool remasked = false;
+
+	status = slm_run(&explorer->again, first->members, variant, &director,
+			 err);
+	if (!status)
+		status = describe(explorer, &explorer->again, &again, &contents,
+				  err);
+	if (!status)
+		status = (variant == 1 ? slm_oracle_add_serial :
+					 slm_oracle_compare_serial)(
+			explorer->oracle, order, first, &again, &remasked, err);
+	explorer->remasked |= remasked;
+	explorer->trace->reruns++;
+	return status;
+}
+
 static enum sqloom_status run_order(struct explorer *explorer,
 				    uint32_t members, const char *order,
 				    struct sqloom_error *err)
 {
 	struct slm_director director = { .order = order };
-	struct slm_contents contents[2];
-	struct slm_run runs[2];
+	struct slm_contents contents;
+	struct slm_run first;
 	enum sqloom_status status;
-	bool remasked = false;
 
 	status = slm_run(&explorer->first, members, 0, &director, err);
 	if (!status)
-		status = describe(explorer, &explorer->first, &runs[0],
-				  &contents[0], err);
+		status = describe(explorer, &explorer->first, &first, &contents,
+				  err);
 	if (!status && members == explorer->plan->members)
 		status = note_checks(explorer, order, err);
-	if (!status)
-		status = slm_run(&explorer->again, members, 1, &director, err);
-	if (!status)
-		status = describe(explorer, &explorer->again, &runs[1],
-				  &contents[1], err);
-	if (!status)
-		status = slm_oracle_add_serial(explorer->oracle, order,
-					       &runs[0], &runs[1], &remasked,
-					       err);
-	if (status)
-		return status;
-	explorer->remasked |= remasked;
-	explorer->trace->reruns += 2;
-	if (members == explorer->plan->members)
+	explorer->trace->reruns++;
+	for (unsigned i = 1; !status && i < explorer->db->variants; i++)
+		status = run_again(explorer, order, i, &first, err);
+	if (!status && members == explorer->plan->members)
 		count_choices(explorer);
-	return SQLOOM_OK;
+	return status;
 }
 
 static void swap(char *a, char *b)

@@ -26,7 +26,8 @@ static enum sqloom_status search(struct explorer *explorer, uint32_t members,
 
 	*found = false;
 	for (unsigned i = 0; !status && !*found && i < SHRINK_RUNS &&
-			     learnt == SLM_LEARN_MORE;
+			     learnt == SLM_LEARN_MORE &&
+			     slm_explorer_goes_on(explorer, -1, 1);
 	     i++) {
 		struct slm_director director = { .strategy = strategy };
 		struct slm_judgement judgement;

@@ -182,6 +182,24 @@ enum sqloom_status slm_oracle_add_serial(struct slm_oracle *oracle,
 	return SQLOOM_OK;
 }
 
+enum sqloom_status slm_oracle_compare_serial(struct slm_oracle *oracle,
+					     const char *order,
+					     const struct slm_run *first,
+					     const struct slm_run *again,
+					     bool *remasked,
+					     struct sqloom_error *err)
+{
+	bool grown = false;
+
+	slm_arena_clear(&oracle->scratch);
+	if (!slm_masks_learn(oracle, order, first, again, &grown) ||
+	    (grown && !digest_serials(oracle, 0)))
+		return slm_error_nomem(err);
+	if (remasked)
+		*remasked = grown;
+	return SQLOOM_OK;
+}
+
 bool slm_oracle_unstable(const struct slm_oracle *oracle)
 {
 	return oracle->unstable;

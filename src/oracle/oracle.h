@@ -69,6 +69,18 @@ enum sqloom_status slm_oracle_add_serial(struct slm_oracle *oracle,
 					 bool *remasked,
 					 struct sqloom_error *err);
 
+/*
+ * Compares one more run of a serial order with the first one: what differs is
+ * masked or noted as above. For runs whose random numbers decide what they do,
+ * two are not enough.
+ */
+enum sqloom_status slm_oracle_compare_serial(struct slm_oracle *oracle,
+					     const char *order,
+					     const struct slm_run *first,
+					     const struct slm_run *again,
+					     bool *remasked,
+					     struct sqloom_error *err);
+
 bool slm_oracle_unstable(const struct slm_oracle *oracle);
 
 /* The calls whose serial runs judge this run: its members without those that

@@ -83,7 +83,7 @@ static void restore_and_check(struct world *world)
 	clean_up(world);
 	if (world->kind == SQLOOM_STORE_FILE)
 		close_all(world);
-	put_back(world->store, false);
+	put_back(world->store);
 	open_all(world);
 	for (unsigned i = 0; i < CONNECTIONS; i++) {
 		slm_store_set_owner(world->store, i);
