@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the parts of the SQLite implementation of db.h share: sqlite.c (life
- * of a run), sqlite_session.c (a connection on its coroutine),
+ * of a run), sqlite_value.c, sqlite_session.c (a connection on its coroutine),
  * sqlite_compile.c (statements and what they touch), sqlite_contents.c (what
  * a run left behind). Nobody else includes this.
  *
@@ -168,18 +168,20 @@ struct sqlite {
 	bool schema_dirty;
 };
 
-/* ---- sqlite.c */
+/* ---- sqlite_value.c */
 enum sqloom_status slm_sqlite_error(sqlite3 *db, enum sqloom_status status,
 				    const char *what,
 				    struct sqloom_error *err);
-/* SQLOOM_DATABASE: what the admin connection says, with the file's name. */
-enum sqloom_status slm_sqlite_unusable(struct sqlite *db,
-				       struct sqloom_error *err);
 void slm_sqlite_value(sqlite3_stmt *stmt, int column, struct slm_arena *arena,
 		      struct slm_value *out, bool *failed);
 uint64_t slm_sqlite_value_digest(uint64_t digest, const struct slm_value *value);
 enum slm_error_kind slm_sqlite_error_kind(int code);
 const char *slm_sqlite_code_name(int code);
+
+/* ---- sqlite.c */
+/* SQLOOM_DATABASE: what the admin connection says, with the file's name. */
+enum sqloom_status slm_sqlite_unusable(struct sqlite *db,
+				       struct sqloom_error *err);
 
 /* ---- sqlite_session.c */
 enum sqloom_status slm_session_open(struct session *session,

@@ -27,6 +27,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "db/sqlite_private.h"
 #include "db/sqlite_vfs.h"
 
 #define DIRECTORY_MAX 64 /* bytes of the private directory's name */
@@ -48,6 +49,7 @@ struct locked_file {
 
 struct slm_file_store {
 	char directory[DIRECTORY_MAX];
+	int directory_lock; /* keeps it from being swept */
 	char live[DIRECTORY_MAX + 8];
 	char snap[DIRECTORY_MAX + 8];
 	struct locked_file *locked;	    /* owned */
@@ -610,21 +612,6 @@ static int vfs_access(sqlite3_vfs *vfs, const char *path, int flags, int *out)
 
 /* ---- Making, restoring, freeing --------------------------------------- */
 
-/* Memory that looks like a disk is fastest; the usual place is next. */
-static bool make_directory(struct slm_file_store *files)
-{
-	static const char *const places[] = { "/dev/shm", P_tmpdir };
-
-	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-		snprintf(files->directory, sizeof(files->directory),
-			 "%s/sqloom-XXXXXX", places[i]);
-		if (mkdtemp(files->directory))
-			return true;
-	}
-	files->directory[0] = '\0';
-	return false;
-}
-
 enum sqloom_status slm_vfs_file_init(struct slm_store *store,
 				     struct sqloom_error *err)
 {
@@ -634,7 +621,9 @@ enum sqloom_status slm_vfs_file_init(struct slm_store *store,
 	if (!files)
 		return slm_error_nomem(err);
 	store->file = files;
-	if (!make_directory(files))
+	/* Memory that looks like a disk is fastest; the usual place is next. */
+	if (!slm_private_make(files->directory, sizeof(files->directory),
+			      &files->directory_lock))
 		return slm_error_errno(err, SQLOOM_IO, errno,
 				       "cannot make a directory in /dev/shm "
 				       "or " P_tmpdir);
@@ -666,13 +655,8 @@ void slm_vfs_file_deinit(struct slm_store *store)
 
 	if (!files)
 		return;
-	if (files->directory[0]) {
-		each_file(files->live, NULL);
-		each_file(files->snap, NULL);
-		rmdir(files->live);
-		rmdir(files->snap);
-		rmdir(files->directory);
-	}
+	if (files->directory[0])
+		slm_private_remove(files->directory, files->directory_lock);
 	while (files->locked) {
 		struct locked_file *next = files->locked->next;
 

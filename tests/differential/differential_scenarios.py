@@ -223,9 +223,10 @@ class Maker:
             pool = [sql for sql in self.pool if sql.startswith(only)]
         else:
             pool = self.pool
-        if self.chance(0.05) or not pool:
+        if self.chance(0.08) or not pool:
             self.learnt.add("x")
-            return Statement(f"SELECT {self.number()} + 1 AS x")
+            sql = f"SELECT {self.number()} + 1 AS x"
+            return Statement(sql + rng.choice(["", f" WHERE {self.number()} > 9"]))
         if self.generated and not only and self.chance(0.6):
             return self.make_key()
         sql = rng.choice(pool).format(

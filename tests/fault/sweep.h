@@ -86,10 +86,12 @@ UNUSED static unsigned open_files(void)
 UNUSED static unsigned store_folders_left(void)
 {
 	unsigned count = 0;
+	char prefix[40];
 
+	snprintf(prefix, sizeof(prefix), "sqloom-%u-", (unsigned)getpid());
 	for (unsigned i = 0; i < 2; i++)
 		if (access(store_folders[i], R_OK) == 0)
-			count += count_names(store_folders[i], "sqloom-");
+			count += count_names(store_folders[i], prefix);
 	return count;
 }
 
