@@ -175,9 +175,10 @@ static void floor_close(struct floor *floor)
 
 static struct sqloom_spec *make_spec(const struct workload *workload)
 {
-	const char *begin = workload->transactions ? "step b%1$u { BEGIN }\n" : "";
-	const char *commit = workload->transactions ? "step c%1$u { COMMIT }\n" :
-						      "";
+	const char *begin = workload->transactions ? "step b%1$u { BEGIN }\n" :
+						     "";
+	const char *commit =
+		workload->transactions ? "step c%1$u { COMMIT }\n" : "";
 	struct sqloom_spec *spec = NULL;
 	struct sqloom_error err;
 	char text[4000], format[400];
@@ -321,8 +322,8 @@ int main(int argc, char **argv)
 	printf("sqloom %s on SQLite %s, %llu runs a round, medians of %u rounds\n"
 	       "schedules per second of CPU through the whole of sqloom; the floor is the same "
 	       "statements, serially, unscheduled\n\n",
-	       SQLOOM_VERSION, sqlite3_libversion(),
-	       (unsigned long long)runs, rounds);
+	       SQLOOM_VERSION, sqlite3_libversion(), (unsigned long long)runs,
+	       rounds);
 	for (size_t i = 0; i < sizeof(workloads) / sizeof(*workloads); i++)
 		measure(&workloads[i], runs, rounds);
 	printf("\n");

@@ -43,17 +43,17 @@ extern "C" {
  * Exit codes: 2 the user's input or options, 3 the surroundings (files, the
  * database, memory), 70 a defect in sqloom itself.
  */
-#define SQLOOM_STATUS_LIST(X)                                              \
-	X(OK, 0, "ok")                                                     \
-	X(USAGE, 2, "an option or argument is not valid")                  \
-	X(SPEC, 2, "the spec is not valid")                                \
-	X(TOKEN, 2, "the replay token is not valid")                       \
-	X(TRACE, 2, "the trace is not valid")                              \
-	X(LIMIT, 2, "a limit is exceeded")                                 \
-	X(UNSUPPORTED, 2, "not supported")                                 \
-	X(IO, 3, "a file could not be read or written")                    \
-	X(DATABASE, 3, "the database could not be used")                   \
-	X(NOMEM, 3, "out of memory")                                       \
+#define SQLOOM_STATUS_LIST(X)                             \
+	X(OK, 0, "ok")                                    \
+	X(USAGE, 2, "an option or argument is not valid") \
+	X(SPEC, 2, "the spec is not valid")               \
+	X(TOKEN, 2, "the replay token is not valid")      \
+	X(TRACE, 2, "the trace is not valid")             \
+	X(LIMIT, 2, "a limit is exceeded")                \
+	X(UNSUPPORTED, 2, "not supported")                \
+	X(IO, 3, "a file could not be read or written")   \
+	X(DATABASE, 3, "the database could not be used")  \
+	X(NOMEM, 3, "out of memory")                      \
 	X(INTERNAL, 70, "internal error in sqloom")
 
 enum sqloom_status {
@@ -74,13 +74,13 @@ int sqloom_status_exit_code(enum sqloom_status status);
  */
 struct sqloom_error {
 	enum sqloom_status status;
-	int sys_errno;	     /* errno behind it, or 0 */
-	char sqlstate[8];    /* SQLSTATE or SQLite's code name prefix, or "" */
-	unsigned line;	     /* 1-based place in the input, or 0 */
-	unsigned column;     /* 1-based, in characters, or 0 */
-	char path[256];	     /* the file the place is in, or "" */
-	char message[640];   /* what happened, where, what to do; one line */
-	char excerpt[320];   /* the input line and a caret line below it, or "" */
+	int sys_errno;	   /* errno behind it, or 0 */
+	char sqlstate[8];  /* SQLSTATE or SQLite's code name prefix, or "" */
+	unsigned line;	   /* 1-based place in the input, or 0 */
+	unsigned column;   /* 1-based, in characters, or 0 */
+	char path[256];	   /* the file the place is in, or "" */
+	char message[640]; /* what happened, where, what to do; one line */
+	char excerpt[320]; /* the input line and a caret line below it, or "" */
 };
 
 /* ---- Specs ------------------------------------------------------------ */
@@ -137,10 +137,10 @@ enum sqloom_strategy {
 
 /* What is known while an exploration goes on. */
 struct sqloom_progress {
-	uint64_t runs;		/* runs finished */
-	uint64_t wrong;		/* of these, runs with a wrong outcome */
-	unsigned findings;	/* distinct wrong outcomes */
-	double left;		/* schedules left, estimated; < 0: unknown */
+	uint64_t runs;	   /* runs finished */
+	uint64_t wrong;	   /* of these, runs with a wrong outcome */
+	unsigned findings; /* distinct wrong outcomes */
+	double left;	   /* schedules left, estimated; < 0: unknown */
 	uint64_t elapsed_ms;
 };
 
@@ -155,12 +155,12 @@ typedef bool (*sqloom_progress_fn)(const struct sqloom_progress *progress,
  * What a spec sets by an `option` line holds unless the field here is set.
  */
 struct sqloom_options {
-	const char *database;	/* SQLite file that seeds every run and is never
+	const char *database; /* SQLite file that seeds every run and is never
 				   written; NULL: the spec's, else empty */
 	enum sqloom_store store;
-	const char *journal;	/* "delete", "wal", ...; NULL: the spec's, else
+	const char *journal; /* "delete", "wal", ...; NULL: the spec's, else
 				   what the database has */
-	int busy_timeout_ms;	/* virtual, costs no wall time; -1: the spec's,
+	int busy_timeout_ms; /* virtual, costs no wall time; -1: the spec's,
 				   else 0 */
 	enum sqloom_strategy strategy;
 	uint64_t seed;
@@ -170,7 +170,7 @@ struct sqloom_options {
 	unsigned pct_depth;	/* d of PCT: bugs of depth d are sought */
 	bool strict;		/* errors that ask to be retried break too */
 	bool local_begin;	/* a deferred BEGIN is no choice point */
-	const char *trace_path;	/* write the trace there; NULL: nowhere */
+	const char *trace_path; /* write the trace there; NULL: nowhere */
 	sqloom_progress_fn progress; /* may be NULL */
 	void *userdata;
 };
@@ -221,12 +221,12 @@ enum sqloom_format {
 
 struct sqloom_render {
 	enum sqloom_format format;
-	unsigned width;	  /* columns of the terminal, 40 to 1000 */
-	bool color;	  /* ANSI colours */
-	bool ascii;	  /* no characters beyond ASCII */
-	bool timing;	  /* text: say how long it took, which differs from
+	unsigned width;	     /* columns of the terminal, 40 to 1000 */
+	bool color;	     /* ANSI colours */
+	bool ascii;	     /* no characters beyond ASCII */
+	bool timing;	     /* text: say how long it took, which differs from
 			     run to run */
-	unsigned findings; /* how many findings are told at length; the rest
+	unsigned findings;   /* how many findings are told at length; the rest
 			      get a line each */
 	const char *finding; /* tell only the finding with this token; NULL: in
 				order of severity */

@@ -196,8 +196,8 @@ static enum sqloom_status skip_steps(struct slm_runner *runner, unsigned call,
 		status = record(runner, &event, err);
 		if (status)
 			return status;
-		runner->call_digest[call] =
-			slm_hash_mix(runner->call_digest[call], ~(uint64_t)step);
+		runner->call_digest[call] = slm_hash_mix(
+			runner->call_digest[call], ~(uint64_t)step);
 	}
 	return SQLOOM_OK;
 }
@@ -499,7 +499,7 @@ enum sqloom_status slm_run(struct slm_runner *runner, uint32_t members,
 		status = ended;
 	runner->digest = members;
 	for (unsigned i = 0; i < runner->plan->ncalls; i++)
-		runner->digest = slm_hash_mix(runner->digest,
-					      runner->call_digest[i]);
+		runner->digest =
+			slm_hash_mix(runner->digest, runner->call_digest[i]);
 	return status;
 }

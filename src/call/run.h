@@ -51,13 +51,13 @@ struct slm_runner {
 	struct slm_arena arena; /* results and texts of the run */
 	struct slm_event *events;
 	uint32_t nevents, events_capacity;
-	uint8_t *schedule;    /* the call of each letter */
-	uint32_t *taken;      /* the step (as in traces) of each letter */
+	uint8_t *schedule; /* the call of each letter */
+	uint32_t *taken;   /* the step (as in traces) of each letter */
 	uint32_t nletters;
 	uint32_t members;
-	uint32_t failed;      /* mask: calls that ended with an error */
-	uint64_t digest;      /* of the results of all calls */
-	int failed_at;	      /* script: entry that could not be followed, -1 */
+	uint32_t failed; /* mask: calls that ended with an error */
+	uint64_t digest; /* of the results of all calls */
+	int failed_at;	 /* script: entry that could not be followed, -1 */
 
 	/* Internal */
 	struct slm_loom loom;

@@ -36,7 +36,7 @@ struct slm_db_answer {
 
 /* What is known of a step before it runs. Owned by the db. */
 struct slm_db_step_info {
-	const char *reads;  /* "account, orders" */
+	const char *reads; /* "account, orders" */
 	const char *writes;
 	bool local; /* cannot matter to anybody else: no choice point */
 };
@@ -105,9 +105,11 @@ static inline struct slm_db_step_info slm_db_info(struct slm_db *db,
  * other random numbers. arena (borrowed until the next run_begin) receives all
  * results of the run.
  */
-static inline enum sqloom_status
-slm_db_run_begin(struct slm_db *db, uint32_t members, unsigned variant,
-		 struct slm_arena *arena, struct sqloom_error *err)
+static inline enum sqloom_status slm_db_run_begin(struct slm_db *db,
+						  uint32_t members,
+						  unsigned variant,
+						  struct slm_arena *arena,
+						  struct sqloom_error *err)
 {
 	return db->ops->run_begin(db, members, variant, arena, err);
 }
@@ -176,9 +178,9 @@ static inline enum sqloom_status slm_db_contents(struct slm_db *db,
 }
 
 /* After run_end: the checks that returned rows. */
-static inline enum sqloom_status
-slm_db_checks(struct slm_db *db, const struct slm_check_failure **failures,
-	      uint32_t *count, struct sqloom_error *err)
+static inline enum sqloom_status slm_db_checks(
+	struct slm_db *db, const struct slm_check_failure **failures,
+	uint32_t *count, struct sqloom_error *err)
 {
 	return db->ops->checks(db, failures, count, err);
 }

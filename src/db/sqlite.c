@@ -231,8 +231,8 @@ static bool init_session(struct sqlite *db, unsigned call)
 	session->owner = db;
 	session->call = call;
 	session->nsteps = spec->nsteps;
-	session->steps = slm_arena_zalloc(&db->arena, spec->nsteps,
-					  sizeof(struct step));
+	session->steps =
+		slm_arena_zalloc(&db->arena, spec->nsteps, sizeof(struct step));
 	if (!session->steps)
 		return false;
 	for (unsigned i = 0; i < spec->nsteps; i++) {
@@ -305,9 +305,8 @@ static enum sqloom_status see_scripts(struct sqlite *db,
 					    &footprint, err);
 		if (status)
 			return status;
-		for (uint32_t t = 0; footprint.touches &&
-				     t < db->catalogue.ntables;
-		     t++)
+		for (uint32_t t = 0;
+		     footprint.touches && t < db->catalogue.ntables; t++)
 			db->catalogue.tables[t].written = true;
 		db->ddl |= footprint.ddl;
 		db->random |= footprint.random;
@@ -334,8 +333,8 @@ static enum sqloom_status set_up(struct sqlite *db, struct sqloom_error *err)
 	for (unsigned i = 0; !status && i < db->spec->nsetups; i++)
 		status = run_script(db, "setup", &db->spec->setups[i], err);
 	if (!status)
-		status = slm_catalogue_load(db, &db->arena, &db->catalogue,
-					    err);
+		status =
+			slm_catalogue_load(db, &db->arena, &db->catalogue, err);
 	if (!status)
 		status = open_sessions(db, err);
 	if (!status) {
@@ -484,10 +483,9 @@ static enum sqloom_status restore(struct sqlite *db, struct sqloom_error *err)
 		if (sqlite3_exec(db->sessions[i].db,
 				 "SELECT count(*) FROM main.sqlite_schema",
 				 NULL, NULL, NULL))
-			status = slm_sqlite_error(db->sessions[i].db,
-						  SQLOOM_DATABASE,
-						  "cannot read the schema: ",
-						  err);
+			status = slm_sqlite_error(
+				db->sessions[i].db, SQLOOM_DATABASE,
+				"cannot read the schema: ", err);
 	}
 	slm_store_set_owner(db->store, ADMIN);
 	return status;
@@ -522,9 +520,9 @@ static enum sqloom_status sqlite_run_begin(struct slm_db *base,
 	db->ngenerated = 0;
 	db->failed_generated = false;
 	assert(db->blocked == 0);
-	slm_store_set_clock(db->store, db->options.clock_ms +
-					       (int64_t)variant *
-						       VARIANT_SHIFT_MS);
+	slm_store_set_clock(db->store,
+			    db->options.clock_ms +
+				    (int64_t)variant * VARIANT_SHIFT_MS);
 	if (db->random)
 		sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED,
 				     (int)((db->options.seed * 2 + variant) &
@@ -585,8 +583,8 @@ static enum sqloom_status answer_of(struct session *session,
 	if (session->blocked) {
 		*answer = (struct slm_db_answer){
 			.blocked = true,
-			.blocked_by = slm_store_blockers(db->store,
-							 session->call),
+			.blocked_by =
+				slm_store_blockers(db->store, session->call),
 			.what = slm_store_wait_text(db->store, session->call),
 		};
 		return SQLOOM_OK;
@@ -667,8 +665,7 @@ static enum sqloom_status sqlite_expire(struct slm_db *base, int *call,
 			struct session *session = &db->sessions[i];
 
 			if (session->blocked &&
-			    (!first ||
-			     session->wake_at_ms < first->wake_at_ms))
+			    (!first || session->wake_at_ms < first->wake_at_ms))
 				first = session;
 		}
 		if (!first)
@@ -708,9 +705,9 @@ static enum sqloom_status sqlite_run_end(struct slm_db *base,
 
 		/* There is no connection if opening it again failed. */
 		if (session->db && !sqlite3_get_autocommit(session->db)) {
-			enum sqloom_status ended = sqlite_step(
-				base, i, SLM_DB_ROLLBACK, &answer,
-				status ? NULL : err);
+			enum sqloom_status ended =
+				sqlite_step(base, i, SLM_DB_ROLLBACK, &answer,
+					    status ? NULL : err);
 
 			if (!status)
 				status = ended;
@@ -752,9 +749,9 @@ static enum sqloom_status run_check(struct sqlite *db, struct check *check,
 				    struct sqloom_error *err)
 {
 	unsigned ncolumns = (unsigned)sqlite3_column_count(check->stmt);
-	struct slm_value *values = slm_arena_zalloc(
-		db->run, (size_t)SLM_TRACE_ROWS_MAX * ncolumns,
-		sizeof(*values));
+	struct slm_value *values =
+		slm_arena_zalloc(db->run, (size_t)SLM_TRACE_ROWS_MAX * ncolumns,
+				 sizeof(*values));
 	const char **columns =
 		slm_arena_zalloc(db->run, ncolumns, sizeof(*columns));
 	bool failed = !values || !columns;
@@ -768,8 +765,7 @@ static enum sqloom_status run_check(struct sqlite *db, struct check *check,
 		failed = !columns[i];
 	}
 	while (!failed && (rc = sqlite3_step(check->stmt)) == SQLITE_ROW) {
-		struct slm_value *row =
-			values + (size_t)rows->nkept * ncolumns;
+		struct slm_value *row = values + (size_t)rows->nkept * ncolumns;
 
 		if (rows->nrows++ >= SLM_TRACE_ROWS_MAX)
 			continue;
@@ -792,13 +788,13 @@ static enum sqloom_status run_check(struct sqlite *db, struct check *check,
 	return status;
 }
 
-static enum sqloom_status
-sqlite_checks(struct slm_db *base, const struct slm_check_failure **failures,
-	      uint32_t *count, struct sqloom_error *err)
+static enum sqloom_status sqlite_checks(
+	struct slm_db *base, const struct slm_check_failure **failures,
+	uint32_t *count, struct sqloom_error *err)
 {
 	struct sqlite *db = (struct sqlite *)base;
-	struct slm_check_failure *list = slm_arena_zalloc(
-		db->run, db->spec->nchecks, sizeof(*list));
+	struct slm_check_failure *list =
+		slm_arena_zalloc(db->run, db->spec->nchecks, sizeof(*list));
 	uint32_t n = 0;
 
 	if (!list)

@@ -231,8 +231,8 @@ static bool add_generates(struct session *session, struct statement *statement,
 	for (unsigned i = 0; i < statement->ngenerates; i++)
 		if (statement->generates[i] == (uint32_t)index)
 			return true;
-	grown = slm_arena_alloc(&db->compiled, (statement->ngenerates + 1) *
-						    sizeof(*grown));
+	grown = slm_arena_alloc(&db->compiled,
+				(statement->ngenerates + 1) * sizeof(*grown));
 	if (!grown)
 		return false;
 	if (statement->ngenerates)
@@ -249,8 +249,8 @@ static bool add_generates(struct session *session, struct statement *statement,
  * statement supplies a key which merely may be NULL.
  */
 struct key_scan {
-	int cursor, reg;	/* of the last unguarded NewRowid, or -1 */
-	int not_null;		/* register of a NotNull right before, or -1 */
+	int cursor, reg; /* of the last unguarded NewRowid, or -1 */
+	int not_null;	 /* register of a NotNull right before, or -1 */
 };
 
 static bool scan_keys(struct session *session, struct statement *statement,
@@ -320,13 +320,21 @@ static bool see_program(struct session *session, struct statement *statement,
 /* PRAGMAs that only set something on the connection. */
 static void see_pragma(const char *sql, struct footprint *footprint)
 {
-	static const char *const harmless[] = {
-		"busy_timeout",	 "foreign_keys",	 "synchronous",
-		"cache_size",	 "temp_store",		 "recursive_triggers",
-		"query_only",	 "defer_foreign_keys",	 "automatic_index",
-		"case_sensitive_like", "read_uncommitted", "mmap_size",
-		"cache_spill",	 "ignore_check_constraints", NULL
-	};
+	static const char *const harmless[] = { "busy_timeout",
+						"foreign_keys",
+						"synchronous",
+						"cache_size",
+						"temp_store",
+						"recursive_triggers",
+						"query_only",
+						"defer_foreign_keys",
+						"automatic_index",
+						"case_sensitive_like",
+						"read_uncommitted",
+						"mmap_size",
+						"cache_spill",
+						"ignore_check_constraints",
+						NULL };
 	char word[40];
 
 	slm_sql_second_word(sql, word, sizeof(word));
@@ -383,8 +391,8 @@ bool slm_compile_columns(struct session *session, sqlite3_stmt *stmt,
 	for (unsigned i = 0; i < n; i++) {
 		const char *name = sqlite3_column_name(stmt, (int)i);
 
-		statement->columns[i] =
-			name ? slm_arena_strdup(arena, name) : NULL;
+		statement->columns[i] = name ? slm_arena_strdup(arena, name) :
+					       NULL;
 		if (!statement->columns[i])
 			return false;
 		statement->captures[i] = find_variable(session, name);
@@ -399,8 +407,8 @@ static int compile_parameters(struct session *session, sqlite3_stmt *stmt,
 			      unsigned **parameters, unsigned *count)
 {
 	unsigned n = (unsigned)sqlite3_bind_parameter_count(stmt);
-	unsigned *list = slm_arena_zalloc(&session->owner->compiled, n,
-					  sizeof(*list));
+	unsigned *list =
+		slm_arena_zalloc(&session->owner->compiled, n, sizeof(*list));
 
 	if (!list)
 		return SQLITE_NOMEM;
@@ -504,8 +512,7 @@ int slm_compile_next(struct session *session, struct step *step,
 					&statement->parameters,
 					&statement->nparameters);
 	if (rc == SQLITE_OK &&
-	    (!slm_compile_columns(session, statement->stmt, arena,
-				  statement) ||
+	    (!slm_compile_columns(session, statement->stmt, arena, statement) ||
 	     !see_program(session, statement, &step->footprint)))
 		rc = SQLITE_NOMEM;
 	if (rc != SQLITE_OK) {

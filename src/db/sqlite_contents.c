@@ -132,12 +132,12 @@ static enum sqloom_status load_columns(struct sqlite *db,
 {
 	struct table *table = loading->table;
 	enum sqloom_status status;
-	size_t limit = (size_t)sqlite3_limit(db->admin, SQLITE_LIMIT_COLUMN,
-					     -1);
+	size_t limit =
+		(size_t)sqlite3_limit(db->admin, SQLITE_LIMIT_COLUMN, -1);
 	char *sql;
 
-	table->columns = slm_arena_zalloc(loading->arena, limit + 1,
-					  sizeof(char *));
+	table->columns =
+		slm_arena_zalloc(loading->arena, limit + 1, sizeof(char *));
 	/* INTEGER PRIMARY KEY DESC is no rowid: it has an index. */
 	sql = sqlite3_mprintf("SELECT name, type, pk, EXISTS (SELECT 1 FROM "
 			      "pragma_index_list(%Q) WHERE origin = 'pk') "
@@ -166,10 +166,9 @@ static enum sqloom_status load_references(struct sqlite *db,
 					  struct sqloom_error *err)
 {
 	enum sqloom_status status;
-	char *sql = sqlite3_mprintf(
-		"SELECT \"table\", \"from\", \"to\" FROM "
-		"pragma_foreign_key_list(%Q)",
-		loading->table->name);
+	char *sql = sqlite3_mprintf("SELECT \"table\", \"from\", \"to\" FROM "
+				    "pragma_foreign_key_list(%Q)",
+				    loading->table->name);
 
 	if (!sql)
 		return slm_error_nomem(err);
@@ -198,9 +197,8 @@ enum sqloom_status slm_catalogue_load(struct sqlite *db,
 	struct catalogue catalogue = { 0 };
 	struct loading loading = { .arena = arena, .catalogue = &catalogue };
 	sqlite3_int64 count = 0;
-	enum sqloom_status status =
-		query(db, "SELECT count(*) " USER_TABLES, count_row, &count,
-		      err);
+	enum sqloom_status status = query(db, "SELECT count(*) " USER_TABLES,
+					  count_row, &count, err);
 
 	if (status)
 		return status;
@@ -416,8 +414,7 @@ enum sqloom_status slm_contents_read(struct sqlite *db,
 	if (!tables || !place)
 		return slm_error_nomem(err);
 	for (uint32_t i = 0; i < now.ntables; i++)
-		place[i] = db->ddl || now.tables[i].written ? (int)count++ :
-							      -1;
+		place[i] = db->ddl || now.tables[i].written ? (int)count++ : -1;
 	for (uint32_t i = 0; !status && i < now.ntables; i++)
 		if (place[i] >= 0)
 			status = read_table(db, &now, i, place,

@@ -18,9 +18,9 @@
 #include "db/sqlite_store.h"
 
 #define ADMIN (SLM_STORE_OWNERS_MAX - 1)
-#define ROWS_MAX 100000		    /* rows of one result or table */
-#define VALUE_MAX ((int)64 << 20)   /* bytes of one text or blob */
-#define TABLES_MAX 4096		    /* tables that contents are read from */
+#define ROWS_MAX 100000		  /* rows of one result or table */
+#define VALUE_MAX ((int)64 << 20) /* bytes of one text or blob */
+#define TABLES_MAX 4096		  /* tables that contents are read from */
 
 /* A table of the main database. */
 struct table {
@@ -54,8 +54,8 @@ struct variable {
 
 /* One statement of a step. */
 struct statement {
-	const char *sql;   /* its text begins here */
-	const char *end;   /* and ends before this */
+	const char *sql;    /* its text begins here */
+	const char *end;    /* and ends before this */
 	sqlite3_stmt *stmt; /* NULL: prepared anew for each execution */
 	unsigned nparameters;
 	unsigned *parameters; /* variable of each parameter */
@@ -70,13 +70,13 @@ struct statement {
 
 /* What compiling a piece of SQL found out about it. */
 struct footprint {
-	bool touches;	/* has an opcode that takes a lock or ends one */
-	bool begins;	/* only touches by beginning a deferred transaction */
-	bool ddl;	/* changes the schema */
-	bool random;	/* random(), randomblob() */
+	bool touches;	 /* has an opcode that takes a lock or ends one */
+	bool begins;	 /* only touches by beginning a deferred transaction */
+	bool ddl;	 /* changes the schema */
+	bool random;	 /* random(), randomblob() */
 	bool connection; /* leaves state on the connection: temp tables,
 			    PRAGMA, ATTACH, changes() ... */
-	bool attaches;	/* ATTACH: its tables are not compared */
+	bool attaches;	 /* ATTACH: its tables are not compared */
 	struct name_set *reads, *writes;
 };
 
@@ -87,10 +87,10 @@ struct name_set {
 
 struct step {
 	const struct slm_spec_step *spec;
-	const char *text; /* the SQL */
+	const char *text;	      /* the SQL */
 	struct statement *statements; /* those compiled so far */
 	unsigned nstatements, capacity;
-	const char *rest;  /* text that is not compiled yet; "" when all is */
+	const char *rest; /* text that is not compiled yet; "" when all is */
 	struct footprint footprint;
 	struct name_set reads, writes;
 	struct slm_db_step_info info;
@@ -111,16 +111,16 @@ struct session {
 	struct step rollback, teardown; /* teardown.text NULL: none */
 	struct variable *variables;
 	unsigned nvariables;
-	bool setup_per_run;  /* its setup is run at the start of each run */
+	bool setup_per_run; /* its setup is run at the start of each run */
 
 	/* The statement under way */
 	enum job job;
-	struct step *step;	     /* JOB_STEP */
+	struct step *step;		   /* JOB_STEP */
 	const struct slm_spec_sql *script; /* JOB_SCRIPT */
-	struct slm_result *result;   /* chain built by the job */
-	enum sqloom_status status;   /* a job that could not be done */
+	struct slm_result *result;	   /* chain built by the job */
+	enum sqloom_status status;	   /* a job that could not be done */
 	struct sqloom_error error;
-	struct statement *current;   /* for the update hook */
+	struct statement *current; /* for the update hook */
 	bool blocked;
 	uint64_t blocked_since; /* order of blocking */
 	uint64_t wake_at_ms;	/* virtual */
@@ -145,7 +145,7 @@ struct sqlite {
 	struct slm_db base;
 	const struct sqloom_spec *spec;
 	struct slm_sqlite_options options;
-	struct slm_arena arena; /* lives as long as this */
+	struct slm_arena arena;	   /* lives as long as this */
 	struct slm_arena compiled; /* of the connections that are open */
 	struct slm_store *store;
 	sqlite3 *admin;
@@ -156,9 +156,9 @@ struct sqlite {
 	struct session *running;    /* whose coroutine runs, or NULL */
 	struct slm_arena *run;	    /* arena of the run */
 	uint32_t members;
-	uint64_t now_ms;       /* virtual time since the start of the run */
-	uint64_t blockings;    /* counts, for the order of waiting */
-	uint32_t blocked;      /* mask of the blocked calls */
+	uint64_t now_ms;    /* virtual time since the start of the run */
+	uint64_t blockings; /* counts, for the order of waiting */
+	uint32_t blocked;   /* mask of the blocked calls */
 	struct generated *generated;
 	unsigned ngenerated, generated_capacity;
 	bool failed_generated; /* memory was out in a hook */
@@ -170,11 +170,11 @@ struct sqlite {
 
 /* ---- sqlite_value.c */
 enum sqloom_status slm_sqlite_error(sqlite3 *db, enum sqloom_status status,
-				    const char *what,
-				    struct sqloom_error *err);
+				    const char *what, struct sqloom_error *err);
 void slm_sqlite_value(sqlite3_stmt *stmt, int column, struct slm_arena *arena,
 		      struct slm_value *out, bool *failed);
-uint64_t slm_sqlite_value_digest(uint64_t digest, const struct slm_value *value);
+uint64_t slm_sqlite_value_digest(uint64_t digest,
+				 const struct slm_value *value);
 enum slm_error_kind slm_sqlite_error_kind(int code);
 const char *slm_sqlite_code_name(int code);
 

@@ -39,8 +39,7 @@ static bool is_ours(int fd)
 	struct stat info;
 
 	return fstat(fd, &info) == 0 && S_ISDIR(info.st_mode) &&
-	       info.st_uid == geteuid() &&
-	       info.st_mtime + YOUNG_S < time(NULL);
+	       info.st_uid == geteuid() && info.st_mtime + YOUNG_S < time(NULL);
 }
 
 /* Removes what dead processes left: nobody holds its lock any more. */
@@ -57,8 +56,8 @@ static void sweep(const char *place)
 		if (sscanf(entry->d_name, PREFIX "%u-", &pid) != 1)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", place, entry->d_name);
-		fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
-					O_CLOEXEC);
+		fd = open(path,
+			  O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0)
 			continue;
 		if (is_ours(fd) && flock(fd, LOCK_EX | LOCK_NB) == 0)

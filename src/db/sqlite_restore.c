@@ -288,7 +288,8 @@ static void move_cookie(struct slm_mem_file *db)
 		slm_mem_patch(db, 40, cookie, sizeof(cookie));
 }
 
-enum sqloom_status slm_mem_restore(struct slm_mem *mem, struct sqloom_error *err)
+enum sqloom_status slm_mem_restore(struct slm_mem *mem,
+				   struct sqloom_error *err)
 {
 	enum sqloom_status status = check_connections(mem, err);
 	struct slm_mem_file *next;

@@ -19,7 +19,7 @@
 /* ---- Variables -------------------------------------------------------- */
 
 void slm_session_bind(const struct session *session, sqlite3_stmt *stmt,
-		 const unsigned *parameters, unsigned count)
+		      const unsigned *parameters, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		const struct variable *v = &session->variables[parameters[i]];
@@ -281,8 +281,7 @@ static bool run_anew(struct session *session, struct statement *statement,
 		set_error(session, result);
 		return false;
 	}
-	ok = slm_compile_columns(session, stmt, session->owner->run,
-				 statement);
+	ok = slm_compile_columns(session, stmt, session->owner->run, statement);
 	if (!ok)
 		fail(session, SQLOOM_NOMEM, "out of memory");
 	else
@@ -340,9 +339,8 @@ static void run_script(struct session *session)
 		if (rc != SQLITE_OK && rc != SQLITE_DONE) {
 			session->status = slm_sqlite_error(
 				session->db, SQLOOM_SPEC, "", &session->error);
-			slm_compile_place(session->owner->spec,
-					  session->script, sql,
-					  &session->error);
+			slm_compile_place(session->owner->spec, session->script,
+					  sql, &session->error);
 		}
 		sqlite3_finalize(stmt);
 		if (session->status)
@@ -427,8 +425,8 @@ static void add_generated(struct sqlite *db, unsigned call, uint32_t table,
 {
 	if (db->ngenerated == db->generated_capacity) {
 		unsigned grown = db->generated_capacity * 2 + 16;
-		struct generated *list = slm_reallocarray(
-			db->generated, grown, sizeof(*list));
+		struct generated *list =
+			slm_reallocarray(db->generated, grown, sizeof(*list));
 
 		if (!list) {
 			db->failed_generated = true;
@@ -491,8 +489,7 @@ enum sqloom_status slm_session_open(struct session *session,
 
 	slm_store_set_owner(db->store, session->call);
 	if (!session->coroutine)
-		session->coroutine =
-			slm_coroutine_new(coroutine_main, session);
+		session->coroutine = slm_coroutine_new(coroutine_main, session);
 	if (!session->coroutine)
 		status = slm_error_nomem(err);
 	else if (sqlite3_open_v2(slm_store_main_path(db->store), &session->db,

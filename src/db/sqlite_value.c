@@ -60,26 +60,45 @@ uint64_t slm_sqlite_value_digest(uint64_t digest, const struct slm_value *value)
 }
 
 /* The one list of SQLite's codes that reports name. */
-#define CODES(X)                                                          \
-	X(SQLITE_ERROR) X(SQLITE_BUSY) X(SQLITE_LOCKED) X(SQLITE_NOMEM)   \
-	X(SQLITE_READONLY) X(SQLITE_INTERRUPT) X(SQLITE_IOERR)            \
-	X(SQLITE_CORRUPT) X(SQLITE_FULL) X(SQLITE_CANTOPEN)               \
-	X(SQLITE_SCHEMA) X(SQLITE_TOOBIG) X(SQLITE_CONSTRAINT)            \
-	X(SQLITE_MISMATCH) X(SQLITE_MISUSE) X(SQLITE_AUTH)                \
-	X(SQLITE_RANGE) X(SQLITE_NOTADB) X(SQLITE_ABORT)                  \
-	X(SQLITE_BUSY_RECOVERY) X(SQLITE_BUSY_SNAPSHOT)                   \
-	X(SQLITE_BUSY_TIMEOUT) X(SQLITE_LOCKED_SHAREDCACHE)               \
-	X(SQLITE_ABORT_ROLLBACK)                                          \
-	X(SQLITE_CONSTRAINT_CHECK) X(SQLITE_CONSTRAINT_FOREIGNKEY)        \
-	X(SQLITE_CONSTRAINT_NOTNULL) X(SQLITE_CONSTRAINT_PRIMARYKEY)      \
-	X(SQLITE_CONSTRAINT_TRIGGER) X(SQLITE_CONSTRAINT_UNIQUE)          \
-	X(SQLITE_CONSTRAINT_ROWID) X(SQLITE_CONSTRAINT_DATATYPE)
+#define CODES(X)                        \
+	X(SQLITE_ERROR)                 \
+	X(SQLITE_BUSY)                  \
+	X(SQLITE_LOCKED)                \
+	X(SQLITE_NOMEM)                 \
+	X(SQLITE_READONLY)              \
+	X(SQLITE_INTERRUPT)             \
+	X(SQLITE_IOERR)                 \
+	X(SQLITE_CORRUPT)               \
+	X(SQLITE_FULL)                  \
+	X(SQLITE_CANTOPEN)              \
+	X(SQLITE_SCHEMA)                \
+	X(SQLITE_TOOBIG)                \
+	X(SQLITE_CONSTRAINT)            \
+	X(SQLITE_MISMATCH)              \
+	X(SQLITE_MISUSE)                \
+	X(SQLITE_AUTH)                  \
+	X(SQLITE_RANGE)                 \
+	X(SQLITE_NOTADB)                \
+	X(SQLITE_ABORT)                 \
+	X(SQLITE_BUSY_RECOVERY)         \
+	X(SQLITE_BUSY_SNAPSHOT)         \
+	X(SQLITE_BUSY_TIMEOUT)          \
+	X(SQLITE_LOCKED_SHAREDCACHE)    \
+	X(SQLITE_ABORT_ROLLBACK)        \
+	X(SQLITE_CONSTRAINT_CHECK)      \
+	X(SQLITE_CONSTRAINT_FOREIGNKEY) \
+	X(SQLITE_CONSTRAINT_NOTNULL)    \
+	X(SQLITE_CONSTRAINT_PRIMARYKEY) \
+	X(SQLITE_CONSTRAINT_TRIGGER)    \
+	X(SQLITE_CONSTRAINT_UNIQUE)     \
+	X(SQLITE_CONSTRAINT_ROWID)      \
+	X(SQLITE_CONSTRAINT_DATATYPE)
 
 const char *slm_sqlite_code_name(int code)
 {
 	switch (code) {
-#define X(name)     \
-	case name:  \
+#define X(name)    \
+	case name: \
 		return #name;
 		CODES(X)
 #undef X

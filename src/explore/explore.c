@@ -233,9 +233,8 @@ static enum sqloom_status one_run(struct explorer *explorer,
 				  struct sqloom_error *err)
 {
 	struct slm_director director = { .strategy = strategy };
-	enum sqloom_status status = slm_run(&explorer->main,
-					    explorer->plan->members, 0,
-					    &director, err);
+	enum sqloom_status status = slm_run(
+		&explorer->main, explorer->plan->members, 0, &director, err);
 
 	if (!status)
 		status = slm_findings_add(explorer,
@@ -484,8 +483,7 @@ enum sqloom_status sqloom_explore(const struct sqloom_spec *spec,
 	if (!status)
 		status = conclude(&explorer, err);
 	if (!status) {
-		explorer.trace->elapsed_ns =
-			slm_clock_ns() - explorer.began_ns;
+		explorer.trace->elapsed_ns = slm_clock_ns() - explorer.began_ns;
 		if (options->trace_path)
 			status = slm_trace_write(explorer.trace,
 						 options->trace_path, err);

@@ -20,7 +20,7 @@
 #define OUTCOMES_MAX (1u << 20) /* distinct outcomes remembered */
 #define ALL_ORDERS_UP_TO 4	/* calls; above, a sample of serial orders */
 #define ORDERS_SAMPLED 24
-#define SHRINK_RUNS 20000	/* runs spent on making a finding smaller */
+#define SHRINK_RUNS 20000 /* runs spent on making a finding smaller */
 #define PROGRESS_MS 50
 
 /* Options of the command and of the spec, resolved. */
@@ -81,19 +81,19 @@ struct explorer {
 	const struct plan *plan; /* the one being explored */
 	struct slm_oracle *oracle;
 	const bool *const *unobserved;
-	struct slm_runner main; /* the exploration's runs */
-	struct slm_runner first, again; /* the two runs of a serial order */
+	struct slm_runner main;		 /* the exploration's runs */
+	struct slm_runner first, again;	 /* the two runs of a serial order */
 	unsigned choices[SLM_CALLS_MAX]; /* per call, from a serial run */
 	struct outcomes outcomes;
 	struct sqloom_report *report;
-	struct slm_trace *trace; /* of the report */
+	struct slm_trace *trace;      /* of the report */
 	struct slm_finding *findings; /* FINDINGS_MAX, in the trace's arena */
 	uint64_t finding_outcome[FINDINGS_MAX];
 	uint32_t nfindings;
 	bool findings_left_out;
-	bool remasked;	    /* what was judged may no longer hold */
-	bool unstable;	    /* the serial runs of an earlier plan were */
-	bool stopped;	    /* by the progress callback */
+	bool remasked; /* what was judged may no longer hold */
+	bool unstable; /* the serial runs of an earlier plan were */
+	bool stopped;  /* by the progress callback */
 	uint64_t began_ns, shown_ns;
 	uint64_t runs;	    /* of the exploration, all plans */
 	const char *reason; /* why it is not complete; NULL */
@@ -150,8 +150,7 @@ enum sqloom_status slm_findings_tell(struct explorer *explorer,
 				     unsigned switches, struct slm_finding *out,
 				     struct sqloom_error *err);
 void slm_findings_sort(struct explorer *explorer);
-bool slm_findings_breaks(const struct explorer *explorer,
-			 enum slm_class class);
+bool slm_findings_breaks(const struct explorer *explorer, enum slm_class class);
 
 /* ---- shrink.c */
 enum sqloom_status slm_shrink(struct explorer *explorer,

@@ -144,8 +144,7 @@ static bool copy_rows(struct slm_arena *arena, const struct slm_rows *rows,
 	size_t n = (size_t)kept * rows->ncolumns;
 	const char **columns =
 		slm_arena_zalloc(arena, rows->ncolumns, sizeof(*columns));
-	struct slm_value *values =
-		slm_arena_zalloc(arena, n, sizeof(*values));
+	struct slm_value *values = slm_arena_zalloc(arena, n, sizeof(*values));
 
 	if (!columns || !values)
 		return false;
@@ -214,8 +213,7 @@ static const struct slm_event *copy_events(struct slm_arena *arena,
 		events[i].what = copy_text(arena, from[i].what);
 		if (from[i].what && !events[i].what)
 			failed = true;
-		events[i].result =
-			copy_results(arena, from[i].result, &failed);
+		events[i].result = copy_results(arena, from[i].result, &failed);
 	}
 	return failed ? NULL : events;
 }
@@ -227,8 +225,8 @@ static bool give_token(struct explorer *explorer, struct slm_finding *out)
 	const struct slm_runner *main = &explorer->main;
 	struct slm_arena *arena = &explorer->trace->arena;
 	char *letters = slm_arena_alloc(arena, main->nletters + 1);
-	uint16_t *steps = slm_arena_alloc(arena, (main->nletters + 1) *
-							 sizeof(*steps));
+	uint16_t *steps =
+		slm_arena_alloc(arena, (main->nletters + 1) * sizeof(*steps));
 	struct slm_token token;
 
 	if (!letters || !steps)
@@ -262,8 +260,8 @@ enum sqloom_status slm_findings_tell(struct explorer *explorer,
 	struct slm_finding finding = { 0 };
 	enum sqloom_status status;
 
-	status = slm_oracle_explain(explorer->oracle, run, arena, &finding,
-				    err);
+	status =
+		slm_oracle_explain(explorer->oracle, run, arena, &finding, err);
 	if (status)
 		return status;
 	finding.switches = switches;

@@ -65,8 +65,8 @@ static bool fill_step(struct explorer *explorer, unsigned call, unsigned number,
 	out->writes = slm_arena_strdup(arena, info.writes ? info.writes : "");
 	out->fingerprint = slm_sql_fingerprint(spec->sql.text);
 	if (spec->when.text)
-		out->fingerprint ^= (uint16_t)(
-			slm_sql_fingerprint(spec->when.text) * 31);
+		out->fingerprint ^=
+			(uint16_t)(slm_sql_fingerprint(spec->when.text) * 31);
 	return out->name && out->sql && out->reads && out->writes;
 }
 
@@ -181,7 +181,8 @@ static const char *options_of(struct explorer *explorer)
 	if (o->database) {
 		const char *path = quoted(arena, o->database);
 
-		text = path ? slm_arena_printf(arena, "%s --db %s", text, path) :
+		text = path ? slm_arena_printf(arena, "%s --db %s", text,
+					       path) :
 			      NULL;
 	}
 	if (text && o->store == SQLOOM_STORE_FILE)
@@ -218,14 +219,12 @@ enum sqloom_status slm_header_fill(struct explorer *explorer,
 			return slm_error_nomem(err);
 	trace->kind = kind;
 	trace->spec = slm_arena_strdup(&trace->arena, spec->name);
-	trace->backend = slm_arena_strdup(&trace->arena,
-					  explorer->db->backend);
-	trace->strategy = kind == SLM_TRACE_REPLAY ? "replay" :
+	trace->backend = slm_arena_strdup(&trace->arena, explorer->db->backend);
+	trace->strategy = kind == SLM_TRACE_REPLAY ?
+				  "replay" :
 			  spec->npermutations ?
-						     "permutation lines of the spec" :
-						     strategy_name(
-							     explorer->options
-								     ->strategy);
+				  "permutation lines of the spec" :
+				  strategy_name(explorer->options->strategy);
 	trace->bounds = bounds_of(explorer);
 	trace->options = options_of(explorer);
 	trace->seed = explorer->options->seed;

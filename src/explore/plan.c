@@ -17,8 +17,8 @@ static bool all_steps(struct explorer *explorer, struct plan *plan)
 	plan->steps.ncalls = spec->nsessions;
 	for (unsigned i = 0; i < spec->nsessions; i++) {
 		unsigned n = spec->sessions[i].nsteps;
-		uint32_t *steps = slm_arena_alloc(&explorer->arena,
-						  n * sizeof(*steps));
+		uint32_t *steps =
+			slm_arena_alloc(&explorer->arena, n * sizeof(*steps));
 
 		if (!steps)
 			return false;
@@ -43,8 +43,8 @@ static bool from_line(struct explorer *explorer,
 	plan->steps.ncalls = explorer->spec->nsessions;
 	script->line = line->line;
 	script->nsteps = line->nsteps;
-	script->steps = slm_arena_alloc(arena, line->nsteps *
-						       sizeof(*script->steps));
+	script->steps =
+		slm_arena_alloc(arena, line->nsteps * sizeof(*script->steps));
 	if (!script->steps)
 		return false;
 	for (unsigned i = 0; i < line->nsteps; i++) {
@@ -92,9 +92,8 @@ static bool add_script(struct explorer *explorer, struct plan *plan,
 	unsigned n = plan->nscripts;
 
 	if ((n & (n - 1)) == 0) {
-		struct script *grown =
-			slm_arena_alloc(&explorer->arena,
-					(n ? 2 * n : 1) * sizeof(*grown));
+		struct script *grown = slm_arena_alloc(
+			&explorer->arena, (n ? 2 * n : 1) * sizeof(*grown));
 
 		if (!grown)
 			return false;

@@ -60,7 +60,8 @@ static bool pass(struct explorer *explorer, const struct plan *plan,
 	for (; *at < plan->steps.nsteps[call]; ++*at) {
 		uint32_t step = plan->steps.steps[call][*at];
 
-		if ((tells->steps[step].fingerprint & SLM_TOKEN_STEP_MASK) == fingerprint) {
+		if ((tells->steps[step].fingerprint & SLM_TOKEN_STEP_MASK) ==
+		    fingerprint) {
 			++*at;
 			return true;
 		}
@@ -69,7 +70,8 @@ static bool pass(struct explorer *explorer, const struct plan *plan,
 	}
 	/* The ROLLBACK and the teardown may end any call. */
 	for (uint32_t step = nsteps; step < tells->nsteps; step++)
-		if ((tells->steps[step].fingerprint & SLM_TOKEN_STEP_MASK) == fingerprint)
+		if ((tells->steps[step].fingerprint & SLM_TOKEN_STEP_MASK) ==
+		    fingerprint)
 			return true;
 	return false;
 }
@@ -120,8 +122,8 @@ static const struct plan *choose_plan(struct explorer *explorer,
 
 /* ---- Divergence -------------------------------------------------------- */
 
-static const struct slm_finding *recorded_run(const struct sqloom_report *report,
-					      const char *token)
+static const struct slm_finding *recorded_run(
+	const struct sqloom_report *report, const char *token)
 {
 	for (uint32_t i = 0; report && i < report->trace.nfindings; i++)
 		if (strcmp(report->trace.findings[i].token, token) == 0)
@@ -169,9 +171,8 @@ static bool compare_steps(struct explorer *explorer,
 {
 	const struct slm_runner *main = &explorer->main;
 
-	for (uint32_t i = 0; token->steps && i < main->nletters &&
-			     i < token->length;
-	     i++) {
+	for (uint32_t i = 0;
+	     token->steps && i < main->nletters && i < token->length; i++) {
 		unsigned letter = main->schedule[i];
 		const struct slm_trace_call *call =
 			&explorer->trace->calls[letter];
@@ -180,8 +181,10 @@ static bool compare_steps(struct explorer *explorer,
 		const char *then = recorded_sql(recorded, text, i);
 
 		if (letter == (unsigned)(token->schedule[i] - 'a') &&
-		    (step->fingerprint & SLM_TOKEN_STEP_MASK) == token->steps[i] &&
-		    (!then || slm_sql_fingerprint(then) == slm_sql_fingerprint(step->sql)))
+		    (step->fingerprint & SLM_TOKEN_STEP_MASK) ==
+			    token->steps[i] &&
+		    (!then || slm_sql_fingerprint(then) ==
+				      slm_sql_fingerprint(step->sql)))
 			continue;
 		diverge(explorer, i,
 			slm_arena_printf(&explorer->trace->arena,
@@ -227,8 +230,7 @@ static enum sqloom_status judge(struct explorer *explorer, unsigned switches,
 {
 	struct slm_judgement judgement;
 	struct slm_run run;
-	enum sqloom_status status =
-		slm_findings_describe(explorer, &run, err);
+	enum sqloom_status status = slm_findings_describe(explorer, &run, err);
 
 	if (!status)
 		status = slm_findings_judge(explorer, &run, &judgement, err);
@@ -262,9 +264,9 @@ static enum sqloom_status run_token(struct explorer *explorer,
 		status = slm_explorer_use_plan(
 			explorer, choose_plan(explorer, token), err);
 	if (!status)
-		status = slm_strategy_replay_new(
-			&(const uint8_t *){ schedule }, &token->length, 1,
-			&strategy, err);
+		status = slm_strategy_replay_new(&(const uint8_t *){ schedule },
+						 &token->length, 1, &strategy,
+						 err);
 	director.strategy = strategy;
 	if (!status)
 		status = slm_run(&explorer->main, members, 0, &director, err);
@@ -323,8 +325,7 @@ enum sqloom_status sqloom_replay(const struct sqloom_spec *spec,
 		status = slm_trace_write(explorer.trace, options->trace_path,
 					 err);
 	if (!status) {
-		explorer.trace->elapsed_ns =
-			slm_clock_ns() - explorer.began_ns;
+		explorer.trace->elapsed_ns = slm_clock_ns() - explorer.began_ns;
 		*out = explorer.report;
 		explorer.report = NULL;
 	}

@@ -81,9 +81,8 @@ static enum sqloom_status run_again(struct explorer *explorer,
 	return status;
 }
 
-static enum sqloom_status run_order(struct explorer *explorer,
-				    uint32_t members, const char *order,
-				    struct sqloom_error *err)
+static enum sqloom_status run_order(struct explorer *explorer, uint32_t members,
+				    const char *order, struct sqloom_error *err)
 {
 	struct slm_director director = { .order = order };
 	struct slm_contents contents;

@@ -58,9 +58,8 @@ static int64_t clock_of(const struct sqloom_spec *spec)
 	const char *text = value(spec, "clock");
 	unsigned y, mo, d, h = 0, mi = 0, s = 0;
 
-	if (!text ||
-	    sscanf(text, "%4u-%2u-%2u%*1[ T]%2u:%2u:%2u", &y, &mo, &d, &h, &mi,
-		   &s) < 3)
+	if (!text || sscanf(text, "%4u-%2u-%2u%*1[ T]%2u:%2u:%2u", &y, &mo, &d,
+			    &h, &mi, &s) < 3)
 		return CLOCK_DEFAULT_MS;
 	return ((days_from_civil(y, mo, d) * 24 + h) * 60 + mi) * 60000 +
 	       (int64_t)s * 1000;

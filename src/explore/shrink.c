@@ -21,13 +21,13 @@ static enum sqloom_status search(struct explorer *explorer, uint32_t members,
 	};
 	struct slm_strategy *strategy = NULL;
 	enum slm_learn learnt = SLM_LEARN_MORE;
-	enum sqloom_status status = slm_strategy_new(
-		SLM_STRATEGY_EXHAUSTIVE, &config, &strategy, err);
+	enum sqloom_status status = slm_strategy_new(SLM_STRATEGY_EXHAUSTIVE,
+						     &config, &strategy, err);
 
 	*found = false;
-	for (unsigned i = 0; !status && !*found && i < SHRINK_RUNS &&
-			     learnt == SLM_LEARN_MORE &&
-			     slm_explorer_goes_on(explorer, -1, 1);
+	for (unsigned i = 0;
+	     !status && !*found && i < SHRINK_RUNS &&
+	     learnt == SLM_LEARN_MORE && slm_explorer_goes_on(explorer, -1, 1);
 	     i++) {
 		struct slm_director director = { .strategy = strategy };
 		struct slm_judgement judgement;
@@ -47,8 +47,8 @@ static enum sqloom_status search(struct explorer *explorer, uint32_t members,
 
 			*found = true;
 			status = slm_findings_tell(
-				explorer, &run,
-				slm_strategy_switches(strategy), finding, err);
+				explorer, &run, slm_strategy_switches(strategy),
+				finding, err);
 			finding->count = count;
 		}
 		learnt = slm_strategy_learn(strategy);

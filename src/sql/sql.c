@@ -148,8 +148,8 @@ void slm_sql_second_word(const char *sql, char *word, size_t size)
 	token = next(&sql);
 	if (token.kind == WORD)
 		for (; used < token.size && used + 1 < size; used++)
-			word[used] = (char)tolower(
-				(unsigned char)token.text[used]);
+			word[used] =
+				(char)tolower((unsigned char)token.text[used]);
 	word[used] = '\0';
 }
 

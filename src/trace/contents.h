@@ -23,8 +23,8 @@ struct slm_contents_table {
 	uint32_t ncolumns;
 	uint64_t nrows;
 	const struct slm_value *values;
-	int key_column;		/* the column the database can generate, or -1 */
-	const bool *generated;	/* nrows: this row's key was generated in the
+	int key_column;	       /* the column the database can generate, or -1 */
+	const bool *generated; /* nrows: this row's key was generated in the
 				   run; NULL: none was */
 	const struct slm_reference *references;
 	uint32_t nreferences;

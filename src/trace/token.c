@@ -14,7 +14,7 @@
 
 #define HEX_DIGITS 4
 #define STEP_CHARS 2 /* of base 32: SLM_TOKEN_STEP_MASK */
-#define RUN_MIN 5 /* a run of this many letters is written with its count */
+#define RUN_MIN 5    /* a run of this many letters is written with its count */
 
 /* Base 32 of RFC 4648 in lower case: no 0 or 1 to be mistaken for o or l. */
 static const char base32[] = "abcdefghijklmnopqrstuvwxyz234567";
@@ -183,8 +183,8 @@ static enum sqloom_status parse_fingerprint(struct parser *p, uint16_t *out)
 static enum sqloom_status parse_steps(struct parser *p, uint32_t length,
 				      const uint16_t **out)
 {
-	uint16_t *steps = slm_arena_zalloc(p->arena, (size_t)length + 1,
-					   sizeof(*steps));
+	uint16_t *steps =
+		slm_arena_zalloc(p->arena, (size_t)length + 1, sizeof(*steps));
 
 	if (!steps)
 		return slm_error_nomem(p->err);

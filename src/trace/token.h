@@ -20,10 +20,10 @@
 #define SLM_TOKEN_STEP_MASK 1023 /* bits of a step's fingerprint in a token */
 
 struct slm_token {
-	const char *schedule;	/* letters, counts expanded */
-	uint32_t length;	/* letters */
-	uint16_t fingerprint;	/* of all the steps */
-	const uint16_t *steps;	/* length values of 10 bits; NULL: not given */
+	const char *schedule;  /* letters, counts expanded */
+	uint32_t length;       /* letters */
+	uint16_t fingerprint;  /* of all the steps */
+	const uint16_t *steps; /* length values of 10 bits; NULL: not given */
 };
 
 /* Writes token into the arena; NULL when memory is out. */

@@ -16,12 +16,12 @@
 
 #include "base/arena.h"
 
-#define SLM_CALLS_MAX 16	   /* calls of one exploration, letters a..p */
-#define SLM_SCHEDULE_MAX 8192	   /* letters of one schedule */
-#define SLM_TRACE_ROWS_MAX 50	   /* rows kept per result or table */
-#define SLM_TRACE_VALUE_MAX 4096   /* bytes kept of one text or blob */
+#define SLM_CALLS_MAX 16	 /* calls of one exploration, letters a..p */
+#define SLM_SCHEDULE_MAX 8192	 /* letters of one schedule */
+#define SLM_TRACE_ROWS_MAX 50	 /* rows kept per result or table */
+#define SLM_TRACE_VALUE_MAX 4096 /* bytes kept of one text or blob */
 #define SLM_TRACE_LINE_MAX (16 * 1024 * 1024) /* bytes of one line read back */
-#define SLM_STEP_NONE UINT32_MAX   /* "no step" */
+#define SLM_STEP_NONE UINT32_MAX	      /* "no step" */
 
 /* ---- Values and rows -------------------------------------------------- */
 
@@ -38,7 +38,7 @@ enum slm_value_kind {
 
 struct slm_value {
 	enum slm_value_kind kind;
-	uint32_t size;	   /* bytes of text or blob */
+	uint32_t size; /* bytes of text or blob */
 	union {
 		int64_t integer;
 		double real;
@@ -49,9 +49,9 @@ struct slm_value {
 /* A result set, or the contents of a table. */
 struct slm_rows {
 	uint32_t ncolumns;
-	uint32_t nkept;		    /* rows in values */
-	uint64_t nrows;		    /* rows there really were */
-	const char *const *columns; /* names */
+	uint32_t nkept;			/* rows in values */
+	uint64_t nrows;			/* rows there really were */
+	const char *const *columns;	/* names */
 	const struct slm_value *values; /* nkept * ncolumns, row by row */
 };
 
@@ -70,12 +70,12 @@ enum slm_error_kind {
  * chain of them. */
 struct slm_result {
 	const struct slm_result *next;
-	struct slm_rows rows;	  /* ncolumns 0: it returns no rows */
-	int64_t changes;	  /* rows written, -1: does not apply */
+	struct slm_rows rows;	   /* ncolumns 0: it returns no rows */
+	int64_t changes;	   /* rows written, -1: does not apply */
 	enum slm_error_kind error; /* ends the chain unless NONE */
-	const char *code;	  /* "SQLITE_BUSY", "40001"; NULL: no error */
-	const char *message;	  /* NULL: no error */
-	uint64_t digest;	  /* of all of the above; not written, 0 when
+	const char *code;	   /* "SQLITE_BUSY", "40001"; NULL: no error */
+	const char *message;	   /* NULL: no error */
+	uint64_t digest;	   /* of all of the above; not written, 0 when
 				     read from a file */
 };
 
@@ -90,11 +90,11 @@ enum slm_event_kind {
 struct slm_event {
 	enum slm_event_kind kind;
 	uint32_t call;
-	uint32_t step;	   /* index in calls[call].steps; SLM_STEP_NONE for
+	uint32_t step;	     /* index in calls[call].steps; SLM_STEP_NONE for
 			      END */
-	bool choice;	   /* STEP, BLOCKED: a letter of the schedule (steps
+	bool choice;	     /* STEP, BLOCKED: a letter of the schedule (steps
 			      that cannot matter to others are none) */
-	bool ok;	   /* END */
+	bool ok;	     /* END */
 	uint32_t blocked_by; /* BLOCKED: mask of the calls that hold it */
 	const char *what;    /* BLOCKED: "the EXCLUSIVE lock on main"; else
 				NULL */
@@ -106,11 +106,11 @@ struct slm_event {
 
 struct slm_trace_step {
 	const char *name;
-	const char *sql;	/* trimmed text */
-	const char *reads;	/* "account, orders" or "" */
+	const char *sql;   /* trimmed text */
+	const char *reads; /* "account, orders" or "" */
 	const char *writes;
-	uint16_t fingerprint;	/* of the SQL with literals removed */
-	bool implicit;		/* made by sqloom: the ROLLBACK after an error */
+	uint16_t fingerprint; /* of the SQL with literals removed */
+	bool implicit;	      /* made by sqloom: the ROLLBACK after an error */
 };
 
 struct slm_trace_call {
@@ -128,8 +128,8 @@ struct slm_table {
 
 /* What can be observed after a run. */
 struct slm_outcome {
-	uint32_t members;  /* mask of the calls that took part */
-	uint32_t failed;   /* mask of the calls that ended with an error */
+	uint32_t members; /* mask of the calls that took part */
+	uint32_t failed;  /* mask of the calls that ended with an error */
 	const struct slm_table *tables; /* those that a step may write */
 	uint32_t ntables;
 	/* One line per call: "ok" or the error; index is the call. NULL for a
@@ -169,12 +169,12 @@ struct slm_difference {
 struct slm_finding {
 	enum slm_class class;
 	const char *token;
-	const char *schedule;	 /* letters */
-	uint32_t switches;	 /* voluntary switches in it */
-	uint64_t count;		 /* runs that ended with this outcome */
-	const char *name;	 /* field name, "lost update (P4)"; NULL */
-	const char *cause;	 /* one or two sentences; NULL */
-	const char *check;	 /* CHECK: its name; else NULL */
+	const char *schedule;	    /* letters */
+	uint32_t switches;	    /* voluntary switches in it */
+	uint64_t count;		    /* runs that ended with this outcome */
+	const char *name;	    /* field name, "lost update (P4)"; NULL */
+	const char *cause;	    /* one or two sentences; NULL */
+	const char *check;	    /* CHECK: its name; else NULL */
 	struct slm_rows check_rows; /* CHECK: what it returned */
 	struct slm_outcome outcome;
 	const struct slm_difference *differences; /* to the nearest serial */
@@ -206,12 +206,12 @@ struct slm_trace {
 	struct slm_arena arena;
 	/* Header */
 	enum slm_trace_kind kind;
-	const char *spec;	/* name of the spec file, as given */
-	const char *backend;	/* "SQLite 3.40.1, memory store, journal
+	const char *spec;     /* name of the spec file, as given */
+	const char *backend;  /* "SQLite 3.40.1, memory store, journal
 				   delete, busy timeout 0 ms" */
-	const char *strategy;	/* "exhaustive" */
-	const char *bounds;	/* "none" or "at most 2 switches, ..." */
-	const char *options;	/* command line options that a replay needs,
+	const char *strategy; /* "exhaustive" */
+	const char *bounds;   /* "none" or "at most 2 switches, ..." */
+	const char *options;  /* command line options that a replay needs,
 				   "" if none: " --journal wal" */
 	uint64_t seed;
 	const struct slm_trace_call *calls;
@@ -225,13 +225,13 @@ struct slm_trace {
 	uint32_t nfindings;
 	/* The verdict */
 	enum sqloom_verdict verdict;
-	const char *reason;  /* why it is not "holds"; "" else */
-	uint64_t explored;   /* schedules run (distinct if complete) */
-	bool complete;	     /* every schedule within the bounds was run */
-	uint64_t wrong;	     /* runs whose outcome breaks the verdict */
+	const char *reason; /* why it is not "holds"; "" else */
+	uint64_t explored;  /* schedules run (distinct if complete) */
+	bool complete;	    /* every schedule within the bounds was run */
+	uint64_t wrong;	    /* runs whose outcome breaks the verdict */
 	uint64_t by_class[SLM_CLASSES]; /* runs of each class */
-	bool strict;	     /* class RETRY breaks, too */
-	const char *const *notes; /* masked columns, stalls, infeasible
+	bool strict;			/* class RETRY breaks, too */
+	const char *const *notes;	/* masked columns, stalls, infeasible
 				     permutations: one sentence each */
 	uint32_t nnotes;
 	struct slm_divergence divergence; /* REPLAY */

@@ -100,8 +100,7 @@ static void test_open_connection(void **state)
 	(void)state;
 	must(a, "CREATE TABLE t(v)");
 	take_snapshot(store);
-	assert_int_equal(slm_store_restore(store, &err),
-			 SQLOOM_UNSUPPORTED);
+	assert_int_equal(slm_store_restore(store, &err), SQLOOM_UNSUPPORTED);
 	assert_non_null(strstr(err.message, "main is still open"));
 	sqlite3_close(a);
 	put_back(store);

@@ -403,8 +403,7 @@ static void test_mode_change_is_refused(void **state)
 	must(a, "CREATE TABLE t(v); INSERT INTO t VALUES (0)");
 	take_snapshot(store);
 	must(a, "PRAGMA journal_mode = wal; UPDATE t SET v = 1");
-	assert_int_equal(slm_store_restore(store, &err),
-			 SQLOOM_UNSUPPORTED);
+	assert_int_equal(slm_store_restore(store, &err), SQLOOM_UNSUPPORTED);
 	assert_non_null(strstr(err.message, "journal mode of main"));
 	sqlite3_close(a);
 	put_back(store);

@@ -205,16 +205,17 @@ static void test_verdicts(void **state)
 	CHECK_LINES(&sample_lock, 120,
 		    "broken: 1 of 1,200 schedules explored ends wrong; the "
 		    "budget ended it (--max-runs 1200)");
-	CHECK_LINES(&sample_retry, 120,
-		    "holds: 12 of 12 schedules explored, none ends wrong",
-		    "  2 schedules with an error that asks to be retried "
-		    "(beside the verdict; --strict makes it wrong)",
-		    "  3 schedules with fewer successes, contents of a serial "
-		    "run (benign)",
-		    "beside the verdict:",
-		    "    sqloom replay 'it'\\''s a spec.spec' abba~5f3a.aka2axaq",
-		    "note: the column audit.at differs between equal runs and "
-		    "is not compared");
+	CHECK_LINES(
+		&sample_retry, 120,
+		"holds: 12 of 12 schedules explored, none ends wrong",
+		"  2 schedules with an error that asks to be retried "
+		"(beside the verdict; --strict makes it wrong)",
+		"  3 schedules with fewer successes, contents of a serial "
+		"run (benign)",
+		"beside the verdict:",
+		"    sqloom replay 'it'\\''s a spec.spec' abba~5f3a.aka2axaq",
+		"note: the column audit.at differs between equal runs and "
+		"is not compared");
 }
 
 static void test_lock(void **state)
@@ -424,8 +425,9 @@ static void test_json(void **state)
 	assert_int_equal(json_integer_value(json_object_get(json, "exit_code")),
 			 1);
 	finding = json_array_get(json_object_get(json, "findings"), 0);
-	assert_string_equal(string_of(finding, "replay"),
-			    "sqloom replay lost-update.spec abba~5f3a.aka2axaq");
+	assert_string_equal(
+		string_of(finding, "replay"),
+		"sqloom replay lost-update.spec abba~5f3a.aka2axaq");
 	assert_true(json_is_true(json_object_get(finding, "wrong")));
 	assert_string_equal(
 		string_of(json_array_get(json_object_get(finding, "events"), 0),

@@ -33,7 +33,8 @@ static void test_format(void **state)
 	static const uint16_t steps[] = { 10, 26, 23, 16, 31, 0 };
 	struct slm_token token = { "abab", 4, 0x5f3a, steps };
 
-	assert_string_equal(slm_token_format(*state, &token), "abab~5f3a.aka2axaq");
+	assert_string_equal(slm_token_format(*state, &token),
+			    "abab~5f3a.aka2axaq");
 	token.steps = NULL;
 	token.fingerprint = 0xf;
 	assert_string_equal(slm_token_format(*state, &token), "abab~000f");
