@@ -76,7 +76,9 @@ static enum sqloom_status drop_calls(struct explorer *explorer,
 		uint32_t fewer = *members & ~(1u << i);
 		bool found;
 
-		if (fewer == *members)
+		/* A token cannot say that a call without letters is left out,
+		 * and such a call is in nobody's way. */
+		if (fewer == *members || !explorer->choices[i])
 			continue;
 		status = search(explorer, fewer, -1, finding, &found, err);
 		if (!status && found)

@@ -15,6 +15,7 @@
 
 #include "oracle/internal.h"
 #include "oracle/statement.h"
+#include "sql/sql.h"
 
 /* What the search works with. */
 struct naming {
@@ -196,13 +197,24 @@ static bool find_insert(struct naming *n, const struct stale *s)
 	return true;
 }
 
+/* Does a condition decide whether the step runs, and nothing of what it
+ * writes? Then it is the decision that is stale. */
+static bool is_decided(const struct naming *n, const struct slm_access *own)
+{
+	char name[2];
+
+	return n->group->variable[n->oracle->first_step[own->call] +
+				  own->step] &&
+	       !slm_sql_next_parameter(own->sql, name, sizeof(name));
+}
+
 static bool find_lost_update(struct naming *n, const struct stale *s)
 {
 	const char *table = n->all.tables[s->table];
 	const char *who = call_name(n, s->own->call);
 	const char *other = call_name(n, s->foreign->call);
 
-	if (!in_table(s->own->writes, s->table) ||
+	if (!in_table(s->own->writes, s->table) || is_decided(n, s->own) ||
 	    slm_statement_assigns(s->own->sql, table) != SLM_ASSIGNS_VALUES ||
 	    slm_statement_single(s->foreign->sql) != SLM_STATEMENT_UPDATE ||
 	    relate(n, s->own, s->foreign, s->table) != SLM_ROWS_SAME ||
@@ -234,6 +246,48 @@ static bool find_check_then_act(struct naming *n, const struct stale *s)
 		       "%s in %s (check-then-act).",
 		       call_name(n, s->own->call), s->own->name, s->read->name,
 		       n->all.tables[s->table], other, before_what(s),
+		       s->foreign->name);
+	say_transactions(n, s->read, s->own);
+	return true;
+}
+
+static bool has_column(const struct slm_result *result, const char *name)
+{
+	for (; result; result = result->next)
+		for (uint32_t i = 0; i < result->rows.ncolumns; i++)
+			if (strcasecmp(result->rows.columns[i], name) == 0)
+				return true;
+	return false;
+}
+
+/* Did the step write by a value, :name, that the read had returned? */
+static bool uses_value_of(const struct naming *n, const struct slm_access *own,
+			  const struct slm_access *read)
+{
+	const struct slm_result *result =
+		n->view->run->events[read->event].result;
+	const char *sql = own->sql;
+	char name[64];
+
+	while ((sql = slm_sql_next_parameter(sql, name, sizeof(name))))
+		if (has_column(result, name))
+			return true;
+	return false;
+}
+
+/* What was written followed from a read that was out of date by then. */
+static bool find_stale_value(struct naming *n, const struct stale *s)
+{
+	if (!uses_value_of(n, s->own, s->read) ||
+	    relate(n, s->read, s->foreign, s->table) == SLM_ROWS_DISJOINT)
+		return false;
+	n->name = "stale read";
+	slm_buf_printf(&n->cause,
+		       "%s's step %s wrote by a value that %s had read from %s "
+		       "before %s's %s in %s (stale read).",
+		       call_name(n, s->own->call), s->own->name, s->read->name,
+		       n->all.tables[s->table],
+		       call_name(n, s->foreign->call), before_what(s),
 		       s->foreign->name);
 	say_transactions(n, s->read, s->own);
 	return true;
@@ -656,6 +710,7 @@ static void find_name(struct naming *n, enum slm_class class)
 		(void)(each_stale(n, find_insert) || find_write_skew(n) ||
 		       each_stale(n, find_lost_update) ||
 		       each_stale(n, find_check_then_act) || find_reads(n) ||
+		       each_stale(n, find_stale_value) ||
 		       find_error(n, SLM_ERROR_INTEGRITY));
 		break;
 	case SLM_CLASS_ERROR:

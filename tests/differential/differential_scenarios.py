@@ -166,7 +166,7 @@ class Maker:
             self.tables += tables
             self.setup += setup
             self.pool += rng.sample(pool, min(len(pool), rng.choice([3, 4, 6, 8])))
-        self.foreign_keys = special == "child" or (self.generated and rng.random() < 0.5)
+        self.foreign_keys = special == "child" or (self.generated and self.chance(0.5))
         if special == "child":
             self.tables.append("child")
             self.setup += [
@@ -273,7 +273,8 @@ class Maker:
         steps = []
         for _ in range(count):
             self.learnt = set()
-            statements = [self.statement() for _ in range(self.rng.choice([1, 1, 1, 2]))]
+            length = self.rng.choice([1, 1, 1, 2])
+            statements = [self.statement() for _ in range(length)]
             if self.chance(0.02):
                 statements, self.learnt = [], set()
             steps.append(self.step(statements))
@@ -316,7 +317,9 @@ class Maker:
         if shape == "savepoint" and most > 3:
             steps = [self.control(rng.choice([begin, "SAVEPOINT p"]))]
             steps += self.body(rng.randint(0, most - 3))
-            inner = rng.choice(["SAVEPOINT q", "ROLLBACK TO p", "RELEASE p", "RELEASE q"])
+            inner = rng.choice(
+                ["SAVEPOINT q", "ROLLBACK TO p", "RELEASE p", "RELEASE q"]
+            )
             return steps + [self.control(inner)] + self.body(1)
         steps = []
         for _ in range(rng.randint(1, most)):
@@ -366,7 +369,7 @@ class Maker:
             f"seed {self.seed}",
             self.setup,
             sessions,
-            rng.choice(["delete", "delete", "wal", "wal", "truncate", "persist", "memory"]),
+            rng.choice(["delete", "wal"] * 2 + ["truncate", "persist", "memory"]),
             self.busy_timeout,
             local,
             "continue" if self.chance(0.12) else "stop",

@@ -51,6 +51,8 @@ static void play_moves(struct play *p, struct scene *s, const char *moves)
 			skipped(s, call, step);
 		else if (writes)
 			changed(s, call, step, 1);
+		else if (strstr(p->steps[call][step].sql, " AS n "))
+			READ(s, call, step, "n", INT(1));
 		else
 			done(s, call, step);
 	}
@@ -141,6 +143,51 @@ static void no_lost_update_by_increments(void **state)
 	two_savers(&p, "UPDATE account SET bal = bal - 10 WHERE id = 1");
 	f = play(&p, "a0 a1 b0 b1", "a0 b0 a1 b1");
 	assert_null(f.name);
+	play_end(&p);
+}
+
+/* What is written is fixed, whether it is written was decided too early. */
+static void a_decided_write_is_no_lost_update(void **state)
+{
+	struct slm_finding f;
+	struct play p;
+
+	(void)state;
+	two_savers(&p, "UPDATE account SET bal = 10 WHERE id = 1");
+	f = play(&p, "a0 a1 b0 B1", "a0 b0 a1 b1");
+	assert_string_equal(f.name, "check-then-act");
+	play_end(&p);
+	two_savers(&p, "UPDATE account SET bal = :bal WHERE id = 1");
+	f = play(&p, "a0 a1 b0 B1", "a0 b0 a1 b1");
+	assert_string_equal(f.name, "lost update (P4)");
+	play_end(&p);
+}
+
+/* A counter that is kept beside the rows it counts. */
+static void stale_read(void **state)
+{
+	struct slm_finding f;
+	struct play p;
+
+	(void)state;
+	play_begin(&p);
+	for (uint32_t call = 0; call < 2; call++) {
+		play_step(&p, call, call ? "b_like" : "a_like",
+			  "INSERT INTO likes VALUES (1)", "", "likes");
+		play_step(&p, call, call ? "b_count" : "a_count",
+			  "SELECT count(*) AS n FROM likes", "likes", "");
+		play_step(&p, call, call ? "b_store" : "a_store",
+			  "UPDATE account SET bal = :n WHERE id = 1",
+			  "account", "account");
+	}
+	f = play(&p, "a0 a1 a2 b0 b1 b2", "b0 b1 a0 a1 a2 b2");
+	assert_string_equal(f.name, "stale read");
+	assert_string_equal(
+		f.cause,
+		"bob's step b_store wrote by a value that b_count had read "
+		"from likes before alice's write in a_like (stale read). "
+		"b_count and b_store are in different transactions: a stronger "
+		"isolation level alone cannot prevent it.");
 	play_end(&p);
 }
 
@@ -531,6 +578,8 @@ int main(void)
 		cmocka_unit_test(lost_update),
 		cmocka_unit_test(no_lost_update_after_a_fresh_read),
 		cmocka_unit_test(no_lost_update_by_increments),
+		cmocka_unit_test(a_decided_write_is_no_lost_update),
+		cmocka_unit_test(stale_read),
 		cmocka_unit_test(check_then_act),
 		cmocka_unit_test(no_name_when_rows_are_unknown),
 		cmocka_unit_test(lost_update_in_transactions),
