@@ -151,10 +151,10 @@ static bool set_strict(struct slm_cli_arguments *arguments, const char *value)
 
 static bool set_trace(struct slm_cli_arguments *arguments, const char *value)
 {
-	if (strcmp(value, "-") == 0)
-		value = "/dev/stdout";
+	if (strcmp(value, "/dev/stdout") == 0)
+		value = "-";
 	arguments->options.trace_path = value;
-	arguments->trace_is_stdout = strcmp(value, "/dev/stdout") == 0;
+	arguments->trace_is_stdout = strcmp(value, "-") == 0;
 	return *value != '\0';
 }
 

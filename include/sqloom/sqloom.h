@@ -164,13 +164,14 @@ struct sqloom_options {
 				   else 0 */
 	enum sqloom_strategy strategy;
 	uint64_t seed;
-	uint64_t max_runs;	/* 0: no limit */
-	uint64_t max_time_ms;	/* 0: no limit */
-	int max_preemptions;	/* voluntary switches per schedule; -1: any */
-	unsigned pct_depth;	/* d of PCT: bugs of depth d are sought */
-	bool strict;		/* errors that ask to be retried break too */
-	bool local_begin;	/* a deferred BEGIN is no choice point */
-	const char *trace_path; /* write the trace there; NULL: nowhere */
+	uint64_t max_runs;    /* 0: no limit */
+	uint64_t max_time_ms; /* 0: no limit */
+	int max_preemptions;  /* voluntary switches per schedule; -1: any */
+	unsigned pct_depth;   /* d of PCT: bugs of depth d are sought */
+	bool strict;	      /* errors that ask to be retried break too */
+	bool local_begin;     /* a deferred BEGIN is no choice point */
+	const char *
+		trace_path; /* write the trace there; "-": standard output; NULL: nowhere */
 	sqloom_progress_fn progress; /* may be NULL */
 	void *userdata;
 };

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -205,11 +206,24 @@ static enum sqloom_status write_failed(const char *path, int sys_errno,
 			       "cannot write the trace to '%s'", path);
 }
 
+/* Standard output by a descriptor of its own: opening its path would empty a
+ * file that it appends to. */
+static FILE *open_stdout(void)
+{
+	int fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+
+	if (fd >= 0 && !file)
+		close(fd);
+	return file;
+}
+
 enum sqloom_status slm_trace_write(const struct slm_trace *trace,
 				   const char *path, struct sqloom_error *err)
 {
 	struct writer w = { .encoder = { .trace = trace }, .sink = to_file };
-	FILE *file = fopen(path, "we");
+	bool is_stdout = strcmp(path, "-") == 0;
+	FILE *file = is_stdout ? open_stdout() : fopen(path, "we");
 	/* A second descriptor outlives fclose(), to name the file that must go
 	 * if the disk turns out to be full only then. */
 	int fd = file ? fcntl(fileno(file), F_DUPFD_CLOEXEC, 0) : -1;
@@ -226,7 +240,7 @@ enum sqloom_status slm_trace_write(const struct slm_trace *trace,
 		w.sys_errno = errno;
 		w.sink_failed = true;
 	}
-	if (!going(&w))
+	if (!going(&w) && !is_stdout)
 		discard(path, fd);
 	close(fd);
 	if (w.sink_failed)

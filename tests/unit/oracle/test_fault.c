@@ -145,7 +145,7 @@ static void same_input_same_output(void **state)
 		scene_end(&race);
 	}
 	assert_string_equal(say[0].data, say[1].data);
-	assert_non_null(strstr(say[0].data, "lost update"));
+	assert_non_null(strstr(say[0].data, "check-then-act"));
 	assert_non_null(strstr(say[0].data, "log.at differs"));
 	slm_buf_deinit(&say[0]);
 	slm_buf_deinit(&say[1]);
