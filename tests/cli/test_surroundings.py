@@ -125,14 +125,14 @@ def catches(process, number):
 
 
 def directories_of(process):
-    """Temporary directories in which the process has files open."""
+    """Temporary directories of the process: it keeps them open."""
     found = set()
     for link in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
         try:
             target = os.readlink(link)
         except FileNotFoundError:
             continue
-        match = re.match(r"(/.*/sqloom-[^/]+)/", target)
+        match = re.match(r"(/.*/sqloom-[^/ ]+)(?:/|$)", target)
         if match:
             found.add(pathlib.Path(match.group(1)))
     return found
