@@ -142,6 +142,13 @@ static bool set_pct_depth(struct slm_cli_arguments *arguments,
 	return true;
 }
 
+static bool set_joint(struct slm_cli_arguments *arguments, const char *value)
+{
+	(void)value;
+	arguments->options.joint = true;
+	return true;
+}
+
 static bool set_strict(struct slm_cli_arguments *arguments, const char *value)
 {
 	(void)value;
@@ -299,6 +306,10 @@ static const struct slm_cli_option search_options[] = {
 	{ "pct-depth", 0, "N", SLM_CLI_EXPLORE,
 	  "pct: depth of the bugs that are sought (default 3)", set_pct_depth,
 	  "a number from 1 on" },
+	{ "joint", 0, NULL, RUNS,
+	  "the results of all calls together must be\n"
+	  "those of one serial order, not each alone",
+	  set_joint, NULL },
 	{ "strict", 0, NULL, RUNS,
 	  "errors that ask to be retried, such as\n"
 	  "SQLITE_BUSY, are wrong, too",

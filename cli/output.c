@@ -129,11 +129,9 @@ static struct sqloom_render choose(const struct slm_cli_arguments *arguments)
 	render.width = choose_width(arguments->width);
 	render.findings = arguments->findings;
 	render.finding = arguments->finding;
-	/* The verdict is the first line if it need not be folded. */
-	if (arguments->quiet) {
+	render.brief = arguments->quiet;
+	if (arguments->quiet)
 		render.width = WIDTH_MAX;
-		render.findings = 0;
-	}
 	return render;
 }
 
@@ -149,8 +147,6 @@ int slm_cli_print_report(const struct slm_cli_arguments *arguments,
 		return exit_code;
 	if (sqloom_report_render(report, &render, &text, &size, &err))
 		return slm_cli_error(&err);
-	if (arguments->quiet)
-		size = strcspn(text, "\n");
 	fwrite(text, 1, size, stdout);
 	if (size && text[size - 1] != '\n')
 		putchar('\n');

@@ -169,6 +169,8 @@ struct sqloom_options {
 	int max_preemptions;  /* voluntary switches per schedule; -1: any */
 	unsigned pct_depth;   /* d of PCT: bugs of depth d are sought */
 	bool strict;	      /* errors that ask to be retried break too */
+	bool joint;	      /* the results of all calls must be those of one
+				 serial order together */
 	bool local_begin;     /* a deferred BEGIN is no choice point */
 	const char *
 		trace_path; /* write the trace there; "-": standard output; NULL: nowhere */
@@ -225,6 +227,8 @@ struct sqloom_render {
 	unsigned width;	     /* columns of the terminal, 40 to 1000 */
 	bool color;	     /* ANSI colours */
 	bool ascii;	     /* no characters beyond ASCII */
+	bool brief;	     /* text: the line with the verdict only, folded
+				only at the width */
 	bool timing;	     /* text: say how long it took, which differs from
 			     run to run */
 	unsigned findings;   /* how many findings are told at length; the rest

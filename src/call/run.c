@@ -423,6 +423,9 @@ static enum sqloom_status choose(struct slm_runner *runner,
 	}
 	if (!slm_loom_grant(&runner->loom, call))
 		return internal("grant", err);
+	runner->switches += order->previous >= 0 &&
+			    (unsigned)order->previous != call &&
+			    (order->enabled & (1u << order->previous));
 	status = add_letter(runner, call, err);
 	return status ? status : do_step(runner, call, true, err);
 }
@@ -466,6 +469,7 @@ static void begin(struct slm_runner *runner, uint32_t members,
 	slm_arena_clear(&runner->arena);
 	runner->nevents = 0;
 	runner->nletters = 0;
+	runner->switches = 0;
 	runner->members = members;
 	runner->failed = 0;
 	runner->failed_at = -1;

@@ -54,6 +54,8 @@ struct slm_runner {
 	uint8_t *schedule; /* the call of each letter */
 	uint32_t *taken;   /* the step (as in traces) of each letter */
 	uint32_t nletters;
+	uint32_t switches; /* letters that left a call which was itself at a
+				 step */
 	uint32_t members;
 	uint32_t failed; /* mask: calls that ended with an error */
 	uint64_t digest; /* of the results of all calls */

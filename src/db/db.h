@@ -82,6 +82,7 @@ struct slm_db {
 	char backend[200]; /* what it is, for the report */
 	unsigned variants; /* runs of a serial order that show what is
 			      unstable: 2, more with random numbers */
+	bool interrupted;  /* a statement was stopped: goes_on said no */
 	const char *blind; /* what contents do not show, so that nothing can
 			      be said to hold: one sentence, static; NULL */
 };
@@ -101,8 +102,8 @@ static inline struct slm_db_step_info slm_db_info(struct slm_db *db,
 
 /*
  * Restores the snapshot and runs the session setups of the members. variant 0
- * is what explorations use; another variant shows the calls another clock and
- * other random numbers. arena (borrowed until the next run_begin) receives all
+ * is what explorations use; another variant shows the calls other random
+ * numbers (and, where the clock is not ours, another time). arena (borrowed until the next run_begin) receives all
  * results of the run.
  */
 static inline enum sqloom_status slm_db_run_begin(struct slm_db *db,
@@ -202,6 +203,11 @@ struct slm_sqlite_options {
 	bool local_begin; /* a deferred BEGIN is no choice point */
 	int64_t clock_ms; /* what now() says, Unix epoch */
 	uint64_t seed;
+	/* Asked now and then while a statement runs; false: it is stopped, and
+	 * what was asked for fails with SQLOOM_LIMIT. NULL: never. Called on
+	 * the caller's stack; must not call the db. */
+	bool (*goes_on)(void *userdata);
+	void *goes_on_userdata;
 };
 
 /* spec and options' strings are borrowed for the life of the db. */

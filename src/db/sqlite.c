@@ -35,6 +35,7 @@ static enum sqloom_status open_admin(struct sqlite *db,
 		return slm_sqlite_error(db->admin, SQLOOM_DATABASE,
 					"cannot open the database: ", err);
 	sqlite3_extended_result_codes(db->admin, 1);
+	slm_stop_watch(db, db->admin);
 	return SQLOOM_OK;
 }
 
@@ -112,6 +113,7 @@ static enum sqloom_status run_script(struct sqlite *db, const char *what,
 		int offset = rc ? sqlite3_error_offset(db->admin) : 0;
 		enum sqloom_status status = SQLOOM_OK;
 
+		db->doing = (struct doing){ what, NULL, script, sql };
 		while (rc == SQLITE_OK && stmt)
 			if ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
 				rc = SQLITE_OK;
@@ -125,6 +127,7 @@ static enum sqloom_status run_script(struct sqlite *db, const char *what,
 					  sql + (offset > 0 ? offset : 0), err);
 		}
 		sqlite3_finalize(stmt);
+		db->doing = (struct doing){ 0 };
 		if (status)
 			return status;
 		sql = tail;
@@ -392,7 +395,7 @@ enum sqloom_status slm_sqlite_open(const struct sqloom_spec *spec,
 		status = slm_store_new(options->store, &hooks, &db->store, err);
 	if (!status) {
 		slm_store_set_clock(db->store, options->clock_ms);
-		status = set_up(db, err);
+		status = slm_stop_status(db, set_up(db, err), err);
 	}
 	if (status) {
 		db->base.ops->free(&db->base);
@@ -445,9 +448,6 @@ static void sqlite_free(struct slm_db *base)
 }
 
 /* ---- A run ------------------------------------------------------------- */
-
-/* The clock of another variant differs in every field but the year. */
-#define VARIANT_SHIFT_MS ((int64_t)(((24 + 1) * 60 + 1) * 60 + 1) * 1000 + 1)
 
 /* Restores under closed connections. */
 static enum sqloom_status reopen(struct sqlite *db, struct sqloom_error *err)
@@ -519,16 +519,18 @@ static enum sqloom_status sqlite_run_begin(struct slm_db *base,
 	db->now_ms = 0;
 	db->ngenerated = 0;
 	db->failed_generated = false;
+	db->stopping = false;
 	assert(db->blocked == 0);
-	slm_store_set_clock(db->store,
-			    db->options.clock_ms +
-				    (int64_t)variant * VARIANT_SHIFT_MS);
+	/* What now() says stands still during a run, waits included: so times
+	 * are equal in every run, and need no mask that could hide a bug. */
+	slm_store_set_clock(db->store, db->options.clock_ms);
 	if (db->random)
-		sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED,
-				     (int)((db->options.seed * 2 + variant) &
-					   0x3fffffff) +
-					     1,
-				     NULL);
+		sqlite3_test_control(
+			SQLITE_TESTCTRL_PRNG_SEED,
+			(int)((db->options.seed * RANDOM_VARIANTS + variant) &
+			      0x3fffffff) +
+				1,
+			NULL);
 	status = restore(db, err);
 	for (unsigned i = 0; !status && i < db->nsessions; i++) {
 		struct session *session = &db->sessions[i];
@@ -539,7 +541,7 @@ static enum sqloom_status sqlite_run_begin(struct slm_db *base,
 						&db->spec->sessions[i].setup,
 						"setup", err);
 	}
-	return status;
+	return slm_stop_status(db, status, err);
 }
 
 static enum sqloom_status sqlite_when(struct slm_db *base, unsigned call,
@@ -554,17 +556,20 @@ static enum sqloom_status sqlite_when(struct slm_db *base, unsigned call,
 	slm_session_bind(session, step->when, step->when_parameters,
 			 step->nwhen);
 	slm_store_set_owner(db->store, call);
+	db->doing = (struct doing){ "the when of step", step->spec->name,
+				    &step->spec->when, NULL };
 	if (sqlite3_step(step->when) == SQLITE_ROW)
 		*run = sqlite3_column_double(step->when, 0) != 0;
 	else
 		status = slm_sqlite_error(session->db, SQLOOM_SPEC,
 					  "when: ", err);
 	sqlite3_reset(step->when);
+	db->doing = (struct doing){ 0 };
 	slm_store_set_owner(db->store, ADMIN);
 	if (status)
 		slm_compile_place(db->spec, &step->spec->when,
 				  step->spec->when.text, err);
-	return status;
+	return slm_stop_status(db, status, err);
 }
 
 /* After the session's coroutine came back: what became of its step. */
@@ -574,6 +579,8 @@ static enum sqloom_status answer_of(struct session *session,
 {
 	struct sqlite *db = session->owner;
 
+	if (db->stopping)
+		return slm_stop_status(db, SQLOOM_LIMIT, err);
 	if (session->status) {
 		give_error(session, err);
 		return session->status;
@@ -739,7 +746,13 @@ static enum sqloom_status sqlite_contents(struct slm_db *base,
 					  struct slm_contents *out,
 					  struct sqloom_error *err)
 {
-	return slm_contents_read((struct sqlite *)base, out, err);
+	struct sqlite *db = (struct sqlite *)base;
+	enum sqloom_status status;
+
+	db->doing.what = "reading the tables";
+	status = slm_contents_read(db, out, err);
+	db->doing.what = NULL;
+	return slm_stop_status(db, status, err);
 }
 
 /* ---- Checks ------------------------------------------------------------ */
@@ -801,9 +814,13 @@ static enum sqloom_status sqlite_checks(
 		return slm_error_nomem(err);
 	for (unsigned i = 0; i < db->spec->nchecks; i++) {
 		struct slm_rows rows;
-		enum sqloom_status status =
-			run_check(db, &db->checks[i], &rows, err);
+		enum sqloom_status status;
 
+		db->doing = (struct doing){ "check", db->checks[i].spec->name,
+					    &db->checks[i].spec->sql, NULL };
+		status = slm_stop_status(
+			db, run_check(db, &db->checks[i], &rows, err), err);
+		db->doing = (struct doing){ 0 };
 		if (status)
 			return status;
 		if (rows.nrows)
@@ -830,9 +847,11 @@ static enum sqloom_status sqlite_finish(struct slm_db *base,
 {
 	struct sqlite *db = (struct sqlite *)base;
 
+	db->stopping = false;
 	if (!db->spec->teardown.text)
 		return SQLOOM_OK;
-	return run_script(db, "teardown", &db->spec->teardown, err);
+	return slm_stop_status(
+		db, run_script(db, "teardown", &db->spec->teardown, err), err);
 }
 
 static const struct slm_db_ops sqlite_ops = {

@@ -141,6 +141,14 @@ struct check {
 	sqlite3_stmt *stmt; /* NULL: prepared anew for each use */
 };
 
+/* What the admin connection, or a `when`, is at. */
+struct doing {
+	const char *what; /* NULL: nothing that the spec names */
+	const char *name; /* NULL: it has none */
+	const struct slm_spec_sql *sql;
+	const char *at; /* in sql->text, NULL: its beginning */
+};
+
 struct sqlite {
 	struct slm_db base;
 	const struct sqloom_spec *spec;
@@ -163,6 +171,10 @@ struct sqlite {
 	unsigned ngenerated, generated_capacity;
 	bool failed_generated; /* memory was out in a hook */
 	bool aborting;	       /* waiting ends at once */
+	bool asks;	       /* the running session asks: does it go on? */
+	bool stopping;	       /* every statement of this run ends */
+	struct doing doing;
+	struct sqloom_error stop_error; /* stopping: in the middle of what */
 	/* What the steps do, all taken together */
 	bool ddl, random, fresh; /* fresh: new connections for each run */
 	bool schema_dirty;
@@ -191,6 +203,15 @@ void slm_session_run(struct session *session);
 void slm_session_bind(const struct session *session, sqlite3_stmt *stmt,
 		      const unsigned *parameters, unsigned count);
 void slm_session_wait(struct sqlite *db, unsigned ms);
+
+/* ---- sqlite_stop.c */
+/* Has the running session yielded only to ask? Then the answer is there. */
+bool slm_stop_asked(struct sqlite *db);
+void slm_stop_watch(struct sqlite *db, sqlite3 *connection);
+/* status, unless a statement was stopped: SQLOOM_LIMIT, with the place. */
+enum sqloom_status slm_stop_status(const struct sqlite *db,
+				   enum sqloom_status status,
+				   struct sqloom_error *err);
 
 /* ---- sqlite_compile.c */
 enum sqloom_status slm_compile_session(struct session *session,

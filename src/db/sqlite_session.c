@@ -381,7 +381,9 @@ void slm_session_run(struct session *session)
 		db->blocked &= ~(1u << session->call);
 	}
 	slm_store_set_owner(db->store, session->call);
-	slm_coroutine_resume(session->coroutine);
+	do {
+		slm_coroutine_resume(session->coroutine);
+	} while (slm_stop_asked(db));
 	slm_store_set_owner(db->store, ADMIN);
 	db->running = NULL;
 }
@@ -396,7 +398,6 @@ void slm_session_wait(struct sqlite *db, unsigned ms)
 
 	if (!session || db->aborting) { /* nobody to hand over to */
 		db->now_ms += ms;
-		slm_store_pass(db->store, ms);
 		return;
 	}
 	if (session->wait_began_ms == UINT64_MAX)
@@ -501,6 +502,7 @@ enum sqloom_status slm_session_open(struct session *session,
 					  "cannot open a connection: ", err);
 	if (!status) {
 		sqlite3_extended_result_codes(session->db, 1);
+		slm_stop_watch(db, session->db);
 		sqlite3_busy_timeout(session->db, db->options.busy_timeout_ms);
 		sqlite3_update_hook(session->db, update_hook, session);
 		status = set_journal(session, err);

@@ -46,6 +46,12 @@ static void init_runner(struct explorer *explorer, struct slm_runner *runner)
 	runner->stop_on_error = explorer->settings.stop_on_error;
 }
 
+/* Asked by the database while a statement runs. */
+static bool statement_goes_on(void *userdata)
+{
+	return slm_explorer_goes_on(userdata, -1, 1);
+}
+
 enum sqloom_status slm_explorer_open(struct explorer *explorer,
 				     const struct sqloom_spec *spec,
 				     const struct sqloom_options *options,
@@ -74,6 +80,8 @@ enum sqloom_status slm_explorer_open(struct explorer *explorer,
 		status = slm_plans_make(explorer, err);
 	if (!status)
 		status = collect_unobserved(explorer, err);
+	explorer->settings.db.goes_on = statement_goes_on;
+	explorer->settings.db.goes_on_userdata = explorer;
 	if (!status)
 		status = slm_sqlite_open(spec, &explorer->settings.db,
 					 &explorer->db, err);
@@ -237,8 +245,7 @@ static enum sqloom_status one_run(struct explorer *explorer,
 		&explorer->main, explorer->plan->members, 0, &director, err);
 
 	if (!status)
-		status = slm_findings_add(explorer,
-					  slm_strategy_switches(strategy), err);
+		status = slm_findings_add(explorer, err);
 	if (status)
 		return status;
 	explorer->runs++;
@@ -328,6 +335,20 @@ static enum sqloom_status sample(struct explorer *explorer,
 	return status;
 }
 
+/* Are there at most as many interleavings of the serial runs' choices as runs
+ * are allowed? Then they get the whole budget. */
+static bool fits_budget(const struct explorer *explorer)
+{
+	double orders = 1;
+	unsigned total = 0;
+
+	for (unsigned i = 0; i < explorer->plan->steps.ncalls; i++)
+		for (unsigned j = 1; j <= explorer->choices[i]; j++)
+			orders = orders * ++total / j;
+	return !explorer->options->max_runs ||
+	       orders <= (double)explorer->options->max_runs;
+}
+
 static enum sqloom_status explore_freely(struct explorer *explorer,
 					 struct sqloom_error *err)
 {
@@ -342,7 +363,9 @@ static enum sqloom_status explore_freely(struct explorer *explorer,
 	case SQLOOM_STRATEGY_EXHAUSTIVE:
 		return exhaust(explorer, 1, err);
 	case SQLOOM_STRATEGY_AUTO:
-		status = exhaust(explorer, limited ? 2 : 1, err);
+		status = exhaust(explorer,
+				 limited && !fits_budget(explorer) ? 2 : 1,
+				 err);
 		if (!status && explorer->reason && !explorer->stopped)
 			status = sample(explorer, both, 2, err);
 		return status;
@@ -358,17 +381,6 @@ static enum sqloom_status explore_freely(struct explorer *explorer,
 }
 
 /* ---- Exploring permutation lines --------------------------------------- */
-
-/* Switches that left a call which was itself at a step are not told apart
- * here: every change of letters counts. */
-static unsigned changes_of(const struct slm_runner *runner)
-{
-	unsigned count = 0;
-
-	for (uint32_t i = 1; i < runner->nletters; i++)
-		count += runner->schedule[i] != runner->schedule[i - 1];
-	return count;
-}
 
 static enum sqloom_status note_infeasible(struct explorer *explorer,
 					  const struct script *script,
@@ -414,8 +426,7 @@ static enum sqloom_status explore_lines(struct explorer *explorer,
 			status = note_infeasible(explorer, script, err);
 			continue;
 		}
-		status = slm_findings_add(explorer, changes_of(&explorer->main),
-					  err);
+		status = slm_findings_add(explorer, err);
 		explorer->runs++;
 		if (!status && explorer->remasked) {
 			start_again(explorer, &tally);
@@ -427,9 +438,29 @@ static enum sqloom_status explore_lines(struct explorer *explorer,
 
 /* ---- The whole --------------------------------------------------------- */
 
+/* Turns the error of a statement that was stopped into the reason why the
+ * exploration is not complete; what was found until then is told. */
+static enum sqloom_status told_so_far(struct explorer *explorer,
+				      enum sqloom_status status,
+				      const struct sqloom_error *stop,
+				      struct sqloom_error *err)
+{
+	if (status == SQLOOM_LIMIT && explorer->db->interrupted &&
+	    !explorer->remasked) {
+		explorer->stopped = true;
+		explorer->reason = slm_arena_strdup(&explorer->trace->arena,
+						    stop->message);
+		return explorer->reason ? SQLOOM_OK : slm_error_nomem(err);
+	}
+	if (status && err)
+		*err = *stop;
+	return status;
+}
+
 static enum sqloom_status explore_plans(struct explorer *explorer,
 					struct sqloom_error *err)
 {
+	struct sqloom_error stop = { 0 };
 	enum sqloom_status status = SQLOOM_OK;
 
 	for (unsigned i = 0; !status && i < explorer->nplans; i++) {
@@ -438,10 +469,11 @@ static enum sqloom_status explore_plans(struct explorer *explorer,
 		if (explorer->stopped)
 			break;
 		status = slm_explorer_use_plan(explorer, plan, err);
-		if (!status)
-			status = plan->nscripts ?
-					 explore_lines(explorer, plan, err) :
-					 explore_freely(explorer, err);
+		if (status)
+			return status;
+		status = plan->nscripts ? explore_lines(explorer, plan, &stop) :
+					  explore_freely(explorer, &stop);
+		status = told_so_far(explorer, status, &stop, err);
 	}
 	return status;
 }
@@ -450,6 +482,7 @@ static enum sqloom_status conclude(struct explorer *explorer,
 				   struct sqloom_error *err)
 {
 	enum sqloom_status status = SQLOOM_OK;
+	struct sqloom_error stop = { 0 };
 
 	slm_findings_sort(explorer);
 	if (explorer->findings_left_out &&
@@ -458,14 +491,20 @@ static enum sqloom_status conclude(struct explorer *explorer,
 		      "counted, not told",
 		      FINDINGS_MAX))
 		return slm_error_nomem(err);
-	if (explorer->nfindings && !explorer->spec->npermutations &&
+	/* The serial runs that are told are those of the worst finding. */
+	if (explorer->nfindings && explorer->finding_plan[0] != explorer->plan)
+		status = slm_explorer_use_plan(
+			explorer, explorer->finding_plan[0], &stop);
+	if (!status && explorer->nfindings && !explorer->spec->npermutations &&
 	    slm_findings_breaks(explorer, explorer->findings[0].class))
-		status = slm_shrink(explorer, &explorer->findings[0], err);
+		status = slm_shrink(explorer, &explorer->findings[0], &stop);
+	/* These only make a finding nicer: no reason, if they were stopped. */
+	if (status == SQLOOM_LIMIT && explorer->db->interrupted)
+		status = SQLOOM_OK;
 	if (!status)
-		status = slm_header_finish(explorer, err);
-	if (!status)
-		status = slm_db_finish(explorer->db, err);
-	return status;
+		status = slm_db_finish(explorer->db, &stop);
+	status = told_so_far(explorer, status, &stop, err);
+	return status ? status : slm_header_finish(explorer, err);
 }
 
 enum sqloom_status sqloom_explore(const struct sqloom_spec *spec,
@@ -474,8 +513,12 @@ enum sqloom_status sqloom_explore(const struct sqloom_spec *spec,
 				  struct sqloom_error *err)
 {
 	struct explorer explorer;
-	enum sqloom_status status;
+	enum sqloom_status status = SQLOOM_OK;
 
+	if (options->trace_path && strcmp(options->trace_path, "-") != 0)
+		status = slm_trace_may_write(options->trace_path, err);
+	if (status)
+		return status;
 	status = slm_explorer_open(&explorer, spec, options, SLM_TRACE_EXPLORE,
 				   err);
 	if (!status)

@@ -27,6 +27,7 @@
 struct settings {
 	struct slm_sqlite_options db;
 	bool strict;
+	bool joint; /* results are compared together */
 	bool stop_on_error;
 	const char *const *allow;
 	uint32_t nallow;
@@ -89,6 +90,7 @@ struct explorer {
 	struct slm_trace *trace;      /* of the report */
 	struct slm_finding *findings; /* FINDINGS_MAX, in the trace's arena */
 	uint64_t finding_outcome[FINDINGS_MAX];
+	const struct plan *finding_plan[FINDINGS_MAX];
 	uint32_t nfindings;
 	bool findings_left_out;
 	bool remasked; /* what was judged may no longer hold */
@@ -142,12 +144,11 @@ enum sqloom_status slm_findings_judge(struct explorer *explorer,
 				      struct sqloom_error *err);
 /* Counts main's run and keeps it if its outcome is wrong and new. */
 enum sqloom_status slm_findings_add(struct explorer *explorer,
-				    unsigned switches,
 				    struct sqloom_error *err);
 /* Explains main's run into *out, token and events included. */
 enum sqloom_status slm_findings_tell(struct explorer *explorer,
 				     const struct slm_run *run,
-				     unsigned switches, struct slm_finding *out,
+				     struct slm_finding *out,
 				     struct sqloom_error *err);
 void slm_findings_sort(struct explorer *explorer);
 bool slm_findings_breaks(const struct explorer *explorer, enum slm_class class);

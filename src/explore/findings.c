@@ -253,7 +253,7 @@ static bool give_token(struct explorer *explorer, struct slm_finding *out)
 
 enum sqloom_status slm_findings_tell(struct explorer *explorer,
 				     const struct slm_run *run,
-				     unsigned switches, struct slm_finding *out,
+				     struct slm_finding *out,
 				     struct sqloom_error *err)
 {
 	struct slm_arena *arena = &explorer->trace->arena;
@@ -264,7 +264,7 @@ enum sqloom_status slm_findings_tell(struct explorer *explorer,
 		slm_oracle_explain(explorer->oracle, run, arena, &finding, err);
 	if (status)
 		return status;
-	finding.switches = switches;
+	finding.switches = explorer->main.switches;
 	finding.count = 1;
 	finding.nevents = run->nevents;
 	finding.events = copy_events(arena, run->events, run->nevents);
@@ -277,7 +277,7 @@ enum sqloom_status slm_findings_tell(struct explorer *explorer,
 /* The finding of this outcome, made if it is new and there is room. */
 static enum sqloom_status keep(struct explorer *explorer,
 			       const struct slm_run *run, struct seen *seen,
-			       unsigned switches, struct sqloom_error *err)
+			       struct sqloom_error *err)
 {
 	enum sqloom_status status;
 	uint32_t n = explorer->nfindings;
@@ -292,11 +292,11 @@ static enum sqloom_status keep(struct explorer *explorer,
 		explorer->findings_left_out = true;
 		return SQLOOM_OK;
 	}
-	status = slm_findings_tell(explorer, run, switches,
-				   &explorer->findings[n], err);
+	status = slm_findings_tell(explorer, run, &explorer->findings[n], err);
 	if (status)
 		return status;
 	explorer->finding_outcome[n] = seen->outcome;
+	explorer->finding_plan[n] = explorer->plan;
 	explorer->nfindings = n + 1;
 	seen->finding = (uint8_t)(n + 1);
 	return SQLOOM_OK;
@@ -310,7 +310,7 @@ static void count_class(struct explorer *explorer, enum slm_class class)
 }
 
 enum sqloom_status slm_findings_add(struct explorer *explorer,
-				    unsigned switches, struct sqloom_error *err)
+				    struct sqloom_error *err)
 {
 	struct seen seen = { .key = key_of(explorer) };
 	const struct seen *known = look_up(&explorer->outcomes, seen.key);
@@ -333,7 +333,7 @@ enum sqloom_status slm_findings_add(struct explorer *explorer,
 	seen.outcome = judgement.outcome;
 	count_class(explorer, judgement.class);
 	if (judgement.class <= SLM_CLASS_RETRY)
-		status = keep(explorer, &run, &seen, switches, err);
+		status = keep(explorer, &run, &seen, err);
 	if (!status && !remember(&explorer->outcomes, &seen))
 		status = slm_error_nomem(err);
 	return status;
@@ -356,11 +356,16 @@ void slm_findings_sort(struct explorer *explorer)
 
 	for (uint32_t i = 1; i < explorer->nfindings; i++) {
 		struct slm_finding moving = list[i];
+		const struct plan *plan = explorer->finding_plan[i];
 		uint32_t at = i;
 
-		for (; at > 0 && before(&moving, &list[at - 1]); at--)
+		for (; at > 0 && before(&moving, &list[at - 1]); at--) {
 			list[at] = list[at - 1];
+			explorer->finding_plan[at] =
+				explorer->finding_plan[at - 1];
+		}
 		list[at] = moving;
+		explorer->finding_plan[at] = plan;
 	}
 	slm_outcomes_clear(&explorer->outcomes);
 }

@@ -27,6 +27,9 @@ bool slm_note(struct explorer *explorer, const char *fmt, ...)
 	va_start(args, fmt);
 	text = slm_arena_vprintf(arena, fmt, args);
 	va_end(args);
+	for (uint32_t i = 0; text && i < explorer->nnotes; i++)
+		if (strcmp(explorer->notes[i], text) == 0)
+			return true;
 	if (text)
 		explorer->notes[explorer->nnotes++] = text;
 	return text != NULL;
@@ -195,6 +198,8 @@ static const char *options_of(struct explorer *explorer)
 					o->busy_timeout_ms);
 	if (text && o->local_begin)
 		text = slm_arena_printf(arena, "%s --local-begin", text);
+	if (text && o->joint)
+		text = slm_arena_printf(arena, "%s --joint", text);
 	if (text && o->strict)
 		text = slm_arena_printf(arena, "%s --strict", text);
 	if (text && o->seed)

@@ -225,7 +225,7 @@ static void compare_schedule(struct explorer *explorer,
 
 /* ---- The run ----------------------------------------------------------- */
 
-static enum sqloom_status judge(struct explorer *explorer, unsigned switches,
+static enum sqloom_status judge(struct explorer *explorer,
 				struct sqloom_error *err)
 {
 	struct slm_judgement judgement;
@@ -235,7 +235,7 @@ static enum sqloom_status judge(struct explorer *explorer, unsigned switches,
 	if (!status)
 		status = slm_findings_judge(explorer, &run, &judgement, err);
 	if (!status)
-		status = slm_findings_tell(explorer, &run, switches,
+		status = slm_findings_tell(explorer, &run,
 					   &explorer->findings[0], err);
 	if (status)
 		return status;
@@ -282,7 +282,7 @@ static enum sqloom_status run_token(struct explorer *explorer,
 		if (!compare_steps(explorer, token, recorded, text) &&
 		    failed_at >= 0)
 			compare_schedule(explorer, token, failed_at);
-		status = judge(explorer, slm_strategy_switches(strategy), err);
+		status = judge(explorer, err);
 	}
 	slm_strategy_free(strategy);
 	return status;

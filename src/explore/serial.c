@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Serial runs: the calls one after another, each order at least twice, the
- * second time with another clock and other random numbers. All orders up to
+ * second time with other random numbers. All orders up to
  * ALL_ORDERS_UP_TO calls; above, a sample that begins with the order of the
  * spec and its reverse.
  */

@@ -147,9 +147,12 @@ enum sqloom_status slm_settings_resolve(const struct sqloom_spec *spec,
 {
 	const char *timeout = value(spec, "busy_timeout");
 	const char *on_error = value(spec, "on_error");
+	const char *results = value(spec, "results");
 	struct settings settings = {
 		.strict = options->strict ||
 			  slm_settings_flag(spec, "strict", false),
+		.joint = options->joint ||
+			 (results && strcmp(results, "joint") == 0),
 		.stop_on_error = !on_error || strcmp(on_error, "stop") == 0,
 		.db = {
 			.store = options->store,

@@ -46,9 +46,8 @@ static enum sqloom_status search(struct explorer *explorer, uint32_t members,
 			uint64_t count = finding->count;
 
 			*found = true;
-			status = slm_findings_tell(
-				explorer, &run, slm_strategy_switches(strategy),
-				finding, err);
+			status =
+				slm_findings_tell(explorer, &run, finding, err);
 			finding->count = count;
 		}
 		learnt = slm_strategy_learn(strategy);

@@ -78,19 +78,25 @@ static const struct slm_canonical_table *find_table(const struct naming *n,
 	return NULL;
 }
 
+/* The name of the table's key column, or NULL. */
+static const char *key_of(const struct naming *n, uint32_t table)
+{
+	const struct slm_canonical_table *found = find_table(n, table);
+	const struct slm_contents_table *from = found ? found->table : NULL;
+
+	return from && from->key_column >= 0 ? from->columns[from->key_column] :
+					       NULL;
+}
+
 static enum slm_relation relate(const struct naming *n,
 				const struct slm_access *a,
 				const struct slm_access *b, uint32_t table)
 {
 	const struct slm_canonical_table *found = find_table(n, table);
-	const struct slm_contents_table *from = found ? found->table : NULL;
-	const char *key = from && from->key_column >= 0 ?
-				  from->columns[from->key_column] :
-				  NULL;
 
-	if (from && from->nrows == 1)
+	if (found && found->table->nrows == 1)
 		return SLM_ROWS_SAME;
-	return slm_statement_relate(a->sql, b->sql, key);
+	return slm_statement_relate(a->sql, b->sql, key_of(n, table));
 }
 
 static bool in_table(uint64_t tables, uint32_t table)
@@ -415,8 +421,9 @@ static bool feeds(const struct naming *n, const struct slm_access *write,
 			continue;
 		if (!in_table(other->reads, t))
 			return true;
-		if (relate(n, read, write, t) == SLM_ROWS_SAME &&
-		    relate(n, read, other, t) == SLM_ROWS_DISJOINT)
+		if (relate(n, read, other, t) == SLM_ROWS_DISJOINT &&
+		    slm_statement_changes_rows(write->sql, read->sql,
+					       n->all.tables[t], key_of(n, t)))
 			return true;
 	}
 	return false;

@@ -22,6 +22,7 @@
 /* Stand for values that are not compared. Any constants do. */
 enum {
 	CELL_HIDDEN = 0x51,
+	CELL_NULL,
 	CELL_KEY,
 	CELL_REFERENCE,
 	ROW_IGNORED,
@@ -108,14 +109,14 @@ static bool is_ignored(const struct slm_oracle *oracle, const char *table,
 	return false;
 }
 
-static bool is_masked(const struct slm_oracle *oracle, const char *table,
-		      const char *column)
+static enum slm_hiding mask_of(const struct slm_oracle *oracle,
+			       const char *table, const char *column)
 {
 	for (uint32_t i = 0; i < oracle->ncolumn_masks; i++)
 		if (strcmp(oracle->column_masks[i].table, table) == 0 &&
 		    strcmp(oracle->column_masks[i].column, column) == 0)
-			return true;
-	return false;
+			return oracle->column_masks[i].hiding;
+	return SLM_SHOWN;
 }
 
 static bool begin_table(const struct slm_oracle *oracle,
@@ -127,18 +128,19 @@ static bool begin_table(const struct slm_oracle *oracle,
 
 	out->table = table;
 	out->ignored = is_ignored(oracle, table->name, NULL);
-	out->hidden = slm_arena_zalloc(arena, n, sizeof(*out->hidden));
+	out->hiding = slm_arena_zalloc(arena, n, sizeof(*out->hiding));
 	out->target = slm_arena_zalloc(arena, n, sizeof(*out->target));
 	out->target_table =
 		slm_arena_zalloc(arena, n, sizeof(*out->target_table));
 	out->names = slm_arena_zalloc(arena, table->nrows, sizeof(*out->names));
-	if (!out->hidden || !out->target || !out->target_table || !out->names)
+	if (!out->hiding || !out->target || !out->target_table || !out->names)
 		return false;
 	for (uint32_t i = 0; i < n; i++)
-		out->hidden[i] =
-			out->ignored ||
-			is_ignored(oracle, table->name, table->columns[i]) ||
-			is_masked(oracle, table->name, table->columns[i]);
+		out->hiding[i] =
+			out->ignored || is_ignored(oracle, table->name,
+						   table->columns[i]) ?
+				SLM_HIDDEN :
+				mask_of(oracle, table->name, table->columns[i]);
 	return true;
 }
 
@@ -251,7 +253,7 @@ static bool resolve_all(struct slm_canonical *contents, struct slm_arena *arena,
 			assert(column < table->table->ncolumns);
 			assert(to < contents->ntables);
 			/* A column of two references counts as the first. */
-			if (table->hidden[column] || table->target[column])
+			if (table->hiding[column] || table->target[column])
 				continue;
 			if (!resolve(table, column, to, &maps[to], arena))
 				return false;
@@ -263,12 +265,37 @@ static bool resolve_all(struct slm_canonical *contents, struct slm_arena *arena,
 
 /* ---- Names ------------------------------------------------------------ */
 
+static bool is_null(const struct slm_canonical_table *table, uint64_t row,
+		    uint32_t column)
+{
+	return value_at(table->table, row, column)->kind == SLM_NULL;
+}
+
+bool slm_canonical_hidden(const struct slm_canonical_table *table, uint64_t row,
+			  uint32_t column)
+{
+	return table->hiding[column] == SLM_HIDDEN ||
+	       (table->hiding[column] == SLM_NULLS &&
+		!is_null(table, row, column));
+}
+
+uint64_t slm_canonical_nulls(const struct slm_canonical_table *table,
+			     uint32_t column)
+{
+	uint64_t count = 0;
+
+	for (uint64_t row = 0; row < table->table->nrows; row++)
+		count += is_null(table, row, column);
+	return count;
+}
+
 /* A cell before any reference is followed. */
 static uint64_t cell(const struct slm_canonical_table *table, uint64_t row,
 		     uint32_t column)
 {
-	if (table->hidden[column])
-		return CELL_HIDDEN;
+	if (table->hiding[column])
+		return slm_canonical_hidden(table, row, column) ? CELL_HIDDEN :
+								  CELL_NULL;
 	if (table->target[column] && table->target[column][row] != SLM_NO_ROW)
 		return CELL_REFERENCE;
 	if (table->table->key_column == (int)column &&

@@ -282,7 +282,8 @@ static bool full(const struct explaining *ex)
 	return ex->ndifferences == SLM_DIFFERENCES_MAX;
 }
 
-/* A row as "id=1 bal=110"; masked columns are left out. */
+/* A row as "id=1 bal=110"; columns of which nothing is compared are left out.
+ */
 static const char *row_text(struct explaining *ex,
 			    const struct slm_canonical *contents,
 			    const struct slm_order *orders, uint32_t table,
@@ -292,7 +293,7 @@ static const char *row_text(struct explaining *ex,
 	struct slm_value value;
 
 	for (uint32_t i = 0; i < from->table->ncolumns; i++) {
-		if (from->hidden[i])
+		if (from->hiding[i] == SLM_HIDDEN)
 			continue;
 		if (!slm_order_cell(contents, orders, table, row, i,
 				    ex->scratch, &value))
@@ -318,7 +319,7 @@ static uint64_t pairing_value(const struct slm_canonical_table *table,
 	const struct slm_contents_table *from = table->table;
 	uint32_t column = pairing_column(from);
 
-	if (from->ncolumns == 0 || table->hidden[column] ||
+	if (from->ncolumns == 0 || table->hiding[column] ||
 	    slm_canonical_generated(from, row) ||
 	    (table->target[column] && table->target[column][row] != SLM_NO_ROW))
 		return 0;

@@ -19,10 +19,21 @@
 
 /* ---- Masks ------------------------------------------------------------ */
 
+/* How much of a column is compared. */
+enum slm_hiding {
+	SLM_SHOWN,  /* its values */
+	SLM_NULLS,  /* masked: only whether they are NULL */
+	SLM_HIDDEN, /* masked or ignored: nothing */
+};
+
 struct slm_column_mask {
 	const char *table;
 	const char *column;
+	enum slm_hiding hiding;
 };
+
+/* In place of a column: the order of the rows. */
+#define SLM_COLUMN_ORDER UINT32_MAX
 
 struct slm_result_mask {
 	uint32_t call;
@@ -30,6 +41,7 @@ struct slm_result_mask {
 	uint32_t statement; /* of the step, from 0 */
 	uint32_t column;    /* of that statement's result */
 	const char *name;   /* of the column */
+	enum slm_hiding hiding;
 };
 
 /* ---- Canonical contents ----------------------------------------------- */
@@ -37,7 +49,7 @@ struct slm_result_mask {
 struct slm_canonical_table {
 	const struct slm_contents_table *table;
 	bool ignored;	   /* no part of the comparison at all */
-	bool *hidden;	   /* per column: masked or ignored */
+	enum slm_hiding *hiding; /* per column */
 	uint64_t **target; /* per column: per row the generated row referred to,
 			      or SLM_NO_ROW; NULL: the column has none */
 	uint32_t *target_table; /* per column: the table of those rows */
@@ -71,10 +83,12 @@ struct slm_taken {
 struct slm_call_result {
 	bool ok;      /* took part and did not fail */
 	bool aborted; /* failed, by RETRY or DEADLOCK */
+	bool reads_only; /* had no step that writes, and no error */
 	uint32_t ntaken;
 	struct slm_taken *taken;
 	const struct slm_result *error; /* why it failed; NULL: not known */
 	uint32_t error_step;
+	uint64_t seen; /* of all that it observed together (judge.c) */
 	uint64_t digest;
 };
 
@@ -155,6 +169,12 @@ uint64_t slm_canonical_value(const struct slm_value *value);
 bool slm_canonical_make(const struct slm_oracle *oracle,
 			const struct slm_contents *contents,
 			struct slm_arena *arena, struct slm_canonical *out);
+/* Is the value of this cell left out of the comparison? */
+bool slm_canonical_hidden(const struct slm_canonical_table *table, uint64_t row,
+			  uint32_t column);
+/* How many cells of a column are NULL. */
+uint64_t slm_canonical_nulls(const struct slm_canonical_table *table,
+			     uint32_t column);
 /* Digest of one column as a multiset, keys and references left out. */
 uint64_t slm_canonical_column(const struct slm_canonical_table *table,
 			      uint32_t column);
@@ -182,9 +202,12 @@ bool slm_results_make(const struct slm_oracle *oracle,
 /* Digests again, after masks have grown. */
 void slm_results_digest(const struct slm_oracle *oracle,
 			struct slm_results *results);
-/* Does this column of a result hide its values? */
-bool slm_results_hidden(const struct slm_oracle *oracle, uint32_t call,
-			uint32_t step, uint32_t statement, uint32_t column);
+/* What is compared of this column of a result. */
+enum slm_hiding slm_results_hiding(const struct slm_oracle *oracle,
+				   uint32_t call, uint32_t step,
+				   uint32_t statement, uint32_t column);
+/* Is a value of a column so hidden left out of the comparison? */
+bool slm_results_hides(enum slm_hiding hiding, const struct slm_value *value);
 bool slm_results_allowed(const struct slm_oracle *oracle,
 			 const struct slm_result *error);
 
@@ -199,6 +222,10 @@ enum slm_class slm_judge_class(const struct slm_oracle *oracle,
 			       const struct slm_group *group,
 			       const struct slm_view *view);
 uint64_t slm_judge_outcome(enum slm_class class, const struct slm_view *view);
+/* Is nothing wrong but that the results fit no single serial order? */
+bool slm_judge_joint(const struct slm_oracle *oracle,
+		     const struct slm_group *group,
+		     const struct slm_view *view);
 /* Does the call fail with this error's code in some serial run of members? */
 bool slm_judge_fails_alike(const struct slm_oracle *oracle, uint32_t members,
 			   uint32_t call, const struct slm_result *error);

@@ -8,6 +8,11 @@
  * any serial run is no bug: more calls succeed; or a call that succeeded
  * returns rows or changes at a step that it returns there in no serial run;
  * or more of the steps that take effect in some serial runs only took effect.
+ * A call that has no step that writes only tells what it saw, so that is
+ * compared as a whole: values of two moments that no serial run shows together
+ * are read skew. A call that writes may see them, as one does that reads,
+ * counts up in place and reads again; so may one that skips its write after a
+ * second look.
  * A write that changed no row and returned none is never held against a run:
  * it is how compare-and-set refuses.
  */
@@ -183,6 +188,18 @@ static bool in_some_serial(const struct slm_oracle *oracle, uint32_t members,
 	return false;
 }
 
+/* What a call that writes nothing saw has to fit together: does it see the
+ * same in some serial run? */
+static bool sees_alike(const struct slm_oracle *oracle, uint32_t members,
+		       uint32_t call, uint64_t seen)
+{
+	for (uint32_t i = 0; i < oracle->nserials; i++)
+		if (oracle->serials[i].run.members == members &&
+		    oracle->serials[i].results.calls[call].seen == seen)
+			return true;
+	return false;
+}
+
 /* Did a call that succeeded return what it returns in no serial run? */
 static bool has_foreign_value(const struct slm_oracle *oracle, uint32_t members,
 			      const struct slm_view *view)
@@ -193,6 +210,9 @@ static bool has_foreign_value(const struct slm_oracle *oracle, uint32_t members,
 
 		if (!is_member(members, call) || !result->ok)
 			continue;
+		if (result->reads_only &&
+		    !sees_alike(oracle, members, call, result->seen))
+			return true;
 		for (uint32_t i = 0; i < result->ntaken; i++) {
 			const struct slm_taken *taken = &result->taken[i];
 
@@ -262,6 +282,15 @@ static bool failed_left_nothing(const struct slm_oracle *oracle,
 	return rest != members && find_contents(oracle, rest, view, &whole);
 }
 
+bool slm_judge_joint(const struct slm_oracle *oracle,
+		     const struct slm_group *group, const struct slm_view *view)
+{
+	bool whole;
+
+	return view->results.failed == 0 &&
+	       find_contents(oracle, group->members, view, &whole) && !whole;
+}
+
 enum slm_class slm_judge_class(const struct slm_oracle *oracle,
 			       const struct slm_group *group,
 			       const struct slm_view *view)
@@ -280,7 +309,8 @@ enum slm_class slm_judge_class(const struct slm_oracle *oracle,
 		return SLM_CLASS_SERIAL;
 	if (count_ok(results, members) > group->most_ok ||
 	    count_effects(oracle, group, results) > group->most_effects ||
-	    has_foreign_value(oracle, members, view))
+	    has_foreign_value(oracle, members, view) ||
+	    (oracle->config.joint && slm_judge_joint(oracle, group, view)))
 		return SLM_CLASS_RESULT;
 	return error_class(oracle, members, results);
 }

@@ -22,14 +22,20 @@ struct pair {
 	bool noted;  /* a difference that cannot be masked was noted */
 };
 
+/* Masks a column, or more of it than before. */
 static bool add_column_mask(struct slm_oracle *oracle, const char *table,
-			    const char *column)
+			    const char *column, enum slm_hiding hiding)
 {
-	struct slm_column_mask mask = {
-		.table = slm_arena_strdup(&oracle->keep, table),
-		.column = slm_arena_strdup(&oracle->keep, column),
-	};
+	struct slm_column_mask mask = { .hiding = hiding };
 
+	for (uint32_t i = 0; i < oracle->ncolumn_masks; i++)
+		if (strcmp(oracle->column_masks[i].table, table) == 0 &&
+		    strcmp(oracle->column_masks[i].column, column) == 0) {
+			oracle->column_masks[i].hiding = hiding;
+			return true;
+		}
+	mask.table = slm_arena_strdup(&oracle->keep, table);
+	mask.column = slm_arena_strdup(&oracle->keep, column);
 	if (!mask.table || !mask.column ||
 	    !slm_oracle_grow(&oracle->column_masks, oracle->ncolumn_masks,
 			     &oracle->column_masks_room, sizeof(mask)))
@@ -43,6 +49,16 @@ static bool add_result_mask(struct slm_oracle *oracle,
 {
 	struct slm_result_mask mask = *place;
 
+	for (uint32_t i = 0; i < oracle->nresult_masks; i++) {
+		struct slm_result_mask *old = &oracle->result_masks[i];
+
+		if (old->call == mask.call && old->step == mask.step &&
+		    old->statement == mask.statement &&
+		    old->column == mask.column) {
+			old->hiding = mask.hiding;
+			return true;
+		}
+	}
 	mask.name = slm_arena_strdup(&oracle->keep, place->name);
 	if (!mask.name ||
 	    !slm_oracle_grow(&oracle->result_masks, oracle->nresult_masks,
@@ -87,6 +103,16 @@ static void note(struct pair *pair, const char *fmt, ...)
 
 /* ---- Contents --------------------------------------------------------- */
 
+static void mask_column(struct pair *pair,
+			const struct slm_canonical_table *table,
+			uint32_t column, enum slm_hiding hiding)
+{
+	pair->grown = true;
+	if (!add_column_mask(pair->oracle, table->table->name,
+			     table->table->columns[column], hiding))
+		pair->failed = true;
+}
+
 static void compare_table(struct pair *pair,
 			  const struct slm_canonical_table *a,
 			  const struct slm_canonical_table *b)
@@ -100,13 +126,14 @@ static void compare_table(struct pair *pair,
 		return;
 	}
 	for (uint32_t i = 0; i < a->table->ncolumns; i++) {
-		if (a->hidden[i] ||
+		if (a->hiding[i] == SLM_HIDDEN ||
 		    slm_canonical_column(a, i) == slm_canonical_column(b, i))
 			continue;
-		pair->grown = true;
-		if (!add_column_mask(pair->oracle, a->table->name,
-				     a->table->columns[i]))
-			pair->failed = true;
+		mask_column(pair, a, i,
+			    slm_canonical_nulls(a, i) ==
+					    slm_canonical_nulls(b, i) ?
+				    SLM_NULLS :
+				    SLM_HIDDEN);
 	}
 }
 
@@ -155,31 +182,51 @@ static const char *call_name(const struct pair *pair, uint32_t call)
 	return pair->oracle->config.calls[call].name;
 }
 
-static uint64_t digest_column(const struct slm_rows *rows, uint32_t column)
+static const struct slm_value *value_at(const struct slm_rows *rows,
+					uint32_t row, uint32_t column)
+{
+	return &rows->values[(size_t)row * rows->ncolumns + column];
+}
+
+/* Of a column as a multiset, as far as it is compared. */
+static uint64_t digest_column(const struct slm_rows *rows, uint32_t column,
+			      enum slm_hiding hiding)
 {
 	uint64_t sum = 0;
 
-	for (uint32_t row = 0; row < rows->nkept; row++)
-		sum += slm_hash_mix(
-			6, slm_canonical_value(
-				   &rows->values[(size_t)row * rows->ncolumns +
-						 column]));
+	for (uint32_t row = 0; row < rows->nkept; row++) {
+		const struct slm_value *value = value_at(rows, row, column);
+
+		if (!slm_results_hides(hiding, value))
+			sum += slm_hash_mix(6, slm_canonical_value(value));
+	}
 	return sum;
+}
+
+static void mask_result(struct pair *pair, const struct slm_result_mask *place)
+{
+	pair->grown = true;
+	if (!add_result_mask(pair->oracle, place))
+		pair->failed = true;
 }
 
 static void compare_rows(struct pair *pair, struct slm_result_mask place,
 			 const struct slm_rows *a, const struct slm_rows *b)
 {
 	for (uint32_t i = 0; i < a->ncolumns; i++) {
-		if (slm_results_hidden(pair->oracle, place.call, place.step,
-				       place.statement, i) ||
-		    digest_column(a, i) == digest_column(b, i))
+		enum slm_hiding hiding =
+			slm_results_hiding(pair->oracle, place.call, place.step,
+					   place.statement, i);
+
+		if (digest_column(a, i, hiding) == digest_column(b, i, hiding))
 			continue;
 		place.column = i;
 		place.name = a->columns[i];
-		pair->grown = true;
-		if (!add_result_mask(pair->oracle, &place))
-			pair->failed = true;
+		place.hiding = digest_column(a, i, SLM_NULLS) ==
+					       digest_column(b, i, SLM_NULLS) ?
+				       SLM_NULLS :
+				       SLM_HIDDEN;
+		mask_result(pair, &place);
 	}
 }
 
@@ -264,6 +311,36 @@ static bool view_both(struct pair *pair)
 	       slm_oracle_view(oracle, again, &oracle->scratch, &pair->again);
 }
 
+/* NULL or not NULL may go together with the other columns otherwise in each
+ * run: then nothing is compared of the masked columns of that table. */
+static void widen_tables(struct pair *pair)
+{
+	const struct slm_canonical *a = &pair->first.contents;
+	const struct slm_canonical *b = &pair->again.contents;
+
+	for (uint32_t i = 0; i < a->ntables && i < b->ntables; i++)
+		for (uint32_t j = 0; a->tables[i].digest != b->tables[i].digest &&
+				     j < a->tables[i].table->ncolumns;
+		     j++)
+			if (a->tables[i].hiding[j] == SLM_NULLS)
+				mask_column(pair, &a->tables[i], j, SLM_HIDDEN);
+}
+
+/* The same of what calls return. */
+static void widen_results(struct pair *pair)
+{
+	for (uint32_t i = 0; i < pair->oracle->nresult_masks; i++) {
+		struct slm_result_mask *mask = &pair->oracle->result_masks[i];
+
+		if (mask->hiding != SLM_NULLS ||
+		    pair->first.results.calls[mask->call].digest ==
+			    pair->again.results.calls[mask->call].digest)
+			continue;
+		mask->hiding = SLM_HIDDEN;
+		pair->grown = true;
+	}
+}
+
 /* Masking columns one by one was not enough if the two still differ. */
 static void compare_masked(struct pair *pair)
 {
@@ -307,6 +384,11 @@ bool slm_masks_learn(struct slm_oracle *oracle, const char *order,
 	if (pair.noted)
 		return true;
 	if (pair.grown && !view_both(&pair))
+		return false;
+	widen_tables(&pair);
+	widen_results(&pair);
+	*grown = pair.grown;
+	if (pair.failed || (pair.grown && !view_both(&pair)))
 		return false;
 	compare_masked(&pair);
 	return !pair.failed;

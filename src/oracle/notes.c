@@ -20,15 +20,22 @@ static void add(struct notes *notes, const char *text)
 		notes->failed = true;
 }
 
+static const char *compared(enum slm_hiding hiding)
+{
+	return hiding == SLM_NULLS ? "compared only as NULL or not NULL" :
+				     "not compared";
+}
+
 static void add_masks(const struct slm_oracle *oracle, struct notes *notes)
 {
 	for (uint32_t i = 0; i < oracle->ncolumn_masks; i++)
 		add(notes,
 		    slm_arena_printf(notes->arena,
 				     "%s.%s differs between two equal serial "
-				     "runs and is not compared",
+				     "runs and is %s",
 				     oracle->column_masks[i].table,
-				     oracle->column_masks[i].column));
+				     oracle->column_masks[i].column,
+				     compared(oracle->column_masks[i].hiding)));
 	for (uint32_t i = 0; i < oracle->nresult_masks; i++) {
 		const struct slm_result_mask *mask = &oracle->result_masks[i];
 		const struct slm_trace_call *call =
@@ -37,10 +44,10 @@ static void add_masks(const struct slm_oracle *oracle, struct notes *notes)
 		add(notes, slm_arena_printf(
 				   notes->arena,
 				   "%s: column %s that step %s returns differs "
-				   "between two equal serial runs and is not "
-				   "compared",
+				   "between two equal serial runs and is %s",
 				   call->name, mask->name,
-				   call->steps[mask->step].name));
+				   call->steps[mask->step].name,
+				   compared(mask->hiding)));
 	}
 }
 

@@ -301,6 +301,8 @@ enum sqloom_status slm_oracle_judge(struct slm_oracle *oracle,
 		return slm_error_nomem(err);
 	out->class = slm_judge_class(oracle, group, &view);
 	out->outcome = slm_judge_outcome(out->class, &view);
+	out->joint = out->class == SLM_CLASS_BENIGN &&
+		     slm_judge_joint(oracle, group, &view);
 	return SQLOOM_OK;
 }
 

@@ -45,6 +45,9 @@ struct slm_oracle_config {
 	/* `option ignore`: "table" or "table.column". Borrowed. */
 	const char *const *ignore;
 	uint32_t nignore;
+	/* Runs for which slm_judgement.joint would be true are of class
+	 * RESULT. */
+	bool joint;
 };
 
 struct slm_oracle;
@@ -105,6 +108,10 @@ struct slm_judgement {
 	enum slm_class class;
 	uint64_t outcome; /* digest of class and canonical outcome: equal
 			     outcomes of runs are one finding */
+	/* Class BENIGN, no call failed, the contents equal a serial run, and
+	 * what each call returned is possible; but no single serial order
+	 * gives all of it. Never true with config.joint. */
+	bool joint;
 };
 
 /*

@@ -43,7 +43,7 @@ static int compare_values(const struct slm_value *a, const struct slm_value *b)
 static bool is_opaque(const struct slm_canonical_table *table, uint64_t row,
 		      uint32_t column)
 {
-	if (table->hidden[column])
+	if (slm_canonical_hidden(table, row, column))
 		return true;
 	if (table->target[column] && table->target[column][row] != SLM_NO_ROW)
 		return true;
@@ -127,7 +127,7 @@ bool slm_order_cell(const struct slm_canonical *contents,
 
 	memset(out, 0, sizeof(*out));
 	out->kind = SLM_MASKED;
-	if (from->hidden[column])
+	if (slm_canonical_hidden(from, row, column))
 		return true;
 	if (target != SLM_NO_ROW)
 		return make_label(

@@ -15,17 +15,24 @@
 #include "base/hash.h"
 #include "oracle/internal.h"
 
-bool slm_results_hidden(const struct slm_oracle *oracle, uint32_t call,
-			uint32_t step, uint32_t statement, uint32_t column)
+enum slm_hiding slm_results_hiding(const struct slm_oracle *oracle,
+				   uint32_t call, uint32_t step,
+				   uint32_t statement, uint32_t column)
 {
 	for (uint32_t i = 0; i < oracle->nresult_masks; i++) {
 		const struct slm_result_mask *mask = &oracle->result_masks[i];
 
 		if (mask->call == call && mask->step == step &&
 		    mask->statement == statement && mask->column == column)
-			return true;
+			return mask->hiding;
 	}
-	return false;
+	return SLM_SHOWN;
+}
+
+bool slm_results_hides(enum slm_hiding hiding, const struct slm_value *value)
+{
+	return hiding == SLM_HIDDEN ||
+	       (hiding == SLM_NULLS && value->kind != SLM_NULL);
 }
 
 bool slm_results_allowed(const struct slm_oracle *oracle,
@@ -57,10 +64,13 @@ static uint64_t digest_rows(const struct slm_oracle *oracle, uint32_t call,
 			const struct slm_value *value =
 				&rows->values[(size_t)row * rows->ncolumns + i];
 
-			if (!slm_results_hidden(oracle, call, step, statement,
-						i))
-				digest = slm_hash_mix(
-					digest, slm_canonical_value(value));
+			if (!slm_results_hides(
+				    slm_results_hiding(oracle, call, step,
+						       statement, i),
+				    value))
+				digest = slm_hash_mix(slm_hash_mix(digest, i),
+						      slm_canonical_value(
+							      value));
 		}
 		sum += slm_hash_mix(4, digest);
 	}
@@ -94,6 +104,19 @@ static void digest_taken(const struct slm_oracle *oracle, uint32_t call,
 	taken->digest = slm_hash_mix(taken->digest, digest_error(taken->error));
 }
 
+static bool is_control(const struct slm_oracle *oracle, uint32_t call,
+		       uint32_t step)
+{
+	return oracle->control[oracle->first_step[call] + step];
+}
+
+static void see(const struct slm_oracle *oracle, uint32_t call,
+		const struct slm_taken *taken, uint64_t *seen)
+{
+	if (taken->observed && !is_control(oracle, call, taken->step))
+		*seen = slm_hash_mix(*seen, taken->digest);
+}
+
 void slm_results_digest(const struct slm_oracle *oracle,
 			struct slm_results *results)
 {
@@ -101,6 +124,7 @@ void slm_results_digest(const struct slm_oracle *oracle,
 		struct slm_call_result *result = &results->calls[call];
 
 		result->digest = slm_hash_mix(result->ok, result->aborted);
+		result->seen = 0;
 		/* What an aborted call saw until then was undone with it. */
 		if (result->aborted) {
 			result->digest = slm_hash_mix(
@@ -111,6 +135,7 @@ void slm_results_digest(const struct slm_oracle *oracle,
 			digest_taken(oracle, call, &result->taken[i]);
 			result->digest = slm_hash_mix(result->digest,
 						      result->taken[i].digest);
+			see(oracle, call, &result->taken[i], &result->seen);
 		}
 	}
 }
@@ -166,9 +191,24 @@ static void take(const struct slm_oracle *oracle, const struct slm_event *event,
 	taken->error = find_error(taken->result);
 	if (call->steps[event->step].implicit && !taken->error)
 		return;
-	weigh(taken,
-	      oracle->control[oracle->first_step[event->call] + event->step]);
+	weigh(taken, is_control(oracle, event->call, event->step));
 	out->ntaken++;
+}
+
+/* A skipped write counts as one: the call may have looked twice before it
+ * refused. After an error steps may have been taken again. */
+static bool reads_only(const struct slm_trace_call *call,
+		       const struct slm_call_result *result)
+{
+	for (uint32_t i = 0; i < result->ntaken; i++) {
+		const struct slm_taken *taken = &result->taken[i];
+		const char *writes = call->steps[taken->step].writes;
+
+		if (taken->wrote || taken->idle || taken->error ||
+		    (writes && *writes))
+			return false;
+	}
+	return true;
 }
 
 /* Why the call failed: an abort where there is one, else its first error. */
@@ -226,6 +266,8 @@ bool slm_results_make(const struct slm_oracle *oracle,
 		if (!(run->members & (1u << call)))
 			continue;
 		conclude(&out->calls[call], ended[call], ok[call]);
+		out->calls[call].reads_only = reads_only(
+			&oracle->config.calls[call], &out->calls[call]);
 		out->failed |= (uint32_t)!out->calls[call].ok << call;
 		out->aborted |= (uint32_t)out->calls[call].aborted << call;
 	}

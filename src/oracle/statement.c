@@ -246,7 +246,7 @@ static bool ends_where(const struct token *token)
 	       is(token, "group") || is(token, "limit") || is(token, "for");
 }
 
-/* Moves *at behind the first WHERE outside parentheses. */
+/* Moves *at behind the statement's first WHERE outside parentheses. */
 static bool find_where(const char **at)
 {
 	struct token token;
@@ -257,7 +257,7 @@ static bool find_where(const char **at)
 		depth += is_char(&token, '(') - is_char(&token, ')');
 		if (depth == 0 && is(&token, "where"))
 			return true;
-	} while (token.kind != TOKEN_END);
+	} while (token.kind != TOKEN_END && !is_char(&token, ';'));
 	return false;
 }
 
@@ -343,6 +343,35 @@ enum slm_relation slm_statement_relate(const char *a, const char *b,
 	if (!x.present || !y.present || !x.plain || !y.plain)
 		return SLM_ROWS_UNKNOWN;
 	return relate(&x, &y, key);
+}
+
+static bool names(const char *sql, const char *word)
+{
+	struct token token;
+
+	do {
+		token = next_of_statement(&sql);
+		if (is(&token, word))
+			return true;
+	} while (token.kind != TOKEN_END);
+	return false;
+}
+
+bool slm_statement_changes_rows(const char *writes, const char *read,
+				const char *table, const char *key)
+{
+	const char *at = writes;
+	enum slm_statement kind;
+
+	while ((kind = slm_statement_next(&writes)) != SLM_STATEMENT_NONE) {
+		if ((kind == SLM_STATEMENT_UPDATE ||
+		     kind == SLM_STATEMENT_DELETE) &&
+		    names(at, table) &&
+		    slm_statement_relate(at, read, key) == SLM_ROWS_SAME)
+			return true;
+		at = writes;
+	}
+	return false;
 }
 
 /* ---- UPDATE ----------------------------------------------------------- */

@@ -46,6 +46,11 @@ enum slm_relation {
 enum slm_relation slm_statement_relate(const char *a, const char *b,
 				       const char *key);
 
+/* Does some UPDATE or DELETE among the statements of writes, of this table,
+ * pick the rows that the single statement read picks? */
+bool slm_statement_changes_rows(const char *writes, const char *read,
+				const char *table, const char *key);
+
 /* Are the two single statements the same, token by token? */
 bool slm_statement_same(const char *a, const char *b);
 

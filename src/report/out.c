@@ -111,7 +111,7 @@ void slm_out_paragraph(struct slm_out *out, unsigned indent, unsigned hang,
 	struct slm_buf buf;
 
 	fold.width = out->width > indent ? out->width - indent : 1;
-	if (fold.width > PROSE_MAX)
+	if (fold.width > PROSE_MAX && !out->unfolded)
 		fold.width = PROSE_MAX;
 	slm_buf_init(&buf);
 	slm_text_fold(&buf, text, &fold);

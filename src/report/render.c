@@ -508,7 +508,10 @@ static void tell_notes(struct slm_page *page)
 
 static void tell_all(struct slm_page *page, const struct sqloom_render *render)
 {
+	page->out.unfolded = render->brief;
 	tell_verdict(page);
+	if (render->brief)
+		return;
 	tell_circumstances(page);
 	tell_effort(page, render);
 	if (page->trace->kind == SLM_TRACE_EXPLORE)

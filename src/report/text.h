@@ -111,6 +111,7 @@ struct slm_out {
 	unsigned width;	    /* of the terminal */
 	bool color;
 	bool ascii;
+	bool unfolded;	 /* paragraphs may be as wide as the terminal */
 	unsigned column; /* where the line stands */
 	unsigned spaces; /* owed: dropped at the end of a line */
 	char style;	 /* what the terminal is in */

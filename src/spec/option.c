@@ -46,6 +46,13 @@ static bool is_switch(char *text)
 	return is_one_of(text, choices);
 }
 
+static bool is_results(char *text)
+{
+	static const char *const choices[] = { "each", "joint", NULL };
+
+	return is_one_of(text, choices);
+}
+
 static bool is_on_error(char *text)
 {
 	static const char *const choices[] = { "stop", "continue", NULL };
@@ -171,6 +178,7 @@ static const struct {
 	  "delete, truncate, persist, memory, wal or off" },
 	{ "local_begin", is_switch, "on or off" },
 	{ "on_error", is_on_error, "stop or continue" },
+	{ "results", is_results, "each or joint" },
 	{ "strict", is_switch, "on or off" },
 };
 

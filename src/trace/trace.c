@@ -41,8 +41,8 @@ const char *slm_class_text(enum slm_class class)
 		[SLM_CLASS_ERROR] = "an error that no serial run gives and no "
 				    "caller can expect",
 		[SLM_CLASS_RETRY] = "an error that asks to be retried",
-		[SLM_CLASS_BENIGN] = "fewer successes, contents of a serial "
-				     "run",
+		[SLM_CLASS_BENIGN] = "differences that are no error, contents "
+				     "of a serial run",
 		[SLM_CLASS_SERIAL] = "equal to a serial run",
 	};
 

@@ -150,7 +150,9 @@ enum slm_class {
 	SLM_CLASS_RESULT,   /* (b) results that no serial run gives */
 	SLM_CLASS_ERROR,    /* (c) an error that no caller can expect */
 	SLM_CLASS_RETRY,    /* (d) an error that asks to be retried */
-	SLM_CLASS_BENIGN,   /* (e) fewer successes, contents of a serial run */
+	SLM_CLASS_BENIGN,   /* (e) differences that are no error: contents of
+				a serial run, fewer successes or results of
+				different serial orders */
 	SLM_CLASS_SERIAL,   /* equals a serial run: nothing wrong */
 };
 
@@ -249,11 +251,18 @@ struct sqloom_report {
 struct sqloom_report *slm_report_new(void);
 
 /*
+ * May a trace be written to path? Not over a file that holds something else:
+ * a spec or a database that was named by mistake. SQLOOM_USAGE.
+ */
+enum sqloom_status slm_trace_may_write(const char *path,
+				       struct sqloom_error *err);
+
+/*
  * Writes trace as JSON lines: one header, one object per serial run, per
  * finding and per event of a finding, in order, and the verdict last. Fails
  * with SQLOOM_IO (which names path; no space included) or SQLOOM_NOMEM; a
  * file that was begun and could not be finished is removed if it is a regular
- * file.
+ * file. SQLOOM_USAGE as slm_trace_may_write(). "-" is standard output.
  */
 enum sqloom_status slm_trace_write(const struct slm_trace *trace,
 				   const char *path, struct sqloom_error *err);

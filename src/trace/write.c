@@ -206,6 +206,31 @@ static enum sqloom_status write_failed(const char *path, int sys_errno,
 			       "cannot write the trace to '%s'", path);
 }
 
+/* How each trace begins. */
+#define BEGINNING "{\"type\":\"sqloom-trace\""
+
+enum sqloom_status slm_trace_may_write(const char *path,
+				       struct sqloom_error *err)
+{
+	char text[sizeof(BEGINNING)] = "";
+	enum sqloom_status status = SQLOOM_OK;
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct stat info;
+
+	/* What cannot be read says so when it is written. */
+	if (fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode) &&
+	    info.st_size > 0 &&
+	    (read(fd, text, sizeof(text) - 1) < 0 || strcmp(text, BEGINNING)))
+		status = slm_error_set(err, SQLOOM_USAGE,
+				       "'%s' exists and is no trace: it is not "
+				       "overwritten; give the trace another "
+				       "name",
+				       path);
+	if (fd >= 0)
+		close(fd);
+	return status;
+}
+
 /* Standard output by a descriptor of its own: opening its path would empty a
  * file that it appends to. */
 static FILE *open_stdout(void)
@@ -223,11 +248,16 @@ enum sqloom_status slm_trace_write(const struct slm_trace *trace,
 {
 	struct writer w = { .encoder = { .trace = trace }, .sink = to_file };
 	bool is_stdout = strcmp(path, "-") == 0;
-	FILE *file = is_stdout ? open_stdout() : fopen(path, "we");
+	bool allowed = is_stdout || !slm_trace_may_write(path, err);
+	FILE *file = !allowed  ? NULL :
+		     is_stdout ? open_stdout() :
+				 fopen(path, "we");
 	/* A second descriptor outlives fclose(), to name the file that must go
 	 * if the disk turns out to be full only then. */
 	int fd = file ? fcntl(fileno(file), F_DUPFD_CLOEXEC, 0) : -1;
 
+	if (!allowed)
+		return SQLOOM_USAGE;
 	if (fd < 0) {
 		w.sys_errno = errno;
 		if (file)

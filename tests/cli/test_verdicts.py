@@ -305,3 +305,59 @@ step b2 { UPDATE account SET bal = :bal + 1 WHERE id = 1 }
     assert command(*replay_line(explored)).returncode == IS_BROKEN
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
     assert [p.name for p in folder.iterdir()] == ["app.db"]
+
+
+def test_quiet_is_never_cut(command, write):
+    spec = write("lines.spec", """\
+setup { CREATE TABLE t (v INTEGER); INSERT INTO t VALUES (0); }
+session alice
+step a_begin { BEGIN IMMEDIATE }
+step a_end { COMMIT }
+session bob
+step b_write { UPDATE t SET v = 1 }
+step b_read { SELECT v FROM t }
+option busy_timeout 1000
+permutation a_begin b_write b_read a_end
+""")
+    result = command("explore", spec, "-q")
+    assert result.returncode == IS_INCONCLUSIVE
+    assert result.stdout.count(b"\n") == 1
+    assert result.stdout.endswith(b"see the notes\n")
+
+
+def test_a_trace_does_not_overwrite_what_is_no_trace(command, write, tmp_path):
+    spec = write("bank.spec", "session a\nstep s { SELECT 1 }\n")
+    database = tmp_path / "app.db"
+    sqlite3.connect(database).execute("CREATE TABLE t (v)").connection.close()
+    for name in "bank.spec", "app.db":
+        before = (tmp_path / name).read_bytes()
+        result = command("explore", spec, "--db", "app.db", "--trace", name)
+        assert result.returncode == 2
+        assert name.encode() in result.stderr
+        assert b"another name" in result.stderr
+        assert (tmp_path / name).read_bytes() == before
+    for _ in range(2):  # a trace may be written again
+        assert command("explore", spec, "--trace", "run.trace").returncode == 0
+
+
+def test_a_budget_of_exactly_all_schedules_is_enough(command, broken_spec):
+    result = command("explore", broken_spec, "--max-runs", "6")
+    assert b"all 6 explored" in result.stdout
+
+
+def test_switches_of_a_line_and_of_its_replay_are_the_same(command, write):
+    spec = write("line.spec", """\
+setup { CREATE TABLE t (v INTEGER); INSERT INTO t VALUES (0); }
+session alice
+step a_read { SELECT v FROM t }
+step a_write { UPDATE t SET v = :v + 1 }
+session bob
+step b_read { SELECT v FROM t }
+step b_write { UPDATE t SET v = :v + 1 }
+permutation a_read b_read a_write b_write
+""")
+    explored = command("explore", spec)
+    replayed = command(*replay_line(explored))
+    told = re.compile(rb"(\d+) switch(?:es)? between calls")
+    assert told.search(explored.stdout).group(1) == \
+        told.search(replayed.stdout).group(1)

@@ -210,8 +210,8 @@ static void test_verdicts(void **state)
 		"holds: 12 of 12 schedules explored, none ends wrong",
 		"  2 schedules with an error that asks to be retried "
 		"(beside the verdict; --strict makes it wrong)",
-		"  3 schedules with fewer successes, contents of a serial "
-		"run (benign)",
+		"  3 schedules with differences that are no error, contents "
+		"of a serial run (benign)",
 		"beside the verdict:",
 		"    sqloom replay 'it'\\''s a spec.spec' abba~5f3a.aka2axaq",
 		"note: the column audit.at differs between equal runs and "
