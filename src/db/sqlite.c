@@ -162,6 +162,17 @@ static void give_error(struct session *session, struct sqloom_error *err)
 		*err = session->error;
 }
 
+/* Does another session hold locks without being in a transaction? */
+static bool keeps_locks(const struct sqlite *db, unsigned call)
+{
+	for (unsigned i = 0; i < db->nsessions; i++)
+		if (i != call && db->sessions[i].db &&
+		    sqlite3_get_autocommit(db->sessions[i].db) &&
+		    slm_store_holds(db->store, i))
+			return true;
+	return false;
+}
+
 /* Runs a session's setup or teardown, which must not have to wait. */
 static enum sqloom_status session_script(struct session *session,
 					 const struct slm_spec_sql *script,
@@ -181,9 +192,13 @@ static enum sqloom_status session_script(struct session *session,
 	}
 	if (!session->status)
 		return SQLOOM_OK;
-	slm_error_set(err, session->status, "%s of session \"%s\": %s", what,
+	slm_error_set(err, session->status, "%s of session \"%s\": %s%s", what,
 		      session->owner->spec->sessions[session->call].name,
-		      session->error.message);
+		      session->error.message,
+		      keeps_locks(session->owner, session->call) ?
+			      "; another session keeps its locks because of "
+			      "PRAGMA locking_mode" :
+			      "");
 	slm_spec_error_place(session->owner->spec, session->error.line,
 			     session->error.column, err);
 	return session->status;
@@ -313,6 +328,7 @@ static enum sqloom_status see_scripts(struct sqlite *db,
 			db->catalogue.tables[t].written = true;
 		db->ddl |= footprint.ddl;
 		db->random |= footprint.random;
+		db->pragma |= footprint.pragma;
 		/* What a setup leaves on the connection it would find again. */
 		db->fresh |= footprint.connection &&
 			     db->sessions[i].setup_per_run;
@@ -341,10 +357,13 @@ static enum sqloom_status set_up(struct sqlite *db, struct sqloom_error *err)
 	if (!status)
 		status = open_sessions(db, err);
 	if (!status) {
+		slm_refer_infer(db);
 		mark_written(db);
 		see_virtual(db);
 		status = see_scripts(db, err);
 	}
+	if (!status)
+		status = slm_contents_check_ignored(db, err);
 	if (!status)
 		status = slm_compile_checks(db, err);
 	if (!status && db->options.store == SQLOOM_STORE_FILE) {
@@ -556,20 +575,17 @@ static enum sqloom_status sqlite_when(struct slm_db *base, unsigned call,
 	slm_session_bind(session, step->when, step->when_parameters,
 			 step->nwhen);
 	slm_store_set_owner(db->store, call);
-	db->doing = (struct doing){ "the when of step", step->spec->name,
-				    &step->spec->when, NULL };
 	if (sqlite3_step(step->when) == SQLITE_ROW)
 		*run = sqlite3_column_double(step->when, 0) != 0;
 	else
 		status = slm_sqlite_error(session->db, SQLOOM_SPEC,
 					  "when: ", err);
 	sqlite3_reset(step->when);
-	db->doing = (struct doing){ 0 };
 	slm_store_set_owner(db->store, ADMIN);
 	if (status)
 		slm_compile_place(db->spec, &step->spec->when,
 				  step->spec->when.text, err);
-	return slm_stop_status(db, status, err);
+	return status;
 }
 
 /* After the session's coroutine came back: what became of its step. */

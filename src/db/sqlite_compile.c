@@ -317,6 +317,13 @@ static bool see_program(struct session *session, struct statement *statement,
 	return ok;
 }
 
+/* Does the text name a field of the database's header that is the user's? */
+static bool names_header(const char *sql)
+{
+	return strcasestr(sql, "user_version") ||
+	       strcasestr(sql, "application_id");
+}
+
 /* PRAGMAs that only set something on the connection. */
 static void see_pragma(const char *sql, struct footprint *footprint)
 {
@@ -340,6 +347,7 @@ static void see_pragma(const char *sql, struct footprint *footprint)
 	slm_sql_second_word(sql, word, sizeof(word));
 	if (!any_of(word, harmless))
 		footprint->touches = true;
+	footprint->pragma |= names_header(sql);
 	footprint->connection = true;
 }
 
@@ -376,6 +384,13 @@ static uint32_t origin_of(const struct session *session, sqlite3_stmt *stmt,
 		return catalogue->tables[index].reference[i];
 	}
 	return 0;
+}
+
+void slm_compile_origins(struct session *session, struct statement *statement)
+{
+	for (unsigned i = 0; statement->stmt && i < statement->ncolumns; i++)
+		statement->origins[i] =
+			origin_of(session, statement->stmt, (int)i);
 }
 
 bool slm_compile_columns(struct session *session, sqlite3_stmt *stmt,
@@ -833,6 +848,8 @@ static int compile_text(struct session *session, struct step *step)
 	session->owner->random |= step->footprint.random || *step->rest;
 	session->owner->fresh |= step->footprint.connection || *step->rest;
 	slm_compile_blind(session->owner, &step->footprint);
+	session->owner->pragma |= step->footprint.pragma ||
+				  names_header(step->rest);
 	return rc;
 }
 

@@ -318,6 +318,31 @@ static bool map_references(struct slm_arena *arena,
 	return true;
 }
 
+/* With the place of the first step that writes the table. */
+static enum sqloom_status too_many_rows(const struct sqlite *db,
+					const struct table *table,
+					struct sqloom_error *err)
+{
+	slm_error_set(err, SQLOOM_LIMIT,
+		      "table %s has more than %d rows, too many to compare; "
+		      "explore on a smaller copy of the database",
+		      table->name, ROWS_MAX);
+	for (unsigned i = 0; i < db->nsessions; i++)
+		for (unsigned j = 0; j < db->sessions[i].nsteps; j++) {
+			const struct step *step = &db->sessions[i].steps[j];
+
+			for (unsigned k = 0; k < step->writes.count; k++) {
+				if (sqlite3_stricmp(step->writes.names[k],
+						    table->name))
+					continue;
+				slm_compile_place(db->spec, &step->spec->sql,
+						  step->spec->sql.text, err);
+				return SQLOOM_LIMIT;
+			}
+		}
+	return SQLOOM_LIMIT;
+}
+
 static enum sqloom_status read_table(struct sqlite *db,
 				     const struct catalogue *catalogue,
 				     uint32_t index, const int *place,
@@ -342,11 +367,7 @@ static enum sqloom_status read_table(struct sqlite *db,
 	if (status)
 		return status;
 	if (reading.nrows > ROWS_MAX)
-		return slm_error_set(
-			err, SQLOOM_LIMIT,
-			"table %s has more than %d rows, too many to compare; "
-			"explore on a smaller copy of the database",
-			table->name, ROWS_MAX);
+		return too_many_rows(db, table, err);
 	*out = (struct slm_contents_table){
 		.name = table->name,
 		.columns = table->columns,
@@ -361,38 +382,55 @@ static enum sqloom_status read_table(struct sqlite *db,
 		       slm_error_nomem(err);
 }
 
-/* The schema as a table of its own, when steps may change it. */
-static bool read_schema_row(struct sqlite *db, sqlite3_stmt *stmt,
-			    void *userdata)
+/* What is no table of the user's, as a table of its own. */
+static enum sqloom_status read_special(struct sqlite *db, const char *name,
+				       const char *const *columns,
+				       uint32_t ncolumns, const char *sql,
+				       struct slm_contents_table *out,
+				       struct sqloom_error *err)
 {
-	return read_row(db, stmt, userdata);
+	struct table table = { .name = name,
+			       .columns = columns,
+			       .ncolumns = ncolumns,
+			       .key_column = -1 };
+	struct reading reading = { .table = &table, .index = UINT32_MAX };
+	enum sqloom_status status = query(db, sql, read_row, &reading, err);
+
+	*out = (struct slm_contents_table){ .name = name,
+					    .columns = columns,
+					    .ncolumns = ncolumns,
+					    .nrows = reading.nrows,
+					    .values = reading.values,
+					    .key_column = -1 };
+	return status;
 }
 
+/* The schema, when steps may change it. */
 static enum sqloom_status read_schema(struct sqlite *db,
 				      struct slm_contents_table *out,
 				      struct sqloom_error *err)
 {
 	static const char *const columns[] = { "type", "name", "sql" };
-	static uint32_t no_references[3];
-	static const struct table table = { .name = "sqlite_schema",
-					    .columns = columns,
-					    .ncolumns = 3,
-					    .key_column = -1,
-					    .reference = no_references };
-	struct reading reading = { .table = &table, .index = UINT32_MAX };
-	enum sqloom_status status =
-		query(db,
-		      "SELECT type, name, sql FROM main.sqlite_schema WHERE "
-		      "name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
-		      read_schema_row, &reading, err);
 
-	*out = (struct slm_contents_table){ .name = table.name,
-					    .columns = columns,
-					    .ncolumns = 3,
-					    .nrows = reading.nrows,
-					    .values = reading.values,
-					    .key_column = -1 };
-	return status;
+	return read_special(
+		db, "sqlite_schema", columns, 3,
+		"SELECT type, name, sql FROM main.sqlite_schema WHERE "
+		"name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+		out, err);
+}
+
+/* Fields of the header that belong to the user, when steps may set them. */
+static enum sqloom_status read_pragmas(struct sqlite *db,
+				       struct slm_contents_table *out,
+				       struct sqloom_error *err)
+{
+	static const char *const columns[] = { "user_version",
+					       "application_id" };
+
+	return read_special(db, "PRAGMA", columns, 2,
+			    "SELECT user_version, application_id FROM "
+			    "pragma_user_version, pragma_application_id",
+			    out, err);
 }
 
 enum sqloom_status slm_contents_read(struct sqlite *db,
@@ -409,7 +447,7 @@ enum sqloom_status slm_contents_read(struct sqlite *db,
 		status = slm_catalogue_load(db, db->run, &now, err);
 	if (status)
 		return status;
-	tables = slm_arena_zalloc(db->run, now.ntables + 1, sizeof(*tables));
+	tables = slm_arena_zalloc(db->run, now.ntables + 2, sizeof(*tables));
 	place = slm_arena_zalloc(db->run, now.ntables + 1, sizeof(*place));
 	if (!tables || !place)
 		return slm_error_nomem(err);
@@ -421,7 +459,89 @@ enum sqloom_status slm_contents_read(struct sqlite *db,
 					    &tables[place[i]], err);
 	if (!status && db->ddl)
 		status = read_schema(db, &tables[count++], err);
+	if (!status && db->pragma)
+		status = read_pragmas(db, &tables[count++], err);
 	out->tables = tables;
 	out->ntables = count;
 	return status;
+}
+
+/* ---- What is not compared ---------------------------------------------- */
+
+/* The table that the value of an `option ignore` names, as the comparison reads
+ * it; NULL: there is none. *column: what it says behind the dot, or NULL. */
+static const struct table *ignored_table(const struct catalogue *catalogue,
+					 const char *value, const char **column)
+{
+	for (uint32_t i = 0; i < catalogue->ntables; i++) {
+		const struct table *table = &catalogue->tables[i];
+		size_t size = strlen(table->name);
+
+		if (strncmp(value, table->name, size) != 0 ||
+		    (value[size] != '.' && value[size] != '\0'))
+			continue;
+		*column = value[size] ? value + size + 1 : NULL;
+		return table;
+	}
+	return NULL;
+}
+
+#define NAMES_TOLD 20
+
+/* The names that there are, as one text. */
+static const char *names_told(struct sqlite *db, const struct table *table)
+{
+	uint32_t count = table ? table->ncolumns : db->catalogue.ntables;
+	const char *text = "";
+
+	for (uint32_t i = 0; text && i < count && i < NAMES_TOLD; i++)
+		text = slm_arena_printf(&db->arena, "%s%s%s", text,
+					i ? ", " : "",
+					table ? table->columns[i] :
+						db->catalogue.tables[i].name);
+	if (text && count > NAMES_TOLD)
+		text = slm_arena_printf(&db->arena, "%s, ...", text);
+	return text;
+}
+
+static enum sqloom_status refuse_ignored(struct sqlite *db,
+					 const struct slm_spec_option *option,
+					 const struct table *table,
+					 struct sqloom_error *err)
+{
+	const char *names = names_told(db, table);
+
+	if (!names)
+		return slm_error_nomem(err);
+	slm_error_set(err, SQLOOM_SPEC,
+		      "option ignore %s: there is no such %s%s; there %s%s",
+		      option->values[0], table ? "column in table " : "table",
+		      table ? table->name : "", *names ? "are: " : "is none",
+		      names);
+	slm_spec_error_place(db->spec, option->line, option->column, err);
+	return SQLOOM_SPEC;
+}
+
+enum sqloom_status slm_contents_check_ignored(struct sqlite *db,
+					      struct sqloom_error *err)
+{
+	/* Tables that steps make are not known yet. */
+	for (unsigned i = 0; !db->ddl && i < db->spec->noptions; i++) {
+		const struct slm_spec_option *option = &db->spec->options[i];
+		const struct table *table;
+		const char *column = NULL;
+		bool known = false;
+
+		if (strcmp(option->name, "ignore") != 0 ||
+		    (db->pragma && !strncmp(option->values[0], "PRAGMA", 6)))
+			continue;
+		table = ignored_table(&db->catalogue, option->values[0],
+				      &column);
+		for (uint32_t c = 0; table && column && c < table->ncolumns;
+		     c++)
+			known |= !strcmp(table->columns[c], column);
+		if (!table || (column && !known))
+			return refuse_ignored(db, option, table, err);
+	}
+	return SQLOOM_OK;
 }

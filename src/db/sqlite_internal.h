@@ -76,6 +76,7 @@ struct footprint {
 	bool random;	 /* random(), randomblob() */
 	bool connection; /* leaves state on the connection: temp tables,
 			    PRAGMA, ATTACH, changes() ... */
+	bool pragma;	 /* PRAGMA user_version, application_id */
 	bool attaches;	 /* ATTACH: its tables are not compared */
 	struct name_set *reads, *writes;
 };
@@ -141,7 +142,7 @@ struct check {
 	sqlite3_stmt *stmt; /* NULL: prepared anew for each use */
 };
 
-/* What the admin connection, or a `when`, is at. */
+/* What the admin connection is at. */
 struct doing {
 	const char *what; /* NULL: nothing that the spec names */
 	const char *name; /* NULL: it has none */
@@ -178,6 +179,7 @@ struct sqlite {
 	/* What the steps do, all taken together */
 	bool ddl, random, fresh; /* fresh: new connections for each run */
 	bool schema_dirty;
+	bool pragma; /* as in struct footprint */
 };
 
 /* ---- sqlite_value.c */
@@ -238,6 +240,14 @@ void slm_compile_place(const struct sqloom_spec *spec,
 		       const struct slm_spec_sql *sql, const char *at,
 		       struct sqloom_error *err);
 
+/* What the result columns of a prepared statement hold, by the catalogue. */
+void slm_compile_origins(struct session *session, struct statement *statement);
+
+/* ---- sqlite_refer.c */
+/* Finds references that no foreign key declares, and what follows from them
+ * for the statements of all sessions, which are compiled. */
+void slm_refer_infer(struct sqlite *db);
+
 /* ---- sqlite_contents.c */
 enum sqloom_status slm_catalogue_load(struct sqlite *db,
 				      struct slm_arena *arena,
@@ -247,6 +257,9 @@ int slm_catalogue_find(const struct catalogue *catalogue, const char *name);
 enum sqloom_status slm_contents_read(struct sqlite *db,
 				     struct slm_contents *out,
 				     struct sqloom_error *err);
+/* SQLOOM_SPEC if an `option ignore` names what there is not. */
+enum sqloom_status slm_contents_check_ignored(struct sqlite *db,
+					      struct sqloom_error *err);
 const struct generated *slm_generated_find(const struct sqlite *db,
 					   uint32_t table, sqlite3_int64 key);
 bool slm_name_set_add(struct slm_arena *arena, struct name_set *set,

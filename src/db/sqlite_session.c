@@ -111,6 +111,10 @@ static enum sqloom_status too_many_rows(struct session *session)
 		"WHERE or LIMIT",
 		session->step->spec ? session->step->spec->name : "teardown",
 		ROWS_MAX);
+	if (session->step->spec)
+		slm_compile_place(session->owner->spec,
+				  &session->step->spec->sql,
+				  session->current->sql, &session->error);
 	return session->status;
 }
 

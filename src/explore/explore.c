@@ -140,6 +140,7 @@ enum sqloom_status slm_explorer_use_plan(struct explorer *explorer,
 		.nallow = explorer->settings.nallow,
 		.ignore = explorer->settings.ignore,
 		.nignore = explorer->settings.nignore,
+		.joint = explorer->settings.joint,
 	};
 	enum sqloom_status status;
 
@@ -259,7 +260,8 @@ static struct tally take_tally(const struct explorer *explorer)
 	struct tally tally = { .runs = explorer->runs,
 			       .wrong = explorer->trace->wrong,
 			       .nfindings = explorer->nfindings,
-			       .nnotes = explorer->nnotes };
+			       .nnotes = explorer->nnotes,
+			       .joint = explorer->joint };
 
 	memcpy(tally.by_class, explorer->trace->by_class,
 	       sizeof(tally.by_class));
@@ -274,6 +276,7 @@ static void start_again(struct explorer *explorer, const struct tally *tally)
 	explorer->runs = tally->runs;
 	explorer->nfindings = tally->nfindings;
 	explorer->nnotes = tally->nnotes;
+	explorer->joint = tally->joint;
 	explorer->trace->wrong = tally->wrong;
 	memcpy(explorer->trace->by_class, tally->by_class,
 	       sizeof(tally->by_class));
@@ -478,6 +481,22 @@ static enum sqloom_status explore_plans(struct explorer *explorer,
 	return status;
 }
 
+/* Two calls may have been given the same value: only the user knows whether
+ * it is used. */
+static enum sqloom_status note_joint(struct explorer *explorer,
+				     struct sqloom_error *err)
+{
+	if (!explorer->joint ||
+	    slm_note(explorer,
+		     "in %llu of the benign schedules each call's results are "
+		     "right, but no one serial order gives them all: if "
+		     "callers use what they read there, explore with --joint; "
+		     "if not, mark the steps unobserved",
+		     (unsigned long long)explorer->joint))
+		return SQLOOM_OK;
+	return slm_error_nomem(err);
+}
+
 static enum sqloom_status conclude(struct explorer *explorer,
 				   struct sqloom_error *err)
 {
@@ -491,6 +510,9 @@ static enum sqloom_status conclude(struct explorer *explorer,
 		      "counted, not told",
 		      FINDINGS_MAX))
 		return slm_error_nomem(err);
+	status = note_joint(explorer, err);
+	if (status)
+		return status;
 	/* The serial runs that are told are those of the worst finding. */
 	if (explorer->nfindings && explorer->finding_plan[0] != explorer->plan)
 		status = slm_explorer_use_plan(

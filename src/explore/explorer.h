@@ -56,6 +56,7 @@ struct seen {
 	uint64_t key; /* 0: free place */
 	uint64_t outcome;
 	uint8_t class;
+	bool joint;	 /* no one serial order gives all the results */
 	uint8_t finding; /* index + 1; 0: none */
 };
 
@@ -69,6 +70,7 @@ struct tally {
 	uint64_t runs, wrong;
 	uint64_t by_class[SLM_CLASSES];
 	uint32_t nfindings, nnotes;
+	uint64_t joint;
 };
 
 struct explorer {
@@ -101,6 +103,7 @@ struct explorer {
 	const char *reason; /* why it is not complete; NULL */
 	const char **notes; /* of ours */
 	uint32_t nnotes;
+	uint64_t joint;	   /* runs whose results fit no one serial order */
 	bool checks_noted; /* some check fails in a serial run: told */
 };
 

@@ -322,6 +322,7 @@ enum sqloom_status slm_findings_add(struct explorer *explorer,
 		if (known->finding)
 			explorer->findings[known->finding - 1].count++;
 		count_class(explorer, known->class);
+		explorer->joint += known->joint;
 		return SQLOOM_OK;
 	}
 	status = slm_findings_describe(explorer, &run, err);
@@ -331,6 +332,8 @@ enum sqloom_status slm_findings_add(struct explorer *explorer,
 		return status;
 	seen.class = (uint8_t)judgement.class;
 	seen.outcome = judgement.outcome;
+	seen.joint = judgement.joint;
+	explorer->joint += judgement.joint;
 	count_class(explorer, judgement.class);
 	if (judgement.class <= SLM_CLASS_RETRY)
 		status = keep(explorer, &run, &seen, err);

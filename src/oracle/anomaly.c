@@ -172,7 +172,7 @@ static bool has_twins(const struct naming *n, uint32_t table)
 	for (uint64_t i = 0; from && i < from->table->nrows && i < 1000; i++)
 		for (uint64_t j = 0; j < i; j++)
 			if (slm_canonical_generated(from->table, i) &&
-			    from->names[i] == from->names[j])
+			    slm_canonical_alike(&n->view->contents, from, i, j))
 				return true;
 	return false;
 }
@@ -209,8 +209,7 @@ static bool is_decided(const struct naming *n, const struct slm_access *own)
 {
 	char name[2];
 
-	return n->group->variable[n->oracle->first_step[own->call] +
-				  own->step] &&
+	return n->group->variable[n->oracle->first_step[own->call] + own->step] &&
 	       !slm_sql_next_parameter(own->sql, name, sizeof(name));
 }
 
@@ -292,9 +291,8 @@ static bool find_stale_value(struct naming *n, const struct stale *s)
 		       "%s's step %s wrote by a value that %s had read from %s "
 		       "before %s's %s in %s (stale read).",
 		       call_name(n, s->own->call), s->own->name, s->read->name,
-		       n->all.tables[s->table],
-		       call_name(n, s->foreign->call), before_what(s),
-		       s->foreign->name);
+		       n->all.tables[s->table], call_name(n, s->foreign->call),
+		       before_what(s), s->foreign->name);
 	say_transactions(n, s->read, s->own);
 	return true;
 }

@@ -5,12 +5,11 @@
  *
  * The name of a row begins as a digest of its columns, leaving out its own
  * generated key and references to rows whose key was generated. Then, round by
- * round, the names of the rows it refers to are mixed in (colour refinement),
- * until the names tell no more rows apart. The round that confirms this is
- * kept: with it, equal names in two contents stay equal in all later rounds.
- * Contents that differ only by a renumbering of generated keys go through the
- * same rounds and get the same digest. Names know only what a row refers to,
- * not who refers to it.
+ * round, the names of the rows it refers to and of those that refer to it are
+ * mixed in (colour refinement), until the names tell no more rows apart. The
+ * round that confirms this is kept: with it, equal names in two contents stay
+ * equal in all later rounds. Contents that differ only by a renumbering of
+ * generated keys go through the same rounds and get the same digest.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -326,17 +325,11 @@ static void first_names(struct slm_canonical_table *table)
 	}
 }
 
-static bool refers(const struct slm_canonical_table *table)
-{
-	for (uint32_t i = 0; i < table->table->ncolumns; i++)
-		if (table->target[i])
-			return true;
-	return false;
-}
-
-/* The next name of a row: the present one and those it refers to. */
+/* The next name of a row: the present one, those it refers to and those that
+ * refer to it. */
 static uint64_t next_name(const struct slm_canonical *contents,
-			  const struct slm_canonical_table *table, uint64_t row)
+			  const struct slm_canonical_table *table, uint64_t row,
+			  uint64_t referrers)
 {
 	uint64_t name = table->names[row];
 
@@ -349,7 +342,7 @@ static uint64_t next_name(const struct slm_canonical *contents,
 		name = slm_hash_mix(name, i);
 		name = slm_hash_mix(name, to->names[table->target[i][row]]);
 	}
-	return name;
+	return slm_hash_mix(name, referrers);
 }
 
 static int compare_names(const void *a, const void *b)
@@ -359,9 +352,12 @@ static int compare_names(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The rows of the tables that refer to something, in one array. */
+/* The rows of the tables that refer to something or are referred to, in one
+ * array. */
 struct refiner {
 	struct slm_canonical *contents;
+	uint64_t *first;  /* per table: its first row in the arrays */
+	bool *takes_part; /* per table */
 	uint64_t *next;	  /* names of the round */
 	uint64_t *sorted; /* for counting */
 	uint64_t count;
@@ -380,33 +376,95 @@ static uint64_t distinct(struct refiner *refiner)
 	return found;
 }
 
-/* One round; advance false: only gathers the present names. */
-static uint64_t refine_round(struct refiner *refiner, bool advance)
+/* Gathers, per row, the names of the rows that refer to it: a sum, as they
+ * have no order. The table and the column tell how they refer to it. */
+static void add_referrers(struct refiner *refiner,
+			  const struct slm_canonical_table *table)
+{
+	const char *name = table->table->name;
+	uint64_t seed = slm_hash(name, strlen(name), 0);
+
+	for (uint32_t i = 0; i < table->table->ncolumns; i++) {
+		const uint64_t *target = table->target[i];
+		uint64_t *to =
+			refiner->next + refiner->first[table->target_table[i]];
+
+		for (uint64_t row = 0; target && row < table->table->nrows;
+		     row++)
+			if (target[row] != SLM_NO_ROW)
+				to[target[row]] +=
+					slm_hash_mix(slm_hash_mix(seed, i),
+						     table->names[row]);
+	}
+}
+
+static void next_names(struct refiner *refiner)
 {
 	struct slm_canonical *contents = refiner->contents;
-	uint64_t at = 0;
 
+	if (refiner->count)
+		memset(refiner->next, 0,
+		       refiner->count * sizeof(*refiner->next));
+	for (uint32_t i = 0; i < contents->ntables; i++)
+		add_referrers(refiner, &contents->tables[i]);
 	for (uint32_t i = 0; i < contents->ntables; i++) {
 		struct slm_canonical_table *table = &contents->tables[i];
+		uint64_t *next = refiner->next + refiner->first[i];
 
 		for (uint64_t row = 0;
-		     refers(table) && row < table->table->nrows; row++)
-			refiner->next[at++] =
-				advance ? next_name(contents, table, row) :
-					  table->names[row];
+		     refiner->takes_part[i] && row < table->table->nrows; row++)
+			next[row] = next_name(contents, table, row, next[row]);
 	}
-	assert(at == refiner->count);
-	at = 0;
-	for (uint32_t i = 0; advance && i < contents->ntables; i++) {
-		struct slm_canonical_table *table = &contents->tables[i];
+}
 
-		if (!refers(table) || table->table->nrows == 0)
+/* Moves names between the tables and the array. */
+static void copy_names(struct refiner *refiner, bool back)
+{
+	for (uint32_t i = 0; i < refiner->contents->ntables; i++) {
+		struct slm_canonical_table *table =
+			&refiner->contents->tables[i];
+		uint64_t *next = refiner->next + refiner->first[i];
+		size_t size = table->table->nrows * sizeof(*next);
+
+		if (!refiner->takes_part[i] || size == 0)
 			continue;
-		memcpy(table->names, refiner->next + at,
-		       table->table->nrows * sizeof(*table->names));
-		at += table->table->nrows;
+		if (back)
+			memcpy(table->names, next, size);
+		else
+			memcpy(next, table->names, size);
 	}
-	return distinct(refiner);
+}
+
+static bool refiner_make(struct refiner *refiner, struct slm_arena *arena)
+{
+	const struct slm_canonical *contents = refiner->contents;
+	uint32_t n = contents->ntables;
+
+	refiner->first = slm_arena_zalloc(arena, n, sizeof(*refiner->first));
+	refiner->takes_part =
+		slm_arena_zalloc(arena, n, sizeof(*refiner->takes_part));
+	if (!refiner->first || !refiner->takes_part)
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct slm_canonical_table *table = &contents->tables[i];
+
+		for (uint32_t j = 0; j < table->table->ncolumns; j++) {
+			if (!table->target[j])
+				continue;
+			refiner->takes_part[i] = true;
+			refiner->takes_part[table->target_table[j]] = true;
+		}
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		refiner->first[i] = refiner->count;
+		if (refiner->takes_part[i])
+			refiner->count += contents->tables[i].table->nrows;
+	}
+	refiner->next =
+		slm_arena_zalloc(arena, refiner->count, sizeof(*refiner->next));
+	refiner->sorted = slm_arena_zalloc(arena, refiner->count,
+					   sizeof(*refiner->sorted));
+	return refiner->next && refiner->sorted;
 }
 
 static bool refine(struct slm_canonical *contents, struct slm_arena *arena)
@@ -414,21 +472,37 @@ static bool refine(struct slm_canonical *contents, struct slm_arena *arena)
 	struct refiner refiner = { .contents = contents };
 	uint64_t before, after;
 
-	for (uint32_t i = 0; i < contents->ntables; i++)
-		if (refers(&contents->tables[i]))
-			refiner.count += contents->tables[i].table->nrows;
-	refiner.next =
-		slm_arena_zalloc(arena, refiner.count, sizeof(*refiner.next));
-	refiner.sorted =
-		slm_arena_zalloc(arena, refiner.count, sizeof(*refiner.sorted));
-	if (!refiner.next || !refiner.sorted)
+	if (!refiner_make(&refiner, arena))
 		return false;
-	after = refine_round(&refiner, false);
+	copy_names(&refiner, false);
+	after = distinct(&refiner);
 	for (int round = 0; round < SLM_REFINE_ROUNDS_MAX; round++) {
 		before = after;
-		after = refine_round(&refiner, true);
+		next_names(&refiner);
+		copy_names(&refiner, true);
+		after = distinct(&refiner);
 		if (after == before)
 			break;
+	}
+	return true;
+}
+
+/* Are two rows equal but for their own keys? Who refers to them does not
+ * count; rows that they refer to are equal by their names. */
+bool slm_canonical_alike(const struct slm_canonical *contents,
+			 const struct slm_canonical_table *table, uint64_t a,
+			 uint64_t b)
+{
+	for (uint32_t i = 0; i < table->table->ncolumns; i++) {
+		const uint64_t *names =
+			contents->tables[table->target_table[i]].names;
+		const uint64_t *target = table->target[i];
+
+		if (cell(table, a, i) != cell(table, b, i))
+			return false;
+		if (target && target[a] != SLM_NO_ROW &&
+		    names[target[a]] != names[target[b]])
+			return false;
 	}
 	return true;
 }

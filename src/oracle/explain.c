@@ -282,21 +282,43 @@ static bool full(const struct explaining *ex)
 	return ex->ndifferences == SLM_DIFFERENCES_MAX;
 }
 
-/* A row as "id=1 bal=110"; columns of which nothing is compared are left out.
- */
-static const char *row_text(struct explaining *ex,
-			    const struct slm_canonical *contents,
-			    const struct slm_order *orders, uint32_t table,
-			    uint64_t row)
+/* A row of one of the two contents. */
+struct place {
+	const struct slm_canonical *contents;
+	const struct slm_order *orders;
+	uint32_t table;
+	uint64_t row; /* SLM_NO_ROW: there is none */
+};
+
+static bool has_null(const struct place *place, uint32_t column)
 {
-	const struct slm_canonical_table *from = &contents->tables[table];
+	const struct slm_contents_table *from;
+
+	if (place->row == SLM_NO_ROW)
+		return false;
+	from = place->contents->tables[place->table].table;
+	return column < from->ncolumns &&
+	       from->values[place->row * from->ncolumns + column].kind ==
+		       SLM_NULL;
+}
+
+/* A row as "id=1 bal=110". Of masked columns only NULL is told, and what is
+ * NULL in the other row that it is compared with. */
+static const char *row_text(struct explaining *ex, const struct place *place,
+			    const struct place *other)
+{
+	const struct slm_canonical_table *from =
+		&place->contents->tables[place->table];
 	struct slm_value value;
 
 	for (uint32_t i = 0; i < from->table->ncolumns; i++) {
-		if (from->hiding[i] == SLM_HIDDEN)
+		if (from->hiding[i] == SLM_HIDDEN ||
+		    (from->hiding[i] == SLM_NULLS && !has_null(place, i) &&
+		     !has_null(other, i)))
 			continue;
-		if (!slm_order_cell(contents, orders, table, row, i,
-				    ex->scratch, &value))
+		if (!slm_order_cell(place->contents, place->orders,
+				    place->table, place->row, i, ex->scratch,
+				    &value))
 			return NULL;
 		slm_buf_printf(&ex->buf, "%s%s=", ex->buf.size ? " " : "",
 			       from->table->columns[i]);
@@ -347,6 +369,20 @@ static uint64_t take_partner(const struct slm_canonical_table *actual,
 	return SLM_NO_ROW;
 }
 
+static struct place actual_place(const struct explaining *ex, uint32_t table,
+				 uint64_t row)
+{
+	return (struct place){ &ex->actual->contents, ex->actual_order, table,
+			       row };
+}
+
+static struct place expected_place(const struct explaining *ex, uint32_t table,
+				   uint64_t row)
+{
+	return (struct place){ &ex->expected.contents, ex->expected_order,
+			       table, row };
+}
+
 static bool tell_extra(struct explaining *ex, uint32_t table, uint32_t other,
 		       bool *left)
 {
@@ -357,21 +393,21 @@ static bool tell_extra(struct explaining *ex, uint32_t table, uint32_t other,
 
 	for (uint64_t i = 0; i < from->nrows && !full(ex); i++) {
 		uint64_t row = ex->actual_order[table].rows[i];
-		uint64_t partner = SLM_NO_ROW;
+		struct place mine = actual_place(ex, table, row);
+		struct place partner = expected_place(ex, other, SLM_NO_ROW);
 		const char *actual, *expected = NULL;
 
 		if (!ex->actual_differs[table][row])
 			continue;
 		if (left)
-			partner = take_partner(&a->tables[table], row,
-					       &b->tables[other],
-					       &ex->expected_order[other],
-					       left);
-		actual = row_text(ex, a, ex->actual_order, table, row);
-		if (partner != SLM_NO_ROW)
-			expected = row_text(ex, b, ex->expected_order, other,
-					    partner);
-		if (!actual || (partner != SLM_NO_ROW && !expected) ||
+			partner.row = take_partner(&a->tables[table], row,
+						   &b->tables[other],
+						   &ex->expected_order[other],
+						   left);
+		actual = row_text(ex, &mine, &partner);
+		if (partner.row != SLM_NO_ROW)
+			expected = row_text(ex, &partner, &mine);
+		if (!actual || (partner.row != SLM_NO_ROW && !expected) ||
 		    !add_difference(ex, where, actual, expected))
 			return false;
 	}
@@ -384,17 +420,60 @@ static bool tell_missing(struct explaining *ex, uint32_t table,
 	const struct slm_canonical *b = &ex->expected.contents;
 	const struct slm_contents_table *from = b->tables[table].table;
 	const char *where = slm_arena_strdup(ex->arena, from->name);
+	const struct place nothing = { .row = SLM_NO_ROW };
 
 	for (uint64_t i = 0; i < from->nrows && !full(ex); i++) {
 		uint64_t row = ex->expected_order[table].rows[i];
+		struct place place = expected_place(ex, table, row);
 
 		if (left[row] &&
 		    !add_difference(ex, where, NULL,
-				    row_text(ex, b, ex->expected_order, table,
-					     row)))
+				    row_text(ex, &place, &nothing)))
 			return false;
 	}
 	return where != NULL;
+}
+
+/* The expected row that reads like this actual one, neither having a
+ * partner; or the number of differences. */
+static uint32_t find_equal(const struct explaining *ex, uint32_t index,
+			   const bool *dropped)
+{
+	const struct slm_difference *d = &ex->differences[index];
+	uint32_t i = 0;
+
+	if (!d->actual || d->expected)
+		return ex->ndifferences;
+	while (i < ex->ndifferences &&
+	       (dropped[i] || ex->differences[i].actual ||
+		strcmp(ex->differences[i].where, d->where) != 0 ||
+		strcmp(ex->differences[i].expected, d->actual) != 0))
+		i++;
+	return i;
+}
+
+/* Rows that differ only by which rows refer to them read the same on both
+ * sides. The referring rows tell it, so these are left out, unless that would
+ * leave nothing. */
+static void drop_equal(struct explaining *ex)
+{
+	bool dropped[SLM_DIFFERENCES_MAX] = { false };
+	uint32_t left = ex->ndifferences, kept = 0;
+
+	for (uint32_t i = 0; i < ex->ndifferences; i++) {
+		uint32_t other = find_equal(ex, i, dropped);
+
+		if (other == ex->ndifferences)
+			continue;
+		dropped[i] = dropped[other] = true;
+		left -= 2;
+	}
+	if (left == 0)
+		return;
+	for (uint32_t i = 0; i < ex->ndifferences; i++)
+		if (!dropped[i])
+			ex->differences[kept++] = ex->differences[i];
+	ex->ndifferences = kept;
 }
 
 static bool tell_contents(struct explaining *ex)
@@ -468,11 +547,13 @@ static bool tell(struct explaining *ex)
 					   sizeof(*ex->differences));
 	if (!ex->expected_order || !ex->expected_differs || !ex->differences)
 		return false;
-	return mark_contents(&ex->actual->contents, &ex->expected.contents,
-			     ex->scratch, ex->actual_differs,
-			     ex->expected_differs, &count) &&
-	       tell_contents(ex) &&
-	       each_step(ex, &ex->actual->results, &ex->expected.results,
+	if (!mark_contents(&ex->actual->contents, &ex->expected.contents,
+			   ex->scratch, ex->actual_differs,
+			   ex->expected_differs, &count) ||
+	    !tell_contents(ex))
+		return false;
+	drop_equal(ex);
+	return each_step(ex, &ex->actual->results, &ex->expected.results,
 			 tell_step);
 }
 

@@ -48,7 +48,7 @@ struct slm_result_mask {
 
 struct slm_canonical_table {
 	const struct slm_contents_table *table;
-	bool ignored;	   /* no part of the comparison at all */
+	bool ignored;		 /* no part of the comparison at all */
 	enum slm_hiding *hiding; /* per column */
 	uint64_t **target; /* per column: per row the generated row referred to,
 			      or SLM_NO_ROW; NULL: the column has none */
@@ -81,8 +81,8 @@ struct slm_taken {
 };
 
 struct slm_call_result {
-	bool ok;      /* took part and did not fail */
-	bool aborted; /* failed, by RETRY or DEADLOCK */
+	bool ok;	 /* took part and did not fail */
+	bool aborted;	 /* failed, by RETRY or DEADLOCK */
 	bool reads_only; /* had no step that writes, and no error */
 	uint32_t ntaken;
 	struct slm_taken *taken;
@@ -124,7 +124,9 @@ struct slm_oracle {
 	struct slm_arena keep;	  /* serial runs, masks' names, notes */
 	struct slm_arena scratch; /* one call's work */
 	uint32_t first_step[SLM_CALLS_MAX + 1]; /* steps numbered through */
-	bool *control; /* by first_step: only begins or ends transactions */
+	bool *control;	   /* by first_step: only begins or ends transactions */
+	uint64_t *ordered; /* by first_step: mask of the statements whose rows
+			      come in an order that they ask for */
 	struct slm_serial *serials;
 	uint32_t nserials, serials_room;
 	struct slm_group *groups;
@@ -178,6 +180,10 @@ uint64_t slm_canonical_nulls(const struct slm_canonical_table *table,
 /* Digest of one column as a multiset, keys and references left out. */
 uint64_t slm_canonical_column(const struct slm_canonical_table *table,
 			      uint32_t column);
+/* Are two rows equal but for their own keys and the rows that refer to them? */
+bool slm_canonical_alike(const struct slm_canonical *contents,
+			 const struct slm_canonical_table *table, uint64_t a,
+			 uint64_t b);
 bool slm_canonical_generated(const struct slm_contents_table *table,
 			     uint64_t row);
 
@@ -208,6 +214,14 @@ enum slm_hiding slm_results_hiding(const struct slm_oracle *oracle,
 				   uint32_t statement, uint32_t column);
 /* Is a value of a column so hidden left out of the comparison? */
 bool slm_results_hides(enum slm_hiding hiding, const struct slm_value *value);
+/* Does the order of these rows count? */
+bool slm_results_ordered(const struct slm_oracle *oracle, uint32_t call,
+			 uint32_t step, uint32_t statement,
+			 const struct slm_rows *rows);
+/* Digest of rows, as a sequence or as a multiset. */
+uint64_t slm_results_rows(const struct slm_oracle *oracle, uint32_t call,
+			  uint32_t step, uint32_t statement,
+			  const struct slm_rows *rows, bool ordered);
 bool slm_results_allowed(const struct slm_oracle *oracle,
 			 const struct slm_result *error);
 

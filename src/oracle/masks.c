@@ -230,6 +230,32 @@ static void compare_rows(struct pair *pair, struct slm_result_mask place,
 	}
 }
 
+/* Rows that ask for an order of their own, as ORDER BY random() does. */
+static void compare_order(struct pair *pair, struct slm_result_mask place,
+			  const struct slm_rows *a, const struct slm_rows *b)
+{
+	const struct slm_oracle *oracle = pair->oracle;
+	uint64_t digests[2][2];
+
+	if (!slm_results_ordered(oracle, place.call, place.step,
+				 place.statement, a))
+		return;
+	for (int ordered = 0; ordered < 2; ordered++) {
+		digests[0][ordered] =
+			slm_results_rows(oracle, place.call, place.step,
+					 place.statement, a, ordered);
+		digests[1][ordered] =
+			slm_results_rows(oracle, place.call, place.step,
+					 place.statement, b, ordered);
+	}
+	if (digests[0][1] == digests[1][1] || digests[0][0] != digests[1][0])
+		return;
+	place.column = SLM_COLUMN_ORDER;
+	place.name = "";
+	place.hiding = SLM_HIDDEN;
+	mask_result(pair, &place);
+}
+
 static void compare_values(struct pair *pair, uint32_t call,
 			   const struct slm_taken *a, const struct slm_taken *b)
 {
@@ -249,6 +275,7 @@ static void compare_values(struct pair *pair, uint32_t call,
 		    x->changes != y->changes)
 			break;
 		compare_rows(pair, place, &x->rows, &y->rows);
+		compare_order(pair, place, &x->rows, &y->rows);
 	}
 	if (x || y)
 		note(pair, "%s: step %s returns something else",
@@ -319,8 +346,9 @@ static void widen_tables(struct pair *pair)
 	const struct slm_canonical *b = &pair->again.contents;
 
 	for (uint32_t i = 0; i < a->ntables && i < b->ntables; i++)
-		for (uint32_t j = 0; a->tables[i].digest != b->tables[i].digest &&
-				     j < a->tables[i].table->ncolumns;
+		for (uint32_t j = 0;
+		     a->tables[i].digest != b->tables[i].digest &&
+		     j < a->tables[i].table->ncolumns;
 		     j++)
 			if (a->tables[i].hiding[j] == SLM_NULLS)
 				mask_column(pair, &a->tables[i], j, SLM_HIDDEN);

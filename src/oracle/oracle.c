@@ -42,13 +42,17 @@ static bool number_steps(struct slm_oracle *oracle)
 	}
 	oracle->first_step[config->ncalls] = total;
 	oracle->control = slm_calloc(total, sizeof(*oracle->control));
-	if (!oracle->control)
+	oracle->ordered = slm_calloc(total, sizeof(*oracle->ordered));
+	if (!oracle->control || !oracle->ordered)
 		return false;
 	for (uint32_t call = 0; call < config->ncalls; call++)
-		for (uint32_t i = 0; i < config->calls[call].nsteps; i++)
-			oracle->control[oracle->first_step[call] + i] =
-				slm_statement_is_control(
-					config->calls[call].steps[i].sql);
+		for (uint32_t i = 0; i < config->calls[call].nsteps; i++) {
+			const char *sql = config->calls[call].steps[i].sql;
+			uint32_t at = oracle->first_step[call] + i;
+
+			oracle->control[at] = slm_statement_is_control(sql);
+			oracle->ordered[at] = slm_statement_ordered(sql);
+		}
 	return true;
 }
 
@@ -82,6 +86,7 @@ void slm_oracle_free(struct slm_oracle *oracle)
 	slm_free(oracle->groups);
 	slm_free(oracle->serials);
 	slm_free(oracle->control);
+	slm_free(oracle->ordered);
 	slm_free(oracle->column_masks);
 	slm_free(oracle->result_masks);
 	slm_free(oracle->notes);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What each call returned: the sequence of its steps, each skipped or run,
- * with rows, changes and error code. The rows of a result are compared as a
- * multiset: whether a statement promises an order (ORDER BY at its outermost
- * level, over keys without ties) is not known here, and rows that came in
- * another order are no anomaly of concurrency but for that.
+ * with rows, changes and error code. The rows of a result are a multiset,
+ * unless the statement asks for an order (ORDER BY outside parentheses) and
+ * that order is the same in equal serial runs. With a masked column the order
+ * may follow from what is masked, so it does not count.
  *
  * Steps that sqloom made itself (the ROLLBACK after an error) are no part of
  * what the call did.
@@ -51,30 +51,69 @@ bool slm_results_allowed(const struct slm_oracle *oracle,
 
 /* ---- Digests ---------------------------------------------------------- */
 
+static bool has_order(const struct slm_oracle *oracle, uint32_t call,
+		      uint32_t step, uint32_t statement)
+{
+	uint64_t ordered = oracle->ordered[oracle->first_step[call] + step];
+
+	return statement < 64 && (ordered >> statement) & 1;
+}
+
+bool slm_results_ordered(const struct slm_oracle *oracle, uint32_t call,
+			 uint32_t step, uint32_t statement,
+			 const struct slm_rows *rows)
+{
+	if (!has_order(oracle, call, step, statement) ||
+	    slm_results_hiding(oracle, call, step, statement, SLM_COLUMN_ORDER))
+		return false;
+	for (uint32_t i = 0; i < rows->ncolumns; i++)
+		if (slm_results_hiding(oracle, call, step, statement, i))
+			return false;
+	return true;
+}
+
+static uint64_t digest_row(const struct slm_oracle *oracle, uint32_t call,
+			   uint32_t step, uint32_t statement,
+			   const struct slm_rows *rows, uint32_t row)
+{
+	uint64_t digest = 0;
+
+	for (uint32_t i = 0; i < rows->ncolumns; i++) {
+		const struct slm_value *value =
+			&rows->values[(size_t)row * rows->ncolumns + i];
+		enum slm_hiding hiding =
+			slm_results_hiding(oracle, call, step, statement, i);
+
+		if (!slm_results_hides(hiding, value))
+			digest = slm_hash_mix(slm_hash_mix(digest, i),
+					      slm_canonical_value(value));
+	}
+	return digest;
+}
+
+uint64_t slm_results_rows(const struct slm_oracle *oracle, uint32_t call,
+			  uint32_t step, uint32_t statement,
+			  const struct slm_rows *rows, bool ordered)
+{
+	uint64_t all = 0;
+
+	for (uint32_t row = 0; row < rows->nkept; row++) {
+		uint64_t digest =
+			digest_row(oracle, call, step, statement, rows, row);
+
+		all = ordered ? slm_hash_mix(all, digest) :
+				all + slm_hash_mix(4, digest);
+	}
+	return slm_hash_mix(slm_hash_mix(rows->ncolumns, rows->nrows), all);
+}
+
 static uint64_t digest_rows(const struct slm_oracle *oracle, uint32_t call,
 			    uint32_t step, uint32_t statement,
 			    const struct slm_rows *rows)
 {
-	uint64_t sum = 0;
-
-	for (uint32_t row = 0; row < rows->nkept; row++) {
-		uint64_t digest = 0;
-
-		for (uint32_t i = 0; i < rows->ncolumns; i++) {
-			const struct slm_value *value =
-				&rows->values[(size_t)row * rows->ncolumns + i];
-
-			if (!slm_results_hides(
-				    slm_results_hiding(oracle, call, step,
-						       statement, i),
-				    value))
-				digest = slm_hash_mix(slm_hash_mix(digest, i),
-						      slm_canonical_value(
-							      value));
-		}
-		sum += slm_hash_mix(4, digest);
-	}
-	return slm_hash_mix(slm_hash_mix(rows->ncolumns, rows->nrows), sum);
+	return slm_results_rows(oracle, call, step, statement, rows,
+				slm_results_ordered(oracle, call, step,
+						    statement, rows));
 }
 
 static uint64_t digest_error(const struct slm_result *error)

@@ -119,17 +119,24 @@ static void show_row(const struct slm_oracle *oracle, struct slm_buf *buf,
 		     uint32_t call, uint32_t step, uint32_t statement,
 		     const struct slm_rows *rows, uint32_t row)
 {
+	static const struct slm_value masked = { .kind = SLM_MASKED };
 	bool first = true;
 
 	for (uint32_t i = 0; i < rows->ncolumns; i++) {
-		if (slm_results_hidden(oracle, call, step, statement, i))
+		const struct slm_value *value =
+			&rows->values[(size_t)row * rows->ncolumns + i];
+		enum slm_hiding hiding =
+			slm_results_hiding(oracle, call, step, statement, i);
+
+		if (hiding == SLM_HIDDEN)
 			continue;
 		if (!first)
 			slm_buf_putc(buf, ' ');
 		first = false;
 		slm_buf_printf(buf, "%s=", rows->columns[i]);
-		slm_show_value(buf,
-			       &rows->values[(size_t)row * rows->ncolumns + i]);
+		if (slm_results_hides(hiding, value))
+			value = &masked;
+		slm_show_value(buf, value);
 	}
 	if (first)
 		slm_buf_puts(buf, "a row");

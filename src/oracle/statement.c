@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "sql/sql.h"
+
 #define CONJUNCTS_MAX 8 /* of one WHERE that are looked at */
 
 enum token_kind {
@@ -206,6 +208,42 @@ static struct token next_of_statement(const char **at)
 		token.size = 0;
 	}
 	return token;
+}
+
+/* Is there an ORDER BY in the statement, outside parentheses? */
+static bool has_order(const char *sql)
+{
+	struct token token, last = { .kind = TOKEN_END };
+	int depth = 0;
+
+	do {
+		token = next_of_statement(&sql);
+		depth += is_char(&token, '(') - is_char(&token, ')');
+		if (depth == 0 && is(&last, "order") && is(&token, "by"))
+			return true;
+		last = token;
+	} while (token.kind != TOKEN_END);
+	return false;
+}
+
+uint64_t slm_statement_ordered(const char *sql)
+{
+	uint64_t ordered = 0;
+
+	for (unsigned i = 0; i < 64; i++) {
+		/* Empty statements are no statement; has_order() would stop
+		 * at their semicolons. */
+		const char *at = slm_sql_skip_blank(sql);
+		enum slm_statement kind = slm_statement_next(&sql);
+
+		if (kind == SLM_STATEMENT_NONE)
+			break;
+		if ((kind == SLM_STATEMENT_SELECT ||
+		     kind == SLM_STATEMENT_OTHER) &&
+		    has_order(at))
+			ordered |= UINT64_C(1) << i;
+	}
+	return ordered;
 }
 
 bool slm_statement_same(const char *a, const char *b)

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum slm_statement {
 	SLM_STATEMENT_NONE, /* no (further) statement */
@@ -34,6 +35,11 @@ enum slm_statement slm_statement_single(const char *sql);
 
 /* Is it nothing but statements that begin or end transactions? */
 bool slm_statement_is_control(const char *sql);
+
+/* Which of the statements of sql return their rows in an order: bit 0 is the
+ * first, those behind the 64th are left out. An ORDER BY in parentheses says
+ * nothing of the result, nor one in a statement that writes. */
+uint64_t slm_statement_ordered(const char *sql);
 
 enum slm_relation {
 	SLM_ROWS_UNKNOWN,

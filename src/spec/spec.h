@@ -106,7 +106,7 @@ struct slm_spec_option {
 	X(strict, 1, 1, false)	     /* on, off */                            \
 	X(on_error, 1, 1, false)     /* stop, continue */                     \
 	X(clock, 1, 2, false)	     /* what now() says, 2026-01-01 12:00 */  \
-	X(local_begin, 1, 1, false)  /* on, off */                         \
+	X(local_begin, 1, 1, false)  /* on, off */                            \
 	X(results, 1, 1, false)	     /* each, joint */
 
 /* struct sqloom_spec of the public header. */

@@ -181,6 +181,158 @@ const char *slm_sql_next_parameter(const char *sql, char *name, size_t size)
 	}
 }
 
+/* ---- INSERT ------------------------------------------------------------ */
+
+static bool is_mark(const struct token *token, char mark)
+{
+	return token->kind == PUNCTUATION && *token->text == mark;
+}
+
+static bool is_keyword(const struct token *token, const char *keyword)
+{
+	return token->kind == WORD && token->size == strlen(keyword) &&
+	       strncasecmp(token->text, keyword, token->size) == 0;
+}
+
+/* Copies a name without its quotes; false if it is none or too long. */
+static bool copy_name(const struct token *token, char *name)
+{
+	const char *p = token->text, *end = token->text + token->size;
+	char quote = '\0';
+	size_t used = 0;
+
+	if (token->kind == QUOTED_NAME) {
+		quote = *p++ == '[' ? ']' : *token->text;
+		end--;
+	} else if (token->kind != WORD) {
+		return false;
+	}
+	for (; p < end; p++) {
+		if (used == SLM_SQL_NAME_MAX)
+			return false;
+		name[used++] = *p;
+		if (quote && *p == quote)
+			p++; /* doubled */
+	}
+	name[used] = '\0';
+	return used > 0;
+}
+
+/* INSERT INTO main.table AS alias: behind it is *token. */
+static bool scan_into(const char **sql, struct token *token, char *table)
+{
+	bool is_insert;
+
+	*sql = slm_sql_skip_blank(*sql);
+	*token = next(sql);
+	is_insert = is_keyword(token, "insert");
+	if (!is_insert && !is_keyword(token, "replace"))
+		return false;
+	*token = next(sql);
+	if (is_insert && is_keyword(token, "or")) {
+		next(sql);
+		*token = next(sql);
+	}
+	if (!is_keyword(token, "into"))
+		return false;
+	*token = next(sql);
+	if (!copy_name(token, table))
+		return false;
+	*token = next(sql);
+	if (is_mark(token, '.')) {
+		*token = next(sql);
+		if (strcasecmp(table, "main") != 0 || !copy_name(token, table))
+			return false;
+		*token = next(sql);
+	}
+	if (is_keyword(token, "as")) {
+		next(sql);
+		*token = next(sql);
+	}
+	return true;
+}
+
+/* The list of columns, if *token opens one; behind it is *token. */
+static bool scan_columns(const char **sql, struct token *token, unsigned n,
+			 char *column)
+{
+	column[0] = '\0';
+	if (!is_mark(token, '('))
+		return true;
+	for (unsigned i = 0;; i++) {
+		char name[SLM_SQL_NAME_MAX + 1];
+
+		*token = next(sql);
+		if (!copy_name(token, name))
+			return false;
+		if (i == n)
+			strcpy(column, name);
+		*token = next(sql);
+		if (is_mark(token, ')'))
+			break;
+		if (!is_mark(token, ','))
+			return false;
+	}
+	*token = next(sql);
+	return column[0] != '\0';
+}
+
+/* One value of the row; *token is what ends it. parameter "": no :name. */
+static void scan_value(const char **sql, struct token *token, char *parameter)
+{
+	const char *begin = *sql, *end = NULL;
+	unsigned depth = 0;
+
+	for (;; end = *sql) {
+		*token = next(sql);
+		if (token->kind == END)
+			break;
+		if (!depth && (is_mark(token, ',') || is_mark(token, ')')))
+			break;
+		depth += is_mark(token, '(');
+		depth -= is_mark(token, ')');
+	}
+	parameter[0] = '\0';
+	begin = skip_space(begin);
+	if (end && strchr(":@$", *begin)) {
+		const char *behind = begin + 1;
+		struct token word = next(&behind);
+
+		if (word.text != begin + 1 || behind != end ||
+		    word.kind != WORD || !copy_name(&word, parameter))
+			parameter[0] = '\0';
+	}
+}
+
+bool slm_sql_insert_value(const char *sql, unsigned n,
+			  struct slm_sql_insert_value *out)
+{
+	struct token token;
+	unsigned count = 0;
+
+	if (!scan_into(&sql, &token, out->table) ||
+	    !scan_columns(&sql, &token, n, out->column) ||
+	    !is_keyword(&token, "values"))
+		return false;
+	token = next(&sql);
+	if (!is_mark(&token, '('))
+		return false;
+	do {
+		char parameter[SLM_SQL_NAME_MAX + 1];
+
+		scan_value(&sql, &token, parameter);
+		if (count++ == n)
+			strcpy(out->parameter, parameter);
+	} while (is_mark(&token, ','));
+	if (token.kind == END)
+		return false;
+	token = next(&sql);
+	out->count = count;
+	return n < count && !is_mark(&token, ',');
+}
+
+/* ---- Fingerprint ------------------------------------------------------- */
+
 uint16_t slm_sql_fingerprint(const char *sql)
 {
 	uint64_t digest = 0;

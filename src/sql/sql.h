@@ -37,6 +37,25 @@ void slm_sql_second_word(const char *sql, char *word, size_t size);
  */
 const char *slm_sql_next_parameter(const char *sql, char *name, size_t size);
 
+#define SLM_SQL_NAME_MAX 63 /* bytes of a name that is told */
+
+/* One value of an INSERT. */
+struct slm_sql_insert_value {
+	char table[SLM_SQL_NAME_MAX + 1];
+	char column[SLM_SQL_NAME_MAX + 1];    /* "": no columns are listed */
+	char parameter[SLM_SQL_NAME_MAX + 1]; /* "": the value is no :name */
+	unsigned count;			      /* of values in the row */
+};
+
+/*
+ * The n-th value (from 0) of INSERT INTO table (columns) VALUES (values), with
+ * or without columns; whatever is behind the row is allowed. False: there is no
+ * such value, more than one row, another schema than main, a longer name, or
+ * the statement has another form.
+ */
+bool slm_sql_insert_value(const char *sql, unsigned n,
+			  struct slm_sql_insert_value *out);
+
 /*
  * Fingerprint of a statement with its literals removed: numbers and strings
  * count as one kind, blanks, comments and the case of bare words do not

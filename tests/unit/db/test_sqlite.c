@@ -109,6 +109,26 @@ static void the_global_teardown_is_tried(void **state)
 	close_db(&f);
 }
 
+static void a_setup_that_locks_the_others_out_is_told(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_with(&f,
+		  "setup { CREATE TABLE t (v) }\nsession a\n"
+		  "setup { PRAGMA locking_mode = exclusive;"
+		  " INSERT INTO t VALUES (0) }\nstep a1 { SELECT 1 }\n"
+		  "session b\nsetup { INSERT INTO t VALUES (5) }\n"
+		  "step b1 { SELECT 1 }\n",
+		  &defaults);
+	assert_int_equal(slm_db_run_begin(f.db, 3, 0, &f.arena, &f.err),
+			 SQLOOM_SPEC);
+	assert_non_null(strstr(f.err.message, "PRAGMA locking_mode"));
+	assert_int_equal(f.err.line, 6);
+	slm_db_run_end(f.db, NULL);
+	close_db(&f);
+}
+
 static void a_journal_that_is_refused_is_an_error(void **state)
 {
 	struct slm_sqlite_options options = defaults;
@@ -223,6 +243,7 @@ int main(void)
 			the_setup_of_a_call_that_takes_no_part_is_left_out),
 		cmocka_unit_test(checks_tell_the_rows_that_are_wrong),
 		cmocka_unit_test(the_global_teardown_is_tried),
+		cmocka_unit_test(a_setup_that_locks_the_others_out_is_told),
 		cmocka_unit_test(a_journal_that_is_refused_is_an_error),
 		cmocka_unit_test(a_setup_that_fails_names_the_session),
 		cmocka_unit_test(memory_does_not_grow),

@@ -331,7 +331,120 @@ static void a_table_with_too_many_rows_is_told(void **state)
 	assert_int_equal(slm_db_contents(f.db, &contents, &f.err),
 			 SQLOOM_LIMIT);
 	assert_non_null(strstr(f.err.message, "big"));
+	assert_int_equal(f.err.line, 3);
 	close_db(&f);
+}
+
+/* user_version and application_id belong to the user: migrations use them. */
+static void what_a_pragma_writes_is_read(void **state)
+{
+	struct fixture f;
+	uint64_t images[3];
+
+	(void)state;
+	open_with(&f,
+		  "setup { PRAGMA user_version = 5 }\nsession a\n"
+		  "step v { PRAGMA user_version = 6 }\n"
+		  "step i { PRAGMA application_id = 7 }\n",
+		  &defaults);
+	for (unsigned i = 0; i < 3; i++) {
+		static const char *const expected[] = { "PRAGMA(5,0)",
+							"PRAGMA(6,0)",
+							"PRAGMA(6,7)" };
+
+		begin(&f);
+		if (i > 0)
+			run(&f, "v");
+		if (i > 1)
+			run(&f, "i");
+		end(&f);
+		assert_string_equal(contents(&f), expected[i]);
+		images[i] = slm_db_image(f.db);
+	}
+	assert_true(images[0] != images[1] && images[1] != images[2]);
+	close_db(&f);
+	assert_string_equal(AFTER("session a\nstep s { PRAGMA foreign_keys = on"
+				  " }\n",
+				  "s"),
+			    "");
+}
+
+static void assert_ignored(const char *option, const char *expected)
+{
+	char spec[500];
+	struct fixture f;
+
+	snprintf(spec, sizeof(spec),
+		 "option ignore %s\nsetup { CREATE TABLE t (v, w);"
+		 " CREATE TABLE u (x) }\nsession a\n"
+		 "step s { INSERT INTO t VALUES (1, 2) }\n",
+		 option);
+	if (!expected) {
+		open_with(&f, spec, &defaults);
+	} else {
+		assert_int_equal(try_open(&f, spec, &defaults), SQLOOM_SPEC);
+		assert_non_null(strstr(f.err.message, expected));
+		assert_int_equal(f.err.line, 1);
+	}
+	close_db(&f);
+}
+
+static void what_is_ignored_must_be_there(void **state)
+{
+	(void)state;
+	assert_ignored("t", NULL);
+	assert_ignored("t.w", NULL);
+	assert_ignored("tt", "no such table; there are: t, u");
+	assert_ignored("t.x", "no such column in table t; there are: v, w");
+	/* The comparison reads names as they are written. */
+	assert_ignored("T", "no such table");
+}
+
+/* Does the column of log refer to t? */
+static bool refers(const char *steps)
+{
+	char spec[1500];
+	struct slm_contents contents;
+	struct fixture f;
+	bool found;
+
+	snprintf(spec, sizeof(spec),
+		 "setup { CREATE TABLE t (id INTEGER PRIMARY KEY, v);"
+		 " CREATE TABLE u (id INTEGER PRIMARY KEY, v);"
+		 " CREATE TABLE log (who, t_id) }\nsession a\n"
+		 "step t { INSERT INTO t (v) VALUES (1) RETURNING id }\n"
+		 "step u { INSERT INTO u (v) VALUES (1) RETURNING id AS uid }\n"
+		 "%s\n",
+		 steps);
+	open_with(&f, spec, &defaults);
+	begin(&f);
+	end(&f);
+	assert_int_equal(slm_db_contents(f.db, &contents, &f.err), 0);
+	assert_int_equal(contents.ntables, 3);
+	assert_string_equal(contents.tables[0].name, "log");
+	found = contents.tables[0].nreferences == 1;
+	if (found) {
+		assert_int_equal(contents.tables[0].references[0].column, 1);
+		assert_string_equal(
+			contents.tables[contents.tables[0].references[0].table]
+				.name,
+			"t");
+	}
+	close_db(&f);
+	return found;
+}
+
+static void references_are_known_by_the_keys_that_are_inserted(void **state)
+{
+	(void)state;
+	assert_true(refers("step s { INSERT INTO log VALUES ('a', :id) }"));
+	assert_true(refers("step s { INSERT INTO log (t_id) VALUES (:id) }"));
+	assert_false(
+		refers("step s { INSERT INTO log VALUES ('a', :id + 1) }"));
+	assert_false(refers("step s { INSERT INTO log VALUES ('a', 1) }"));
+	/* Keys of two tables in one column: of neither. */
+	assert_false(refers("step s { INSERT INTO log VALUES ('a', :id) }\n"
+			    "step s2 { INSERT INTO log VALUES ('a', :uid) }"));
 }
 
 int main(void)
@@ -348,6 +461,10 @@ int main(void)
 		cmocka_unit_test(tables_made_by_steps_are_read),
 		cmocka_unit_test(images_tell_outcomes_apart),
 		cmocka_unit_test(a_table_with_too_many_rows_is_told),
+		cmocka_unit_test(what_a_pragma_writes_is_read),
+		cmocka_unit_test(what_is_ignored_must_be_there),
+		cmocka_unit_test(
+			references_are_known_by_the_keys_that_are_inserted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

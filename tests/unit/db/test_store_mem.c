@@ -455,8 +455,7 @@ static void test_seed_no_database(void **state)
 
 	(void)state;
 	slm_buf_init(&buf);
-	assert_int_equal(slm_store_seed(store, "/etc/passwd", &err),
-			 SQLOOM_OK);
+	assert_int_equal(slm_store_seed(store, "/etc/passwd", &err), SQLOOM_OK);
 	a = open_owner(store, 0);
 	assert_int_equal(run_sql(a, "SELECT * FROM t", &buf), SQLITE_NOTADB);
 	sqlite3_close(a);

@@ -529,6 +529,61 @@ static void the_clock_is_that_of_the_spec(void **state)
 	}
 }
 
+/* Ends only while v is not 1. */
+#define ENDLESS_AT_1                                                     \
+	"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c" \
+	" WHERE (SELECT v FROM t) = 1) SELECT count(*) FROM c"
+
+static bool ten_times(const struct sqloom_progress *progress, void *userdata)
+{
+	(void)progress;
+	return ++*(unsigned *)userdata < 10;
+}
+
+static void a_statement_that_does_not_end_is_stopped(void **state)
+{
+	static const char *const setups[] = { "0", "1" };
+	unsigned asked = 0;
+	struct sqloom_options options = usual();
+	struct sqloom_report *report = NULL;
+	struct sqloom_error err;
+
+	(void)state;
+	options.progress = ten_times;
+	options.userdata = &asked;
+	for (unsigned i = 0; i < 2; i++) {
+		struct sqloom_spec *spec;
+		char text[1000];
+
+		snprintf(text, sizeof(text),
+			 "setup { CREATE TABLE t (v); INSERT INTO t VALUES"
+			 " (%s) }\nsession a\n"
+			 "step a1 { UPDATE t SET v = 1 }\n"
+			 "step a2 { UPDATE t SET v = 0 }\n"
+			 "session b\nstep b1 { " ENDLESS_AT_1 " }\n",
+			 setups[i]);
+		spec = parse(text);
+		asked = 0;
+		if (i == 0) {
+			report = explore_spec(spec, &options);
+			assert_int_equal(report->trace.verdict,
+					 SQLOOM_INCONCLUSIVE);
+			assert_false(report->trace.complete);
+			assert_non_null(strstr(report->trace.reason,
+					       "in the middle of step \"b1\""));
+			assert_true(report->trace.explored > 0);
+			sqloom_report_free(report);
+		} else { /* a serial run already */
+			assert_int_equal(sqloom_explore(spec, &options, &report,
+							&err),
+					 SQLOOM_LIMIT);
+			assert_int_equal(err.line, 6);
+		}
+		sqloom_spec_free(spec);
+	}
+	assert_int_equal(slm_alloc_live(), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -552,6 +607,7 @@ int main(void)
 		cmocka_unit_test(bad_options_are_refused),
 		cmocka_unit_test(options_win_over_the_spec),
 		cmocka_unit_test(the_clock_is_that_of_the_spec),
+		cmocka_unit_test(a_statement_that_does_not_end_is_stopped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, nothing_leaks);

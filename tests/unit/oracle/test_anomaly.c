@@ -177,8 +177,8 @@ static void stale_read(void **state)
 		play_step(&p, call, call ? "b_count" : "a_count",
 			  "SELECT count(*) AS n FROM likes", "likes", "");
 		play_step(&p, call, call ? "b_store" : "a_store",
-			  "UPDATE account SET bal = :n WHERE id = 1",
-			  "account", "account");
+			  "UPDATE account SET bal = :n WHERE id = 1", "account",
+			  "account");
 	}
 	f = play(&p, "a0 a1 a2 b0 b1 b2", "b0 b1 a0 a1 a2 b2");
 	assert_string_equal(f.name, "stale read");
@@ -402,6 +402,12 @@ static void check_then_insert(void **state)
 	NEW(&p.scene, 0, INT(4), INT(5));
 	f = explain(p.oracle, &p.scene);
 	assert_string_equal(f.name, "duplicate insert");
+	/* It stays one if another row hangs on one of them only. */
+	table(&p.scene, "entry", "account", -1);
+	reference(&p.scene, p.scene.contents.ntables - 1, 0, 0);
+	ROW(&p.scene, p.scene.contents.ntables - 1, INT(3));
+	f = explain(p.oracle, &p.scene);
+	assert_string_equal(f.name, "duplicate insert");
 	play_end(&p);
 }
 
@@ -426,6 +432,26 @@ static void read_skew(void **state)
 		"what was there before w1 (read skew). r1 and r2 are in "
 		"different transactions: a stronger isolation level alone "
 		"cannot prevent it.");
+	play_end(&p);
+}
+
+/* The other call writes both in one step. */
+static void read_skew_of_one_step(void **state)
+{
+	struct slm_finding f;
+	struct play p;
+
+	(void)state;
+	play_begin(&p);
+	play_step(&p, 0, "w",
+		  WRITES("BEGIN; "
+			 "UPDATE account SET bal = bal - 1 WHERE id = 1; "
+			 "UPDATE account SET bal = bal + 1 WHERE id = 2; "
+			 "COMMIT"));
+	play_step(&p, 1, "r1", READS("SELECT bal FROM account WHERE id = 1"));
+	play_step(&p, 1, "r2", READS("SELECT bal FROM account WHERE id = 2"));
+	f = play(&p, "a0 b0 b1", "b0 a0 b1");
+	assert_string_equal(f.name, "read skew (A5A)");
 	play_end(&p);
 }
 
@@ -590,6 +616,7 @@ int main(void)
 		cmocka_unit_test(write_skew_over_two_tables),
 		cmocka_unit_test(check_then_insert),
 		cmocka_unit_test(read_skew),
+		cmocka_unit_test(read_skew_of_one_step),
 		cmocka_unit_test(non_repeatable_read),
 		cmocka_unit_test(integrity_error),
 		cmocka_unit_test(busy_after_read),

@@ -325,6 +325,38 @@ static void names_of_tables_and_columns_count(void **state)
 	assert_false(equal(&a, &b));
 }
 
+/* Two new carts with nothing but a key, and two lines. */
+static void carts(struct scene *s, int first, int second)
+{
+	table(s, "cart", "id state", 0);
+	table(s, "line", "id cart what", 0);
+	reference(s, 1, 1, 0);
+	NEW(s, 0, INT(1), TEXT("open"));
+	NEW(s, 0, INT(2), TEXT("open"));
+	NEW(s, 1, INT(1), INT(first), TEXT("pen"));
+	NEW(s, 1, INT(2), INT(second), TEXT("ink"));
+}
+
+/* Who refers to a row tells it from another. */
+static void children_of_equal_parents(void **state)
+{
+	struct scene a, b;
+
+	(void)state;
+	begin2(&a, &b);
+	carts(&a, 1, 2);
+	carts(&b, 2, 1);
+	assert_true(equal(&a, &b));
+	begin2(&a, &b);
+	carts(&a, 1, 1);
+	carts(&b, 2, 2);
+	assert_true(equal(&a, &b));
+	begin2(&a, &b);
+	carts(&a, 1, 2);
+	carts(&b, 2, 2);
+	assert_false(equal(&a, &b));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -342,6 +374,7 @@ int main(void)
 		cmocka_unit_test(key_that_is_a_reference),
 		cmocka_unit_test(ignored),
 		cmocka_unit_test(names_of_tables_and_columns_count),
+		cmocka_unit_test(children_of_equal_parents),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

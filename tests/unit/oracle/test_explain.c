@@ -187,6 +187,36 @@ static void orders_contents(struct scene *s, bool swapped, int extra)
 		NEW(s, 1, INT(5 + i), INT(swapped ? 2 : 1), TEXT("pen"));
 }
 
+static void mask_scene(struct scene *s, struct slm_value at)
+{
+	scene_begin(s, 1);
+	table(s, "m", "id at", 0);
+	ROW(s, 0, INT(1), at);
+	over(s, ALICE, true);
+}
+
+/* Of a masked column it is told where one of two rows has NULL. */
+static void null_of_masked_column_is_told(void **state)
+{
+	struct slm_oracle *oracle = new_oracle(&bank_config);
+	struct slm_finding f;
+	struct scene a, b;
+
+	(void)state;
+	mask_scene(&a, INT(5));
+	mask_scene(&b, INT(6));
+	assert_true(add_pair(oracle, "a", &a, &b));
+	scene_end(&a);
+	mask_scene(&a, NIL);
+	f = explain(oracle, &a);
+	assert_int_equal(f.class, SLM_CLASS_CONTENTS);
+	assert_int_equal(f.ndifferences, 1);
+	assert_difference(&f, 0, "m", "id=1 at=NULL", "id=1 at=*");
+	scene_end(&a);
+	scene_end(&b);
+	slm_oracle_free(oracle);
+}
+
 static void labels_of_generated_keys(void **state)
 {
 	struct slm_oracle *oracle = new_oracle(&bank_config);
@@ -413,6 +443,7 @@ int main(void)
 		cmocka_unit_test(errors_and_results),
 		cmocka_unit_test(check_is_shown),
 		cmocka_unit_test(labels_of_generated_keys),
+		cmocka_unit_test(null_of_masked_column_is_told),
 		cmocka_unit_test(rows_that_differ_are_kept),
 		cmocka_unit_test(differences_are_bounded),
 		cmocka_unit_test(masked_and_ignored_are_not_told),

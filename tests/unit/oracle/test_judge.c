@@ -526,6 +526,149 @@ static void outcomes_are_told_apart(void **state)
 	slm_oracle_free(b);
 }
 
+static struct slm_trace_step look_steps[] = {
+	{ "one", "SELECT v FROM t WHERE id = 1", "t", "", 0, false },
+	{ "two", "SELECT v FROM t WHERE id = 2", "t", "", 0, false },
+	{ "put", "UPDATE t SET v = 1", "t", "t", 0, false },
+};
+
+/* A call that reads one, then two; with put: 1 it takes that step, 2 it skips
+ * it, 0 it has no such step. */
+static void look(struct scene *s, int one, int two, int put)
+{
+	scene_begin(s, BOTH);
+	READ(s, 0, 0, "v", INT(one));
+	READ(s, 0, 1, "v", INT(two));
+	if (put == 1)
+		changed(s, 0, 2, 1);
+	else if (put == 2)
+		skipped(s, 0, 2);
+	over(s, 0, true);
+	over(s, 1, true);
+}
+
+/* Serially it sees 0, 0 or 5, 5; the class of seeing 0, 5. */
+static enum slm_class class_of_look(int put)
+{
+	const struct slm_trace_call calls[] = {
+		{ "look", look_steps, 3 },
+		{ "move", look_steps, 3 },
+	};
+	const struct slm_oracle_config config = { .calls = calls, .ncalls = 2 };
+	struct slm_oracle *oracle = new_oracle(&config);
+	enum slm_class class;
+	struct scene s;
+
+	for (int i = 0; i < 2; i++) {
+		look(&s, 5 * i, 5 * i, put);
+		add_serial(oracle, i ? "ba" : "ab", &s);
+		assert_class(oracle, &s, SERIAL);
+		scene_end(&s);
+	}
+	look(&s, 0, 5, put);
+	class = judge(oracle, &s).class;
+	scene_end(&s);
+	slm_oracle_free(oracle);
+	return class;
+}
+
+/* Each value is one of a serial run, but not both together. */
+static void what_a_reader_saw_fits_together(void **state)
+{
+	(void)state;
+	assert_int_equal(class_of_look(0), SLM_CLASS_RESULT);
+	assert_int_equal(class_of_look(1), SLM_CLASS_BENIGN);
+	assert_int_equal(class_of_look(2), SLM_CLASS_BENIGN);
+}
+
+/* Both calls got the same ticket: each may get it, not both. */
+static void tickets(struct scene *s, int a, int b)
+{
+	scene_begin(s, BOTH);
+	READ(s, ALICE, READ_STEP, "bal", INT(a));
+	changed(s, ALICE, PAY_STEP, 1);
+	over(s, ALICE, true);
+	READ(s, BOB, READ_STEP, "bal", INT(b));
+	changed(s, BOB, PAY_STEP, 1);
+	over(s, BOB, true);
+	bank_contents(s, 0);
+}
+
+static void joint(void **state)
+{
+	struct slm_oracle_config config = bank_config;
+
+	(void)state;
+	for (int pass = 0; pass < 2; pass++) {
+		struct slm_oracle *oracle;
+		struct slm_judgement judgement;
+		struct scene s;
+
+		config.joint = pass == 1;
+		oracle = new_oracle(&config);
+		for (int i = 0; i < 2; i++) {
+			tickets(&s, 1 + i, 2 - i);
+			add_serial(oracle, i ? "ba" : "ab", &s);
+			assert_false(judge(oracle, &s).joint);
+			assert_class(oracle, &s, SERIAL);
+			scene_end(&s);
+		}
+		tickets(&s, 1, 1);
+		judgement = judge(oracle, &s);
+		assert_int_equal(judgement.class,
+				 pass ? SLM_CLASS_RESULT : SLM_CLASS_BENIGN);
+		assert_int_equal(judgement.joint, pass == 0);
+		if (pass == 1) {
+			struct slm_finding f = explain(oracle, &s);
+
+			assert_int_equal(f.ndifferences, 1);
+			assert_difference(&f, 0, "bob: step b_read", "bal=1",
+					  "bal=2");
+		}
+		/* A call that failed is another matter. */
+		s.events[s.run.nevents - 1].ok = false;
+		assert_false(judge(oracle, &s).joint);
+		scene_end(&s);
+		slm_oracle_free(oracle);
+	}
+}
+
+static void asked_order_of_rows_counts(void **state)
+{
+	static const struct {
+		const char *sql;
+		enum slm_class class;
+	} cases[] = {
+		{ "SELECT v FROM t ORDER BY v", SLM_CLASS_RESULT },
+		{ "SELECT v FROM t", SLM_CLASS_SERIAL },
+		{ "SELECT v FROM (SELECT v FROM t ORDER BY v)",
+		  SLM_CLASS_SERIAL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		const struct slm_trace_step step = { "s", cases[i].sql, "t", "",
+						     0,	  false };
+		const struct slm_trace_call call = { "alice", &step, 1 };
+		const struct slm_oracle_config config = { .calls = &call,
+							  .ncalls = 1 };
+		struct slm_oracle *oracle = new_oracle(&config);
+		struct scene s;
+
+		scene_begin(&s, 1);
+		READ(&s, 0, 0, "v", INT(1), INT(2));
+		over(&s, 0, true);
+		add_serial(oracle, "a", &s);
+		scene_end(&s);
+		scene_begin(&s, 1);
+		READ(&s, 0, 0, "v", INT(2), INT(1));
+		over(&s, 0, true);
+		assert_int_equal(judge(oracle, &s).class, cases[i].class);
+		scene_end(&s);
+		slm_oracle_free(oracle);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -552,6 +695,9 @@ int main(void)
 		cmocka_unit_test(waiting_and_own_steps_do_not_count),
 		cmocka_unit_test(lacks_and_is_told),
 		cmocka_unit_test(outcomes_are_told_apart),
+		cmocka_unit_test(what_a_reader_saw_fits_together),
+		cmocka_unit_test(joint),
+		cmocka_unit_test(asked_order_of_rows_counts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

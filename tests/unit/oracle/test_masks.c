@@ -99,7 +99,8 @@ static void one_column(void **state)
 			 SLM_CLASS_RESULT);
 	assert_int_equal(notes(oracle, &arena, &list), 1);
 	assert_string_equal(list[0], "log.t differs between two equal serial "
-				     "runs and is not compared");
+				     "runs and is compared only as NULL or not "
+				     "NULL");
 	slm_arena_deinit(&arena);
 	slm_oracle_free(oracle);
 }
@@ -123,8 +124,8 @@ static void several_and_in_results(void **state)
 	assert_int_equal(notes(oracle, &arena, &list), 3);
 	assert_string_equal(list[2],
 			    "alice: column t that step get returns differs "
-			    "between two equal serial runs and is not "
-			    "compared");
+			    "between two equal serial runs and is compared "
+			    "only as NULL or not NULL");
 	slm_arena_deinit(&arena);
 	slm_oracle_free(oracle);
 }
@@ -289,6 +290,117 @@ static void failure_in_every_serial_run(void **state)
 	slm_oracle_free(oracle);
 }
 
+/* log(v, t): rows of two values each, as one call's run, which reads them. */
+static void log_of(struct scene *s, const struct slm_value *values)
+{
+	scene_begin(s, 1);
+	read_rows(s, 0, 0, "v t", values, 4);
+	changed(s, 0, 1, 1);
+	over(s, 0, true);
+	table(s, "log", "v t", -1);
+	add_row(s, 0, false, values, 2);
+	add_row(s, 0, false, values + 2, 2);
+}
+
+/* The class of a third run after two serial ones. */
+static enum slm_class third(const struct slm_value *one,
+			    const struct slm_value *two,
+			    const struct slm_value *three, bool *nulls)
+{
+	struct slm_oracle *oracle = new_oracle(&config);
+	const char *const *list;
+	struct slm_arena arena;
+	struct scene a, b, c;
+	enum slm_class class;
+
+	log_of(&a, one);
+	log_of(&b, two);
+	log_of(&c, three);
+	assert_true(add_pair(oracle, "a", &a, &b));
+	assert_false(slm_oracle_unstable(oracle));
+	assert_class(oracle, &b, SERIAL);
+	class = judge(oracle, &c).class;
+	assert_int_equal(notes(oracle, &arena, &list), 2);
+	*nulls = strstr(list[0], "NULL or not NULL") != NULL;
+	assert_int_equal(strstr(list[1], "NULL or not NULL") != NULL, *nulls);
+	slm_arena_deinit(&arena);
+	scene_end(&a);
+	scene_end(&b);
+	scene_end(&c);
+	slm_oracle_free(oracle);
+	return class;
+}
+
+/* A NULL is not masked: a time lost is seen, another time is not. */
+static void null_in_masked_column(void **state)
+{
+	const struct slm_value *one = VALUES(INT(1), INT(10), INT(2), NIL);
+	const struct slm_value *two = VALUES(INT(1), INT(20), INT(2), NIL);
+	bool nulls;
+
+	(void)state;
+	assert_int_equal(third(one, two, VALUES(INT(1), NIL, INT(2), NIL),
+			       &nulls),
+			 SLM_CLASS_CONTENTS);
+	assert_true(nulls);
+	assert_int_equal(third(one, two, VALUES(INT(1), NIL, INT(2), INT(3)),
+			       &nulls),
+			 SLM_CLASS_CONTENTS);
+	assert_int_equal(third(one, two, VALUES(INT(1), INT(7), INT(2), NIL),
+			       &nulls),
+			 SLM_CLASS_SERIAL);
+}
+
+/* Where NULL comes and goes, or wanders, in equal serial runs, nothing of the
+ * column is compared. */
+static void null_that_is_unstable(void **state)
+{
+	const struct slm_value *one = VALUES(INT(1), INT(10), INT(2), NIL);
+	const struct slm_value *wanders = VALUES(INT(1), NIL, INT(2), INT(20));
+	const struct slm_value *comes = VALUES(INT(1), NIL, INT(2), NIL);
+	bool nulls;
+
+	(void)state;
+	assert_int_equal(third(one, comes, wanders, &nulls), SLM_CLASS_SERIAL);
+	assert_false(nulls);
+	assert_int_equal(third(one, wanders, comes, &nulls), SLM_CLASS_SERIAL);
+	assert_false(nulls);
+}
+
+/* ORDER BY random(): the order is learned not to count. */
+static void order_that_is_unstable(void **state)
+{
+	const struct slm_trace_step step = {
+		"s", "SELECT v FROM t ORDER BY random()", "t", "", 0, false
+	};
+	const struct slm_trace_call call = { "alice", &step, 1 };
+	const struct slm_oracle_config with = { .calls = &call, .ncalls = 1 };
+	struct slm_oracle *oracle = new_oracle(&with);
+	const char *const *list;
+	struct slm_arena arena;
+	struct scene a, b;
+
+	(void)state;
+	scene_begin(&a, 1);
+	READ(&a, 0, 0, "v", INT(1), INT(2));
+	over(&a, 0, true);
+	scene_begin(&b, 1);
+	READ(&b, 0, 0, "v", INT(2), INT(1));
+	over(&b, 0, true);
+	assert_true(add_pair(oracle, "a", &a, &b));
+	assert_false(slm_oracle_unstable(oracle));
+	assert_class(oracle, &b, SERIAL);
+	assert_int_equal(notes(oracle, &arena, &list), 1);
+	assert_string_equal(list[0],
+			    "alice: the order of the rows that step s returns "
+			    "differs between two equal serial runs and is not "
+			    "compared");
+	slm_arena_deinit(&arena);
+	scene_end(&a);
+	scene_end(&b);
+	slm_oracle_free(oracle);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +413,9 @@ int main(void)
 		cmocka_unit_test(generated_keys_may_differ),
 		cmocka_unit_test(unobserved_may_differ),
 		cmocka_unit_test(failure_in_every_serial_run),
+		cmocka_unit_test(null_in_masked_column),
+		cmocka_unit_test(null_that_is_unstable),
+		cmocka_unit_test(order_that_is_unstable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

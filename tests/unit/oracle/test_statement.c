@@ -126,6 +126,46 @@ static void sameness(void **state)
 	assert_false(slm_statement_same("SELECT 1", "SELECT 1 FROM t"));
 }
 
+static void orders(void **state)
+{
+	static const struct {
+		const char *sql;
+		uint64_t ordered;
+	} cases[] = {
+		{ "SELECT v FROM t ORDER BY v", 1 },
+		{ "SELECT v FROM t order/**/by v;", 1 },
+		{ "SELECT 'ORDER BY' FROM t -- ORDER BY v", 0 },
+		{ "SELECT v FROM (SELECT v FROM t ORDER BY v)", 0 },
+		{ "SELECT rank() OVER (ORDER BY v) FROM t", 0 },
+		{ "WITH a AS (SELECT 1) SELECT * FROM a ORDER BY 1", 1 },
+		{ "BEGIN; SELECT 1;; SELECT v FROM t ORDER BY v; COMMIT", 4 },
+		{ "INSERT INTO t SELECT v FROM t ORDER BY v RETURNING v", 0 },
+		{ "", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(slm_statement_ordered(cases[i].sql),
+				 cases[i].ordered);
+}
+
+static void changes_among_several(void **state)
+{
+	const char *both = "BEGIN; UPDATE t SET v = 1 WHERE id = 1; "
+			   "UPDATE t SET v = 2 WHERE id = 2; COMMIT";
+
+	(void)state;
+	assert_true(slm_statement_changes_rows(
+		both, "SELECT v FROM t WHERE id = 2", "t", "id"));
+	assert_false(slm_statement_changes_rows(
+		both, "SELECT v FROM t WHERE id = 3", "t", "id"));
+	assert_false(slm_statement_changes_rows(
+		both, "SELECT v FROM t WHERE id = 2", "u", "id"));
+	assert_false(slm_statement_changes_rows(
+		"UPDATE t SET v = 1; DELETE FROM u WHERE id = 2",
+		"SELECT v FROM t WHERE id = 2", "t", "id"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -133,6 +173,8 @@ int main(void)
 		cmocka_unit_test(relations),
 		cmocka_unit_test(assignments),
 		cmocka_unit_test(sameness),
+		cmocka_unit_test(orders),
+		cmocka_unit_test(changes_among_several),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -183,6 +184,55 @@ static void fingerprints_are_the_same_on_every_machine(void **state)
 	assert_int_equal(slm_sql_fingerprint("COMMIT"), 0x540c);
 }
 
+/* "table.column=parameter" of each value, or "" if it is no such INSERT. */
+static const char *values_of(const char *sql)
+{
+	static char out[500];
+	struct slm_sql_insert_value value;
+	size_t used = 0;
+
+	out[0] = '\0';
+	for (unsigned n = 0; slm_sql_insert_value(sql, n, &value); n++)
+		used += (size_t)snprintf(out + used, sizeof(out) - used,
+					 "%s%s.%s=%s/%u", n ? " " : "",
+					 value.table, value.column,
+					 value.parameter, value.count);
+	return out;
+}
+
+static void the_values_of_an_insert_are_told(void **state)
+{
+	(void)state;
+	assert_string_equal(values_of("INSERT INTO t VALUES (:a, 1, @b )"),
+			    "t.=a/3 t.=/3 t.=b/3");
+	assert_string_equal(
+		values_of(" -- x\ninsert or ignore into main.\"t\"\"x\" AS y"
+			  " (c, [d e]) values ($a, f(:b, :c)) ON CONFLICT DO"
+			  " NOTHING RETURNING id, c"),
+		"t\"x.c=a/2 t\"x.d e=/2");
+	assert_string_equal(values_of("REPLACE INTO t(c) VALUES(/**/ :a /**/)"),
+			    "t.c=a/1");
+	assert_string_equal(values_of("INSERT INTO t VALUES (:a + 1, (:b),"
+				      " -:c, ':d', :e)"),
+			    "t.=/5 t.=/5 t.=/5 t.=/5 t.=e/5");
+}
+
+static void other_statements_have_no_values(void **state)
+{
+	(void)state;
+	assert_string_equal(values_of(""), "");
+	assert_string_equal(values_of("SELECT :a"), "");
+	assert_string_equal(values_of("INSERT INTO t VALUES (:a), (:b)"), "");
+	assert_string_equal(values_of("INSERT INTO t SELECT :a"), "");
+	assert_string_equal(values_of("INSERT INTO t DEFAULT VALUES"), "");
+	assert_string_equal(values_of("INSERT INTO temp.t VALUES (:a)"), "");
+	assert_string_equal(values_of("INSERT INTO t (a VALUES (:a)"), "");
+	assert_string_equal(values_of("INSERT INTO t VALUES (:a"), "");
+	assert_string_equal(values_of("INSERT INTO t VALUES ("), "");
+	assert_string_equal(values_of("INSERT INTO \""), "");
+	assert_string_equal(values_of("INSERT INTO ["), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -198,6 +248,8 @@ int main(void)
 		cmocka_unit_test(an_exponent_is_a_part_of_its_literal),
 		cmocka_unit_test(anything_else_counts),
 		cmocka_unit_test(fingerprints_are_the_same_on_every_machine),
+		cmocka_unit_test(the_values_of_an_insert_are_told),
+		cmocka_unit_test(other_statements_have_no_values),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
