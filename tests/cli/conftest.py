@@ -136,7 +136,11 @@ class Terminal:
 
 @pytest.fixture
 def terminal():
-    made = Terminal()
+    try:
+        made = Terminal()
+    except OSError as error:
+        # A bare chroot: nothing that could be installed gives it one.
+        pytest.skip(f"no pseudo-terminals here, mount /dev/pts: {error}")
     yield made
     made.release()
     os.close(made.master)
