@@ -275,13 +275,30 @@ static enum sqloom_status step_done(struct slm_runner *runner, unsigned call,
 
 /* ---- Orders of the loom ------------------------------------------------ */
 
+/* A call that waited is done with its step. */
+static enum sqloom_status resumed(struct slm_runner *runner, unsigned call,
+				  const struct slm_db_answer *answer,
+				  struct sqloom_error *err)
+{
+	struct slm_event event = { .kind = SLM_EVENT_RESUMED,
+				   .call = call,
+				   .step = trace_step(runner, call),
+				   .result = answer->result,
+				   .waited_ms = answer->waited_ms };
+	enum sqloom_status status;
+
+	if (!slm_loom_unblocked(&runner->loom, call))
+		return internal("unblocked", err);
+	status = record(runner, &event, err);
+	return status ? status : step_done(runner, call, answer->result, err);
+}
+
 /* Blocked calls whose way is free go on, one after another. */
 static enum sqloom_status let_go(struct slm_runner *runner,
 				 struct sqloom_error *err)
 {
 	for (;;) {
 		struct slm_db_answer answer;
-		struct slm_event event = { .kind = SLM_EVENT_RESUMED };
 		enum sqloom_status status;
 		int call;
 
@@ -290,16 +307,7 @@ static enum sqloom_status let_go(struct slm_runner *runner,
 			return status;
 		if (answer.blocked)
 			continue;
-		if (!slm_loom_unblocked(&runner->loom, (unsigned)call))
-			return internal("unblocked", err);
-		event.call = (uint32_t)call;
-		event.step = trace_step(runner, (unsigned)call);
-		event.result = answer.result;
-		event.waited_ms = answer.waited_ms;
-		status = record(runner, &event, err);
-		if (!status)
-			status = step_done(runner, (unsigned)call,
-					   answer.result, err);
+		status = resumed(runner, (unsigned)call, &answer, err);
 		if (status)
 			return status;
 	}
@@ -341,7 +349,6 @@ static enum sqloom_status do_step(struct slm_runner *runner, unsigned call,
 static enum sqloom_status stuck(struct slm_runner *runner,
 				struct sqloom_error *err)
 {
-	struct slm_event event = { .kind = SLM_EVENT_RESUMED };
 	struct slm_db_answer answer;
 	enum sqloom_status status;
 	int call;
@@ -349,15 +356,9 @@ static enum sqloom_status stuck(struct slm_runner *runner,
 	status = slm_db_expire(runner->db, &call, &answer, err);
 	if (status)
 		return status;
-	if (call < 0 || !slm_loom_unblocked(&runner->loom, (unsigned)call))
+	if (call < 0)
 		return internal("a wait without end", err);
-	event.call = (uint32_t)call;
-	event.step = trace_step(runner, (unsigned)call);
-	event.result = answer.result;
-	event.waited_ms = answer.waited_ms;
-	status = record(runner, &event, err);
-	if (!status)
-		status = step_done(runner, (unsigned)call, answer.result, err);
+	status = resumed(runner, (unsigned)call, &answer, err);
 	return status ? status : let_go(runner, err);
 }
 
