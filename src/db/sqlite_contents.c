@@ -293,15 +293,12 @@ static bool read_row(struct sqlite *db, sqlite3_stmt *stmt, void *userdata)
 }
 
 /* References to tables that are read too, by their place in the contents. */
-static bool map_references(struct slm_arena *arena,
-			   const struct catalogue *catalogue,
-			   const struct table *table, const int *place,
-			   struct slm_contents_table *out)
+static bool map_references(struct slm_arena *arena, const struct table *table,
+			   const int *place, struct slm_contents_table *out)
 {
 	struct slm_reference *list =
 		slm_arena_zalloc(arena, table->ncolumns, sizeof(*list));
 
-	(void)catalogue;
 	if (!list)
 		return false;
 	for (uint32_t i = 0; i < table->ncolumns; i++) {
@@ -377,7 +374,7 @@ static enum sqloom_status read_table(struct sqlite *db,
 		.key_column = table->key_column,
 		.generated = reading.any_generated ? reading.generated : NULL,
 	};
-	return map_references(db->run, catalogue, table, place, out) ?
+	return map_references(db->run, table, place, out) ?
 		       SQLOOM_OK :
 		       slm_error_nomem(err);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What happened, as data: the model behind every report. An exploration
- * builds it, slm_trace_write() makes JSON lines of it, slm_trace_read() makes
+ * builds it, slm_trace_write() makes JSON lines of it, slm_trace_parse() makes
  * it again from them, and src/report knows nothing else. A trace holds no
  * wall-clock time and no path of the machine but the spec's name: same spec,
  * same options, same seed give the same bytes.
