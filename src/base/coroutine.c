@@ -23,6 +23,18 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
+#if defined(__SANITIZE_THREAD__)
+#define WITH_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WITH_TSAN 1
+#endif
+#endif
+
+#ifdef WITH_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+
 #if defined(__x86_64__) || defined(__aarch64__)
 #define OWN_SWITCH 1
 #else
@@ -45,6 +57,9 @@ struct slm_coroutine {
 	void *own_fake, *caller_fake;
 	const void *caller_bottom;
 	size_t caller_size;
+#endif
+#ifdef WITH_TSAN
+	void *own_fiber, *caller_fiber;
 #endif
 };
 
@@ -216,6 +231,9 @@ struct slm_coroutine *slm_coroutine_new(slm_coroutine_fn fn, void *userdata)
 		return NULL;
 	}
 	prepare(coroutine);
+#ifdef WITH_TSAN
+	coroutine->own_fiber = __tsan_create_fiber(0);
+#endif
 	return coroutine;
 }
 
@@ -229,6 +247,9 @@ void slm_coroutine_free(struct slm_coroutine *coroutine)
 	 * place. */
 	__asan_unpoison_memory_region(coroutine->stack, coroutine->size);
 #endif
+#ifdef WITH_TSAN
+	__tsan_destroy_fiber(coroutine->own_fiber);
+#endif
 	munmap(coroutine->stack, coroutine->size);
 	slm_free(coroutine);
 }
@@ -240,6 +261,10 @@ void slm_coroutine_resume(struct slm_coroutine *coroutine)
 #ifdef WITH_ASAN
 	__sanitizer_start_switch_fiber(&coroutine->caller_fake,
 				       coroutine->stack, coroutine->size);
+#endif
+#ifdef WITH_TSAN
+	coroutine->caller_fiber = __tsan_get_current_fiber();
+	__tsan_switch_to_fiber(coroutine->own_fiber, 0);
 #endif
 #ifdef OWN_SWITCH
 	slm_coroutine_switch(&coroutine->caller_sp, coroutine->own_sp);
@@ -259,6 +284,9 @@ void slm_coroutine_yield(struct slm_coroutine *coroutine)
 	__sanitizer_start_switch_fiber(&coroutine->own_fake,
 				       coroutine->caller_bottom,
 				       coroutine->caller_size);
+#endif
+#ifdef WITH_TSAN
+	__tsan_switch_to_fiber(coroutine->caller_fiber, 0);
 #endif
 #ifdef OWN_SWITCH
 	slm_coroutine_switch(&coroutine->own_sp, coroutine->caller_sp);

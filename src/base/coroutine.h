@@ -3,7 +3,7 @@
  * Coroutines: functions on stacks of their own that hand control back and
  * forth within one thread. A switch saves the registers that the ABI says a
  * callee keeps (about 2 ns on x86-64 and AArch64; elsewhere ucontext is used).
- * Under AddressSanitizer the switches are announced to it.
+ * Under AddressSanitizer and ThreadSanitizer the switches are announced to it.
  *
  * A coroutine must be resumed only by the thread that made it, never from
  * within itself; its function must not return: it yields for good instead.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of the command share: running it in a pipe and on a
+"""What the tests of the command share: running it beside the test and on a
 terminal, and specs."""
 
 import fcntl
@@ -11,10 +11,6 @@ import subprocess
 import termios
 
 import pytest
-
-# Only a run that hangs gets there.
-TIMEOUT_S = 600
-KEPT = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS")
 
 LOST_UPDATE = """\
 setup {
@@ -38,13 +34,6 @@ step s1 { UPDATE hits SET n = n + 1 }
 """
 
 
-def environment(**more):
-    """Nothing of the caller's surroundings may change what is printed."""
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    return {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": os.defpath, **kept,
-            **more}
-
-
 def restore_sigint():
     """A test run in the background of a shell ignores SIGINT; what it starts
     would, too."""
@@ -52,25 +41,7 @@ def restore_sigint():
 
 
 @pytest.fixture
-def command(sqloom, tmp_path):
-    """command("explore", ...) runs to the end in tmp_path, in pipes."""
-
-    def run(*arguments, stdin=b"", stdout=subprocess.PIPE, **env):
-        return subprocess.run(
-            [sqloom, *map(str, arguments)],
-            cwd=tmp_path,
-            env=environment(**env),
-            input=stdin,
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            timeout=TIMEOUT_S,
-        )
-
-    return run
-
-
-@pytest.fixture
-def start(sqloom, tmp_path):
+def start(sqloom, environment, tmp_path):
     """Starts the command and hands out the process; kills what is left."""
     started = []
 
@@ -144,18 +115,6 @@ def terminal():
     yield made
     made.release()
     os.close(made.master)
-
-
-@pytest.fixture
-def write(tmp_path):
-    """write("x.spec", text) makes a file in tmp_path; the name comes back."""
-
-    def make(name, text):
-        data = text.encode() if isinstance(text, str) else text
-        (tmp_path / name).write_bytes(data)
-        return name
-
-    return make
 
 
 @pytest.fixture
