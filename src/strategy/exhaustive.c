@@ -16,6 +16,8 @@
  * Invariants:
  * - A node waits, in one bucket or on the urgent stack, exactly while it has
  *   pending alternatives.
+ * - An alternative is handed out at most once, and only while it is pending.
+ *   Handing out changes nothing in the order.
  * - A node lives exactly while it waits, has live children, or is on the path
  *   of the present run. So memory is proportional to what waits.
  * - Once the tree has nodes_max nodes, new nodes with alternatives go on the
@@ -26,6 +28,7 @@
 #include <assert.h>
 #include <math.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -42,6 +45,7 @@ struct node {
 	struct node *next;   /* below it in its bucket, or in the free list */
 	uint32_t enabled;    /* as in struct slm_choice */
 	uint32_t pending;    /* alternatives not yet taken */
+	uint32_t handed_out; /* of these, to be run ahead of their turn */
 	unsigned depth;	     /* index of the choice in its run */
 	unsigned switches;   /* voluntary ones before it */
 	uint8_t children;    /* live ones */
@@ -72,8 +76,9 @@ struct exhaustive {
 
 	/* The present run. */
 	struct node **path; /* owned; the nodes to follow */
+	uint8_t *picks;	    /* owned; room for a path's picks, to hand out */
 	unsigned planned;   /* length of path; 0: nothing to follow */
-	unsigned capacity;  /* entries of path and of buckets */
+	unsigned capacity;  /* entries of path, picks and buckets */
 	struct node *tip;   /* the last node of the run, or NULL */
 	unsigned pick;	    /* the pick that was, or will be, made there */
 	bool idle;	    /* nothing was left to explore */
@@ -100,12 +105,13 @@ static bool add_chunk(struct exhaustive *ex)
 	return true;
 }
 
-/* Room in path and buckets, which are sized together: a choice of index i has
+/* Room in path, picks and buckets, which are sized together: a choice of index i has
  * at most i + 1 switches behind its alternatives. */
 static bool make_room(struct exhaustive *ex, unsigned depth)
 {
 	unsigned capacity = ex->capacity ? ex->capacity : 64;
 	struct node **grown;
+	uint8_t *picks;
 
 	while (capacity < depth + 2)
 		capacity *= 2;
@@ -117,6 +123,10 @@ static bool make_room(struct exhaustive *ex, unsigned depth)
 	if (!grown)
 		return false;
 	ex->buckets = grown;
+	picks = slm_realloc(ex->picks, capacity);
+	if (!picks)
+		return false;
+	ex->picks = picks;
 	for (unsigned i = ex->capacity; i < capacity; i++)
 		ex->buckets[i] = NULL;
 	ex->capacity = capacity;
@@ -174,22 +184,27 @@ static void put_in_queue(struct exhaustive *ex, struct node *node,
 	ex->alternatives += slm_strategy_count(node->pending);
 }
 
+/* The queue whose first node has the next alternative; one must be pending. */
+static struct node **first_queue(struct exhaustive *ex)
+{
+	assert(ex->alternatives > 0);
+	if (ex->urgent)
+		return &ex->urgent;
+	while (!ex->buckets[ex->lowest])
+		ex->lowest++;
+	return &ex->buckets[ex->lowest];
+}
+
 /* Takes one alternative, into ex->tip and ex->pick; one must be pending. */
 static void take_alternative(struct exhaustive *ex)
 {
-	struct node **queue = &ex->urgent;
-	struct node *node;
+	struct node **queue = first_queue(ex);
+	struct node *node = *queue;
 
-	assert(ex->alternatives > 0);
-	if (!*queue) {
-		while (!ex->buckets[ex->lowest])
-			ex->lowest++;
-		queue = &ex->buckets[ex->lowest];
-	}
-	node = *queue;
 	ex->tip = node;
 	ex->pick = slm_strategy_lowest(node->pending);
 	node->pending &= node->pending - 1;
+	node->handed_out &= node->pending;
 	ex->alternatives--;
 	if (!node->pending)
 		*queue = node->next;
@@ -218,12 +233,6 @@ static void exhaustive_begin(struct slm_strategy *strategy)
 		ex->path[node->depth] = node;
 }
 
-static unsigned default_pick(const struct slm_choice *choice, uint32_t allowed)
-{
-	return slm_strategy_may_stay(choice) ? (unsigned)choice->previous :
-					       slm_strategy_lowest(allowed);
-}
-
 /* In known territory: the next step of the path, unless the run does not go
  * as it did when the path was recorded. */
 static unsigned follow(struct exhaustive *ex, const struct slm_choice *choice,
@@ -235,7 +244,7 @@ static unsigned follow(struct exhaustive *ex, const struct slm_choice *choice,
 	if (node->enabled != choice->enabled ||
 	    node->previous != choice->previous) {
 		ex->diverged = true;
-		return default_pick(choice, allowed);
+		return slm_strategy_default(choice, allowed);
 	}
 	/* The same choices and picks up to here, so the same count. */
 	assert(node->switches == ex->base.switches);
@@ -252,7 +261,7 @@ static enum sqloom_status extend(struct exhaustive *ex,
 {
 	struct node *parent = ex->tip;
 	struct node *node = take_node(ex, choice->index);
-	unsigned pick = default_pick(choice, allowed);
+	unsigned pick = slm_strategy_default(choice, allowed);
 
 	if (!node)
 		return slm_error_nomem(err);
@@ -296,7 +305,7 @@ static enum sqloom_status exhaustive_pick(struct slm_strategy *strategy,
 	enum sqloom_status status;
 
 	if (ex->idle || ex->diverged) {
-		*call = default_pick(choice, allowed);
+		*call = slm_strategy_default(choice, allowed);
 		return SQLOOM_OK;
 	}
 	if (choice->index < ex->planned) {
@@ -330,6 +339,79 @@ static enum slm_learn exhaustive_learn(struct slm_strategy *strategy)
 	assert(ex->nodes == 0);
 	return ex->lost ? SLM_LEARN_DIVERGED : SLM_LEARN_DONE;
 }
+
+/* ---- Runs made ahead ----------------------------------------------------- */
+
+/* A node stays as long as one of its alternatives is pending, so an id means
+ * one thing until that alternative was taken. */
+static uint64_t id_of(const struct node *node, unsigned pick)
+{
+	return (uint64_t)(uintptr_t)node / _Alignof(struct node) *
+		       SLM_STRATEGY_CALLS_MAX +
+	       pick;
+}
+
+/* Hands out one alternative of the node. */
+static bool hand_out(struct exhaustive *ex, struct node *node, unsigned pick,
+		     slm_ahead_fn fn, void *userdata)
+{
+	struct slm_ahead ahead = { .id = id_of(node, pick),
+				   .picks = ex->picks,
+				   .length = node->depth + 1 };
+
+	assert(ahead.length < ex->capacity);
+	ex->picks[node->depth] = (uint8_t)pick;
+	for (const struct node *at = node; at->parent; at = at->parent)
+		ex->picks[at->parent->depth] = at->call;
+	if (!fn(&ahead, userdata))
+		return false;
+	node->handed_out |= slm_strategy_bit(pick);
+	return true;
+}
+
+/* The alternatives of one queue. False: no more room. */
+static bool hand_out_queue(struct exhaustive *ex, struct node *node,
+			   unsigned *window, slm_ahead_fn fn, void *userdata)
+{
+	for (; node && *window > 0; node = node->next)
+		for (uint32_t rest = node->pending; rest && *window > 0;
+		     rest &= rest - 1) {
+			unsigned pick = slm_strategy_lowest(rest);
+
+			--*window;
+			if (!(node->handed_out & slm_strategy_bit(pick)) &&
+			    !hand_out(ex, node, pick, fn, userdata))
+				return false;
+		}
+	return true;
+}
+
+static void exhaustive_ahead(struct slm_strategy *strategy, unsigned window,
+			     slm_ahead_fn fn, void *userdata)
+{
+	struct exhaustive *ex = (struct exhaustive *)strategy;
+	bool room;
+
+	if (ex->alternatives < window)
+		window = (unsigned)ex->alternatives;
+	room = hand_out_queue(ex, ex->urgent, &window, fn, userdata);
+	for (unsigned i = ex->lowest; room && window > 0; i++)
+		room = hand_out_queue(ex, ex->buckets[i], &window, fn,
+				      userdata);
+}
+
+static uint64_t exhaustive_next(struct slm_strategy *strategy)
+{
+	struct exhaustive *ex = (struct exhaustive *)strategy;
+	const struct node *node;
+
+	if (ex->alternatives == 0)
+		return 0;
+	node = *first_queue(ex);
+	return id_of(node, slm_strategy_lowest(node->pending));
+}
+
+/* ---- What is left -------------------------------------------------------- */
 
 /*
  * Every choice divides the weight it gets, the first one 1, among its picks; a
@@ -370,6 +452,7 @@ static void exhaustive_free(struct slm_strategy *strategy)
 		ex->chunks = next;
 	}
 	slm_free(ex->buckets);
+	slm_free(ex->picks);
 	slm_free(ex->path);
 	slm_free(ex);
 }
@@ -380,6 +463,8 @@ static const struct slm_strategy_ops exhaustive_ops = {
 	.pick = exhaustive_pick,
 	.learn = exhaustive_learn,
 	.left = exhaustive_left,
+	.ahead = exhaustive_ahead,
+	.next = exhaustive_next,
 	.free = exhaustive_free,
 };
 

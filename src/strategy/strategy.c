@@ -10,6 +10,7 @@
 
 #include <assert.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
 
 static enum sqloom_status check_config(enum slm_strategy_kind kind,
@@ -144,6 +145,80 @@ enum slm_learn slm_strategy_learn(struct slm_strategy *strategy)
 	return strategy->ops->learn ? strategy->ops->learn(strategy) :
 				      SLM_LEARN_MORE;
 }
+
+/* ---- Runs made ahead ---------------------------------------------------- */
+
+void slm_record_deinit(struct slm_record *record)
+{
+	slm_free(record->picked);
+	*record = (struct slm_record){ .count = 0 };
+}
+
+void slm_strategy_ahead(struct slm_strategy *strategy, unsigned window,
+			slm_ahead_fn fn, void *userdata)
+{
+	uint64_t last = strategy->run + window;
+
+	assert(!strategy->in_run);
+	if (strategy->ops->ahead) {
+		strategy->ops->ahead(strategy, window, fn, userdata);
+		return;
+	}
+	assert(!strategy->ops->learn);
+	if (strategy->handed_out < strategy->run)
+		strategy->handed_out = strategy->run;
+	while (strategy->handed_out < last) {
+		uint64_t run = strategy->handed_out + 1;
+		struct slm_ahead ahead = { .id = run, .run = run };
+
+		if (!fn(&ahead, userdata))
+			break;
+		strategy->handed_out = run;
+	}
+}
+
+uint64_t slm_strategy_next(struct slm_strategy *strategy)
+{
+	assert(!strategy->in_run);
+	return strategy->ops->next ? strategy->ops->next(strategy) :
+				     strategy->run + 1;
+}
+
+enum sqloom_status slm_strategy_learn_from(struct slm_strategy *strategy,
+					   const struct slm_record *record,
+					   enum slm_learn *learnt,
+					   struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+	bool other = false;
+
+	slm_strategy_begin(strategy);
+	for (unsigned i = 0;
+	     !status && strategy->ops->learn && i < record->count; i++) {
+		const struct slm_picked *picked = &record->picked[i];
+		struct slm_choice choice = { .enabled = picked->enabled,
+					     .previous = picked->previous,
+					     .index = i };
+		unsigned call;
+
+		status = slm_strategy_pick(strategy, &choice, &call, err);
+		other |= !status && call != picked->call;
+	}
+	if (status)
+		return status;
+	*learnt = slm_strategy_learn(strategy);
+	/* Only a run that left its path may have picked otherwise. */
+	assert(!other || *learnt == SLM_LEARN_DIVERGED);
+	return SQLOOM_OK;
+}
+
+void slm_strategy_skip_to(struct slm_strategy *strategy, uint64_t run)
+{
+	assert(!strategy->in_run && run > 0);
+	strategy->run = run - 1;
+}
+
+/* ---- What is known ------------------------------------------------------ */
 
 unsigned slm_strategy_switches(const struct slm_strategy *strategy)
 {

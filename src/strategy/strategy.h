@@ -8,6 +8,11 @@
  * at each choice in order, then slm_strategy_learn(). The environment must be
  * deterministic: the same picks lead to the same choices. If it is not, the
  * exhaustive strategy notices and reports it (SLM_LEARN_DIVERGED).
+ *
+ * Runs may be made ahead of their turn, by others and at the same time:
+ * slm_strategy_ahead() tells which runs will have their turn, and when
+ * slm_strategy_next() names one of them, slm_strategy_learn_from() takes the
+ * place of the three. What is learnt, and in which order, does not change.
  */
 #ifndef SLM_STRATEGY_STRATEGY_H
 #define SLM_STRATEGY_STRATEGY_H
@@ -64,6 +69,75 @@ enum sqloom_status slm_strategy_new(enum slm_strategy_kind kind,
 				    const struct slm_strategy_config *config,
 				    struct slm_strategy **out,
 				    struct sqloom_error *err);
+
+/* ---- Runs made ahead ---------------------------------------------------- */
+
+/* One choice of a run and what was picked. */
+struct slm_picked {
+	uint32_t enabled; /* as in struct slm_choice */
+	int8_t previous;
+	uint8_t call;
+};
+
+/* All choices of a run. */
+struct slm_record {
+	struct slm_picked *picked; /* owned */
+	unsigned count, capacity;
+};
+
+/* free(NULL) of what the record holds is fine. */
+void slm_record_deinit(struct slm_record *record);
+
+/* A run that will have its turn. */
+struct slm_ahead {
+	uint64_t id;  /* never 0 */
+	uint64_t run; /* random strategies: its number */
+	/* Exhaustive: the picks it begins with; after them it goes on as
+	 * slm_strategy_follow_new() does. Borrowed during the call. */
+	const uint8_t *picks;
+	unsigned length;
+};
+
+/* False: no room, the run is not handed out. */
+typedef bool (*slm_ahead_fn)(const struct slm_ahead *ahead, void *userdata);
+
+/*
+ * Between runs: hands out, each once, those of the next `window` runs known by
+ * now that were not handed out yet, in the order of their turns. The turns of
+ * runs that come to be known later may lie between. Not for replay.
+ */
+void slm_strategy_ahead(struct slm_strategy *strategy, unsigned window,
+			slm_ahead_fn fn, void *userdata);
+
+/* Between runs: the id of the run that slm_strategy_begin() would start; 0 if
+ * it is of a kind that is never handed out. */
+uint64_t slm_strategy_next(struct slm_strategy *strategy);
+
+/*
+ * In place of begin, the picks and learn: the run was made elsewhere. record:
+ * its choices; of random strategies nothing is needed. SQLOOM_NOMEM:
+ * the strategy cannot be used any more.
+ */
+enum sqloom_status slm_strategy_learn_from(struct slm_strategy *strategy,
+					   const struct slm_record *record,
+					   enum slm_learn *learnt,
+					   struct sqloom_error *err);
+
+/* Random strategies, between runs: the next run is that of this number. */
+void slm_strategy_skip_to(struct slm_strategy *strategy, uint64_t run);
+
+/*
+ * Follows the picks of an exhaustive strategy, and from there takes its
+ * default: the call that went before if it can, else the lowest enabled one.
+ * What cannot be followed ends the following.
+ */
+enum sqloom_status slm_strategy_follow_new(unsigned ncalls,
+					   struct slm_strategy **out,
+					   struct sqloom_error *err);
+/* Between runs. picks is borrowed until the next call; so is record, which is
+ * cleared and receives all choices of the next run. */
+void slm_strategy_follow(struct slm_strategy *strategy, const uint8_t *picks,
+			 unsigned length, struct slm_record *record);
 
 /*
  * Follows the given schedules (arrays of call indices, copied), one per run;

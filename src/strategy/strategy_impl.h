@@ -35,6 +35,11 @@ struct slm_strategy_ops {
 	double (*left)(const struct slm_strategy *strategy);
 	/* NULL: never fails. */
 	int (*failed_at)(const struct slm_strategy *strategy);
+	/* As slm_strategy_ahead() and slm_strategy_next(). NULL: run number r
+	 * does not depend on what was learnt, and its id is r. */
+	void (*ahead)(struct slm_strategy *strategy, unsigned window,
+		      slm_ahead_fn fn, void *userdata);
+	uint64_t (*next)(struct slm_strategy *strategy);
 	void (*free)(struct slm_strategy *strategy);
 };
 
@@ -43,6 +48,8 @@ struct slm_strategy {
 	unsigned ncalls;
 	uint64_t seed;
 	uint64_t run;	     /* runs begun */
+	uint64_t handed_out; /* runs up to this number; only without ops->ahead
+				*/
 	int max_preemptions; /* -1: any */
 	unsigned choices;    /* picks made in this run */
 	unsigned switches;   /* voluntary ones among them */
@@ -120,6 +127,14 @@ static inline void slm_remaining_take(struct slm_remaining *remaining,
 /* The random numbers of the present run: they depend on nothing but the seed
  * and the number of the run. */
 void slm_strategy_rng(const struct slm_strategy *strategy, struct slm_rng *rng);
+
+/* What a run does where nothing else is known: never a voluntary switch. */
+static inline unsigned slm_strategy_default(const struct slm_choice *choice,
+					    uint32_t allowed)
+{
+	return slm_strategy_may_stay(choice) ? (unsigned)choice->previous :
+					       slm_strategy_lowest(allowed);
+}
 
 /* One constructor per strategy; config is checked, out is not NULL. */
 enum sqloom_status slm_strategy_exhaustive_new(

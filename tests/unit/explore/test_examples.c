@@ -2,7 +2,8 @@
 /*
  * The examples as tests of the engine: the same seed gives the same bytes, the
  * stores agree, and a fixed example is broken again once its fix is taken out.
- * SQLOOM_EXAMPLES is the folder; meson sets it.
+ * SQLOOM_EXAMPLES is the folder; meson sets it. The number of workers changes
+ * nothing: there the specs of the golden outputs (SQLOOM_SPECS) take part, too.
  */
 #include "explore_help.h"
 
@@ -19,6 +20,21 @@ static struct sqloom_spec *read_example(const char *path)
 }
 
 typedef void (*example_fn)(const char *path, const struct sqloom_spec *spec);
+
+static void each_spec(const char *pattern, size_t at_least, example_fn fn)
+{
+	glob_t found = { 0 };
+
+	glob(pattern, 0, NULL, &found);
+	assert_true(found.gl_pathc >= at_least);
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		struct sqloom_spec *spec = read_example(found.gl_pathv[i]);
+
+		fn(found.gl_pathv[i], spec);
+		sqloom_spec_free(spec);
+	}
+	globfree(&found);
+}
 
 static void each_example(example_fn fn)
 {
@@ -77,6 +93,44 @@ static void the_same_seed_gives_the_same_bytes(void **state)
 {
 	(void)state;
 	each_example(compare_traces);
+}
+
+/* With workers, whole and over budget, in memory and on files. */
+static void compare_jobs(const char *path, const struct sqloom_spec *spec)
+{
+	static const unsigned jobs[] = { 2, 3, 8 };
+	static const unsigned runs[] = { 1000, 77, 300, 41, 99 };
+
+	for (int s = SQLOOM_STRATEGY_AUTO; s <= SQLOOM_STRATEGY_PCT; s++) {
+		struct sqloom_options options = usual();
+		char *one;
+
+		options.strategy = (enum sqloom_strategy)s;
+		options.seed = 7;
+		options.max_runs = runs[s];
+		options.store = s == SQLOOM_STRATEGY_EXHAUSTIVE ?
+					SQLOOM_STORE_FILE :
+					SQLOOM_STORE_MEMORY;
+		one = trace_text(spec, &options);
+		for (unsigned i = 0; i < 3; i++) {
+			char *many;
+
+			options.jobs = jobs[i];
+			many = trace_text(spec, &options);
+			if (strcmp(one, many) != 0)
+				fail_msg("%s: strategy %d: %u jobs differ",
+					 path, s, jobs[i]);
+			slm_free(many);
+		}
+		slm_free(one);
+	}
+}
+
+static void any_number_of_jobs_gives_the_same_bytes(void **state)
+{
+	(void)state;
+	each_example(compare_jobs);
+	each_spec(SQLOOM_SPECS "/*.spec", 15, compare_jobs);
 }
 
 static void compare_counts(const char *path, const struct sqloom_report *a,
@@ -198,6 +252,7 @@ static void without_its_fix_an_example_is_broken(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(any_number_of_jobs_gives_the_same_bytes),
 		cmocka_unit_test(the_same_seed_gives_the_same_bytes),
 		cmocka_unit_test(the_stores_agree),
 		cmocka_unit_test(without_its_fix_an_example_is_broken),
