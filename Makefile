@@ -18,7 +18,7 @@ ASAN_ENV = ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 \
 	UBSAN_OPTIONS=print_stacktrace=1
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo test asan fuzz bench lint format accept install clean
+.PHONY: all help demo test asan fuzz bench isolation-suite lint format accept install clean
 .PHONY: setup-build setup-test FORCE
 # Steps of one target depend on each other; ninja does the parallel work.
 .NOTPARALLEL:
@@ -26,7 +26,7 @@ ASAN_ENV = ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 \
 all: $(BUILD)/sqloom ## build the command, build/sqloom (the default)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' \
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))
 
 demo: $(BUILD)/sqloom ## find a lost update and show it
@@ -45,9 +45,14 @@ asan: setup-test build-asan/build.ninja ## run all tests under ASan and UBSan
 fuzz: build-fuzz/build.ninja ## run each fuzzer for FUZZ_SECONDS (60)
 	dev/fuzz build-fuzz $(FUZZ_SECONDS)
 
-bench: $(BUILD)/build.ninja ## measure runs per second
+bench: $(BUILD)/build.ninja ## measure runs per second, on both databases
+	@dev/setup build bench
 	@ninja --quiet -C $(BUILD) bench/sqloom-bench
 	$(BUILD)/bench/sqloom-bench
+
+isolation-suite: $(BUILD)/sqloom ## run PostgreSQL's own isolation specs, and compare
+	@dev/setup isolation-suite
+	dev/isolation-suite --sqloom $(BUILD)/sqloom
 
 lint: ## check style, layers, warnings (gcc and clang)
 	@dev/setup build test lint

@@ -42,7 +42,8 @@ static bool fits(const struct slm_cli_command *command,
 			    command->name, option->name,
 			    option->commands & SLM_CLI_EXPLORE ? "explore" :
 			    option->commands & SLM_CLI_REPLAY  ? "replay" :
-								 "show");
+			    option->commands & SLM_CLI_SHOW    ? "show" :
+								 "isolation");
 	return false;
 }
 
@@ -109,11 +110,25 @@ static bool parse_short(struct slm_cli_arguments *out, const char *letters)
 	return true;
 }
 
-static bool add_operand(struct slm_cli_arguments *out, const char *text)
+/* Gathers the files at the front of argv, which is read up to there. */
+static bool add_file(struct slm_cli_arguments *out, char *text)
+{
+	if (!*text) {
+		slm_cli_usage_error(out->command, "the name of a file is "
+						  "empty");
+		return false;
+	}
+	out->files[out->nfiles++] = text;
+	return true;
+}
+
+static bool add_operand(struct slm_cli_arguments *out, char *text)
 {
 	const struct slm_cli_command *command = out->command;
 	const char *name = command->operands[out->noperands];
 
+	if (command->many)
+		return add_file(out, text);
 	if (!name) {
 		slm_cli_usage_error(
 			command, "there is an argument too many: '%s'", text);
@@ -132,6 +147,10 @@ static bool check(const struct slm_cli_arguments *arguments)
 	const struct slm_cli_command *command = arguments->command;
 	const char *missing = command->operands[arguments->noperands];
 
+	if (command->many)
+		missing = arguments->nfiles || arguments->schedule ?
+				  NULL :
+				  "FILE, or --schedule FILE,";
 	if (missing) {
 		slm_cli_usage_error(command, "%s is missing", missing);
 		return false;
@@ -160,6 +179,7 @@ bool slm_cli_parse(const struct slm_cli_command *command, char **argv,
 	memset(out, 0, sizeof(*out));
 	out->command = command;
 	out->findings = 1;
+	out->files = argv;
 	sqloom_options_init(&out->options);
 	for (; ok && *argv; argv++) {
 		if (options_end || **argv != '-' || strcmp(*argv, "-") == 0)

@@ -33,6 +33,10 @@ struct slm_cli_arguments {
 	const struct slm_cli_command *command;
 	const char *operands[SLM_CLI_OPERANDS_MAX]; /* FILE, TOKEN, TRACE */
 	unsigned noperands;
+	char **files; /* of a command that takes many: the operands */
+	unsigned nfiles;
+	const char *schedule;	/* --schedule */
+	const char *output_dir; /* --output-dir */
 	struct sqloom_options options;
 	unsigned findings;   /* told at length */
 	const char *finding; /* --finding */
@@ -52,6 +56,7 @@ enum {
 	SLM_CLI_EXPLORE = 1,
 	SLM_CLI_REPLAY = 2,
 	SLM_CLI_SHOW = 4,
+	SLM_CLI_ISOLATION = 8,
 };
 
 struct slm_cli_command {
@@ -59,6 +64,7 @@ struct slm_cli_command {
 	unsigned bit;
 	const char *operands[SLM_CLI_OPERANDS_MAX + 1]; /* their names; NULL
 							   ends */
+	bool many;	     /* its operands are files, any number of them */
 	const char *summary; /* one line of sqloom --help */
 	const char *about;   /* what --help says below the usage */
 	const char *exits;   /* its exit codes, a line each */
@@ -69,6 +75,7 @@ struct slm_cli_command {
 extern const struct slm_cli_command slm_cli_explore;
 extern const struct slm_cli_command slm_cli_replay;
 extern const struct slm_cli_command slm_cli_show;
+extern const struct slm_cli_command slm_cli_isolation;
 
 /* ---- options.c: the table of options ----------------------------------- */
 
@@ -137,6 +144,18 @@ unsigned slm_cli_terminal_width(int fd);
 
 /* Does this terminal understand escape codes? */
 bool slm_cli_terminal_is_able(int fd);
+
+/* ---- schedule.c: lists of specs ----------------------------------------- */
+
+struct slm_cli_schedule {
+	char **paths; /* of the specs, in order */
+	unsigned npaths;
+};
+
+/* Reads the schedule at path into a zeroed one. Returns 0, or the exit code
+ * after a message. Free it in any case. */
+int slm_cli_schedule_read(const char *path, struct slm_cli_schedule *schedule);
+void slm_cli_schedule_free(struct slm_cli_schedule *schedule);
 
 /* ---- progress.c: the line on a terminal -------------------------------- */
 

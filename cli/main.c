@@ -16,6 +16,7 @@ static const struct slm_cli_command *const commands[] = {
 	&slm_cli_explore,
 	&slm_cli_replay,
 	&slm_cli_show,
+	&slm_cli_isolation,
 };
 
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -46,7 +47,7 @@ static int help(void)
 	print_short_help(stdout);
 	fputs("\ncommands:\n", stdout);
 	for (unsigned i = 0; i < NCOMMANDS; i++)
-		printf("  %-9s%s\n", commands[i]->name, commands[i]->summary);
+		printf("  %-11s%s\n", commands[i]->name, commands[i]->summary);
 	fputs("\n"
 	      "options:\n"
 	      "  -h, --help     this text; sqloom COMMAND --help tells more\n"

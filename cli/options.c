@@ -5,6 +5,7 @@
  */
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
@@ -45,6 +46,37 @@ static bool set_db(struct slm_cli_arguments *arguments, const char *value)
 {
 	arguments->options.database = value;
 	return *value != '\0';
+}
+
+static bool set_pg_temp(struct slm_cli_arguments *arguments, const char *value)
+{
+	(void)value;
+	arguments->options.pg_temp = true;
+	arguments->options.pg_path = getenv("PATH");
+	arguments->options.pg_place = getenv("TMPDIR");
+	return true;
+}
+
+static bool set_any_database(struct slm_cli_arguments *arguments,
+			     const char *value)
+{
+	(void)value;
+	arguments->options.any_database = true;
+	return true;
+}
+
+/* The library knows the sessions and the levels, and says what is wrong. */
+static bool set_isolation(struct slm_cli_arguments *arguments,
+			  const char *value)
+{
+	arguments->options.isolation = value;
+	return *value != '\0';
+}
+
+static bool set_statement_limit(struct slm_cli_arguments *arguments,
+				const char *value)
+{
+	return slm_cli_read_ms(value, &arguments->options.statement_limit_ms);
 }
 
 static bool set_store(struct slm_cli_arguments *arguments, const char *value)
@@ -130,6 +162,16 @@ static bool set_preemptions(struct slm_cli_arguments *arguments,
 	return true;
 }
 
+static bool set_jobs(struct slm_cli_arguments *arguments, const char *value)
+{
+	uint64_t number;
+
+	if (!read_between(value, 1, SQLOOM_JOBS_MAX, &number))
+		return false;
+	arguments->options.jobs = (unsigned)number;
+	return true;
+}
+
 /* The library knows the upper bound and says it. */
 static bool set_pct_depth(struct slm_cli_arguments *arguments,
 			  const char *value)
@@ -162,6 +204,19 @@ static bool set_trace(struct slm_cli_arguments *arguments, const char *value)
 		value = "-";
 	arguments->options.trace_path = value;
 	arguments->trace_is_stdout = strcmp(value, "-") == 0;
+	return *value != '\0';
+}
+
+static bool set_schedule(struct slm_cli_arguments *arguments, const char *value)
+{
+	arguments->schedule = value;
+	return *value != '\0';
+}
+
+static bool set_output_dir(struct slm_cli_arguments *arguments,
+			   const char *value)
+{
+	arguments->output_dir = value;
 	return *value != '\0';
 }
 
@@ -253,14 +308,36 @@ static bool set_help(struct slm_cli_arguments *arguments, const char *value)
 /* ---- The table --------------------------------------------------------- */
 
 #define RUNS (SLM_CLI_EXPLORE | SLM_CLI_REPLAY)
-#define ALL (RUNS | SLM_CLI_SHOW)
+#define REPORTS (RUNS | SLM_CLI_SHOW)
+#define ALL (REPORTS | SLM_CLI_ISOLATION)
 
 static const struct slm_cli_option database_options[] = {
-	{ "db", 0, "FILE", RUNS,
-	  "SQLite file that every run starts from; it is\n"
-	  "never written (default: that of the spec, else\n"
-	  "an empty database)",
-	  set_db, "the path of an SQLite file" },
+	{ "db", 0, "DATABASE", RUNS | SLM_CLI_ISOLATION,
+	  "a PostgreSQL test database: postgresql://... or\n"
+	  "keywords such as \"host=/run dbname=test\"; what\n"
+	  "runs write is put back. Or an SQLite file that\n"
+	  "every run starts from; it is never written\n"
+	  "(default: that of the spec, else an empty SQLite\n"
+	  "database)",
+	  set_db, "a postgresql:// URI or the path of an SQLite file" },
+	{ "pg-temp", 0, NULL, RUNS,
+	  "start a private PostgreSQL server for this run,\n"
+	  "from the installed packages; it is removed after",
+	  set_pg_temp, NULL },
+	{ "isolation", 0, "LEVEL", RUNS,
+	  "PostgreSQL: read committed, repeatable read or\n"
+	  "serializable, for all sessions; or for some:\n"
+	  "\"alice=serializable, read committed\"",
+	  set_isolation, "an isolation level, or SESSION=LEVEL, ..." },
+	{ "statement-limit", 0, "TIME", RUNS,
+	  "PostgreSQL: cancel a statement that takes longer,\n"
+	  "and end inconclusive (default 60 seconds; 0 is no\n"
+	  "limit)",
+	  set_statement_limit, "seconds, or a time such as 500ms or 2m" },
+	{ "any-database", 0, NULL, RUNS,
+	  "PostgreSQL: work also in a database that does not\n"
+	  "look like one for tests",
+	  set_any_database, NULL },
 	{ "store", 0, "STORE", RUNS,
 	  "memory (default) or file: real files in a\n"
 	  "temporary directory, slower",
@@ -306,6 +383,10 @@ static const struct slm_cli_option search_options[] = {
 	{ "pct-depth", 0, "N", SLM_CLI_EXPLORE,
 	  "pct: depth of the bugs that are sought (default 3)", set_pct_depth,
 	  "a number from 1 on" },
+	{ "jobs", 0, "N", SLM_CLI_EXPLORE,
+	  "work on N databases at once, 1 to 64 (default 1);\n"
+	  "the report is the same for every N",
+	  set_jobs, "a number from 1 to 64" },
 	{ "joint", 0, NULL, RUNS,
 	  "the results of all calls together must be\n"
 	  "those of one serial order, not each alone",
@@ -322,6 +403,14 @@ static const struct slm_cli_option output_options[] = {
 	  "write what happened to FILE, for sqloom show;\n"
 	  "- is standard output, instead of the report",
 	  set_trace, "the path of a file to write" },
+	{ "schedule", 0, "FILE", SLM_CLI_ISOLATION,
+	  "run the specs that FILE lists, a line test: NAME\n"
+	  "for each; NAME is specs/NAME.spec beside it",
+	  set_schedule, "the path of a schedule" },
+	{ "output-dir", 0, "DIR", SLM_CLI_ISOLATION,
+	  "write the output of each spec to DIR/NAME.out\n"
+	  "(default: one after another to standard output)",
+	  set_output_dir, "the path of a directory" },
 	{ "from", 0, "TRACE", SLM_CLI_REPLAY,
 	  "the trace that the token came from: where the run\n"
 	  "leaves the recorded one, both texts are shown",
@@ -333,19 +422,19 @@ static const struct slm_cli_option output_options[] = {
 	{ "finding", 0, "TOKEN", SLM_CLI_SHOW,
 	  "tell only the finding that has this token", set_finding,
 	  "a token of the trace" },
-	{ "json", 0, NULL, ALL, "one JSON object instead of text", set_json,
+	{ "json", 0, NULL, REPORTS, "one JSON object instead of text", set_json,
 	  NULL },
-	{ "quiet", 'q', NULL, ALL, "print the line with the verdict only",
+	{ "quiet", 'q', NULL, REPORTS, "print the line with the verdict only",
 	  set_quiet, NULL },
-	{ "color", 0, "WHEN", ALL,
+	{ "color", 0, "WHEN", REPORTS,
 	  "auto (default): on a terminal, unless NO_COLOR is\n"
 	  "set; always; never",
 	  set_color, "auto, always or never" },
-	{ "width", 0, "N", ALL,
+	{ "width", 0, "N", REPORTS,
 	  "columns, 40 to 1000 (default: those of the\n"
 	  "terminal; 100 in a pipe)",
 	  set_width, "a number from 40 to 1000" },
-	{ "ascii", 0, NULL, ALL,
+	{ "ascii", 0, NULL, REPORTS,
 	  "no characters beyond ASCII (the default outside\n"
 	  "of UTF-8 locales)",
 	  set_ascii, NULL },

@@ -155,8 +155,35 @@ typedef bool (*sqloom_progress_fn)(const struct sqloom_progress *progress,
  * What a spec sets by an `option` line holds unless the field here is set.
  */
 struct sqloom_options {
-	const char *database; /* SQLite file that seeds every run and is never
-				   written; NULL: the spec's, else empty */
+	/*
+	 * An SQLite file that seeds every run and is never written, or a
+	 * PostgreSQL server: a URI (postgresql://...) or keywords (host=...)
+	 * as libpq understands them, completed by libpq from PG* variables
+	 * and its service file. NULL: the spec's, else an empty SQLite
+	 * database.
+	 */
+	const char *database;
+	bool pg_temp; /* a private PostgreSQL server, started from the
+			 installed packages and removed afterwards; not
+			 together with database */
+	/* pg_temp: the directory of initdb and postgres (NULL: those of
+	 * Debian, then of pg_path), a PATH (NULL: none), and where to make its
+	 * directory (NULL: in memory if there is room, else /tmp). */
+	const char *pg_bindir, *pg_path, *pg_place;
+	/*
+	 * PostgreSQL: default isolation level of the transactions: a level
+	 * ("repeatable read"), or levels of sessions by name and of the others
+	 * ("alice=serializable, read committed"). NULL: the spec's, else the
+	 * server's.
+	 */
+	const char *isolation;
+	bool any_database; /* PostgreSQL: also one that does not look like a
+			      test database: what runs write is put back,
+			      but nobody else may use it meanwhile */
+	uint64_t statement_limit_ms; /* PostgreSQL: a statement that takes
+					longer is cancelled and ends the
+					exploration as inconclusive; 0: no
+					limit */
 	enum sqloom_store store;
 	const char *journal; /* "delete", "wal", ...; NULL: the spec's, else
 				   what the database has */
@@ -168,15 +195,21 @@ struct sqloom_options {
 	uint64_t max_time_ms; /* 0: no limit */
 	int max_preemptions;  /* voluntary switches per schedule; -1: any */
 	unsigned pct_depth;   /* d of PCT: bugs of depth d are sought */
-	bool strict;	      /* errors that ask to be retried break too */
-	bool joint;	      /* the results of all calls must be those of one
+	/* Databases worked on at once, each by a thread of its own (0 or 1:
+	 * one, by the calling thread). It changes the time that is needed, not
+	 * the report. A replay needs one. At most SQLOOM_JOBS_MAX. */
+	unsigned jobs;
+	bool strict;	  /* errors that ask to be retried break too */
+	bool joint;	  /* the results of all calls must be those of one
 				 serial order together */
-	bool local_begin;     /* a deferred BEGIN is no choice point */
+	bool local_begin; /* a deferred BEGIN is no choice point */
 	const char *
 		trace_path; /* write the trace there; "-": standard output; NULL: nowhere */
 	sqloom_progress_fn progress; /* may be NULL */
 	void *userdata;
 };
+
+#define SQLOOM_JOBS_MAX 64
 
 void sqloom_options_init(struct sqloom_options *options);
 
@@ -250,6 +283,70 @@ enum sqloom_status sqloom_report_render(const struct sqloom_report *report,
 					struct sqloom_error *err);
 
 void sqloom_text_free(char *text);
+
+/* ---- PostgreSQL isolation specs ---------------------------------------- */
+
+/*
+ * Runs specs on PostgreSQL as PostgreSQL's own isolationtester runs them: the
+ * permutations that the spec lists, or all of them; and writes what
+ * isolationtester prints, byte for byte. Nothing is explored and nothing is
+ * judged; check blocks and option lines are passed over.
+ */
+
+enum sqloom_isolation_stream {
+	SQLOOM_ISOLATION_OUT, /* what isolationtester prints on stdout */
+	SQLOOM_ISOLATION_ERR, /* and on stderr */
+};
+
+/* Takes the next bytes of the output, in order. Called at the end, and before
+ * every longer wait. Return false if they cannot be written. */
+typedef bool (*sqloom_isolation_write_fn)(enum sqloom_isolation_stream stream,
+					  const char *bytes, size_t size_bytes,
+					  void *userdata);
+
+/* Always start from sqloom_isolation_options_init(). */
+struct sqloom_isolation_options {
+	const char *conninfo;	  /* as libpq understands it; copied; NULL:
+				 "dbname = postgres" */
+	uint64_t step_timeout_ms; /* a step that waits longer is cancelled; after
+				     twice the time the spec ends (300,000) */
+	sqloom_isolation_write_fn write; /* must be set */
+	/* Asked now and then. Return false to end cleanly: what runs is
+	 * cancelled. May be NULL. */
+	bool (*goes_on)(void *userdata);
+	void *userdata; /* of both */
+};
+
+void sqloom_isolation_options_init(struct sqloom_isolation_options *options);
+
+/* Keeps connections from one spec to the next. */
+struct sqloom_isolation;
+
+/* Connects to nothing yet. *out is owned by the caller; free it with
+ * sqloom_isolation_free(). Fails with SQLOOM_USAGE, SQLOOM_NOMEM. */
+enum sqloom_status sqloom_isolation_new(
+	const struct sqloom_isolation_options *options,
+	struct sqloom_isolation **out, struct sqloom_error *err);
+
+/*
+ * Runs spec (borrowed). name (borrowed) becomes part of application_name:
+ * isolation/NAME/SESSION, unless the conninfo or PGAPPNAME says otherwise.
+ * *complete false: goes_on ended it. Where isolationtester would end early,
+ * this fails, after the same output: SQLOOM_DATABASE (no connection, a setup
+ * that fails, a connection that is lost), SQLOOM_SPEC (marks that can never be
+ * fulfilled); also SQLOOM_UNSUPPORTED, SQLOOM_IO (write returned false),
+ * SQLOOM_NOMEM. Afterwards the next spec can be run, whatever happened.
+ *
+ * While it runs, the calling thread and, where it may, the server's processes
+ * are pinned to one CPU.
+ */
+enum sqloom_status sqloom_isolation_run(struct sqloom_isolation *isolation,
+					const struct sqloom_spec *spec,
+					const char *name, bool *complete,
+					struct sqloom_error *err);
+
+/* Closes the connections. free(NULL) is fine. */
+void sqloom_isolation_free(struct sqloom_isolation *isolation);
 
 /* Version of the library and of the database libraries it was built with, one
  * per line. Static. */

@@ -58,6 +58,8 @@ static unsigned session_steps(const struct slm_runner *runner, unsigned call)
 static uint32_t trace_step(const struct slm_runner *runner, unsigned call)
 {
 	switch (runner->phase[call]) {
+	case SLM_PHASE_COMMIT:
+		return SLM_STEP_COMMIT(session_steps(runner, call));
 	case SLM_PHASE_ROLLBACK:
 		return SLM_STEP_ROLLBACK(session_steps(runner, call));
 	case SLM_PHASE_TEARDOWN:
@@ -71,6 +73,8 @@ static uint32_t trace_step(const struct slm_runner *runner, unsigned call)
 static uint32_t db_step(const struct slm_runner *runner, unsigned call)
 {
 	switch (runner->phase[call]) {
+	case SLM_PHASE_COMMIT:
+		return SLM_DB_COMMIT;
 	case SLM_PHASE_ROLLBACK:
 		return SLM_DB_ROLLBACK;
 	case SLM_PHASE_TEARDOWN:
@@ -259,6 +263,13 @@ static enum sqloom_status step_done(struct slm_runner *runner, unsigned call,
 		if (has_error(result))
 			status = failed(runner, call, err);
 		runner->position[call]++;
+		if (slm_db_split(runner->db, call))
+			runner->phase[call] = SLM_PHASE_COMMIT;
+		break;
+	case SLM_PHASE_COMMIT:
+		runner->phase[call] = SLM_PHASE_STEPS;
+		if (has_error(result))
+			status = failed(runner, call, err);
 		break;
 	case SLM_PHASE_ROLLBACK:
 		runner->phase[call] = SLM_PHASE_STEPS;
@@ -336,7 +347,8 @@ static enum sqloom_status do_step(struct slm_runner *runner, unsigned call,
 		status = record(runner, &event, err);
 		if (!status && !slm_loom_blocked(&runner->loom, call))
 			status = internal("blocked", err);
-		return status;
+		/* It may have closed a deadlock that ended another call. */
+		return status ? status : let_go(runner, err);
 	}
 	event.result = answer.result;
 	status = record(runner, &event, err);
@@ -375,12 +387,25 @@ static unsigned pick_by_order(const char *order, uint32_t enabled)
 	return lowest(enabled);
 }
 
+/* A statement that was split is still one step of a permutation line. */
+static int split_call(const struct slm_runner *runner, uint32_t enabled)
+{
+	for (unsigned i = 0; i < runner->plan->ncalls; i++)
+		if ((enabled & (1u << i)) &&
+		    runner->phase[i] == SLM_PHASE_COMMIT)
+			return (int)i;
+	return -1;
+}
+
 /* Follows the permutation line; entries that were skipped or cut off by an
  * error are passed over. */
 static unsigned pick_by_script(struct slm_runner *runner, uint32_t enabled)
 {
 	const struct slm_director *director = runner->director;
+	int split = split_call(runner, enabled);
 
+	if (split >= 0)
+		return (unsigned)split;
 	for (; runner->script_at < director->nscript; runner->script_at++) {
 		const struct slm_script_step *next =
 			&director->script[runner->script_at];

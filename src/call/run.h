@@ -34,11 +34,18 @@ struct slm_director {
 	unsigned nscript;
 };
 
-/* Steps in traces: those of the session, then these two. */
+/* Steps in traces: those of the session, then these; the last one only where
+ * the database splits statements. */
 #define SLM_STEP_ROLLBACK(nsteps) (nsteps)
 #define SLM_STEP_TEARDOWN(nsteps) ((nsteps) + 1)
+#define SLM_STEP_COMMIT(nsteps) ((nsteps) + 2)
 
-enum slm_call_phase { SLM_PHASE_STEPS, SLM_PHASE_ROLLBACK, SLM_PHASE_TEARDOWN };
+enum slm_call_phase {
+	SLM_PHASE_STEPS,
+	SLM_PHASE_COMMIT, /* of the step before, which was split */
+	SLM_PHASE_ROLLBACK,
+	SLM_PHASE_TEARDOWN,
+};
 
 struct slm_runner {
 	/* Set by the owner before the first run */

@@ -24,6 +24,7 @@
 /* Steps that no session lists. Pass as step: */
 #define SLM_DB_ROLLBACK (UINT32_MAX - 1) /* sqloom's own, after an error */
 #define SLM_DB_TEARDOWN (UINT32_MAX - 2) /* the session's teardown block */
+#define SLM_DB_COMMIT (UINT32_MAX - 3)	 /* of a statement that was split */
 
 /* What became of a granted step. */
 struct slm_db_answer {
@@ -64,6 +65,8 @@ struct slm_db_ops {
 				     struct slm_db_answer *answer,
 				     struct sqloom_error *err);
 	bool (*in_transaction)(struct slm_db *db, unsigned call);
+	/* NULL: never */
+	bool (*split)(struct slm_db *db, unsigned call);
 	enum sqloom_status (*run_end)(struct slm_db *db,
 				      struct sqloom_error *err);
 	uint64_t (*image)(struct slm_db *db);
@@ -82,7 +85,13 @@ struct slm_db {
 	char backend[200]; /* what it is, for the report */
 	unsigned variants; /* runs of a serial order that show what is
 			      unstable: 2, more with random numbers */
+	bool splits;	   /* statements in autocommit get a COMMIT step */
+	bool alone;	   /* shares with the whole process what its runs
+			      depend on: no other may run at the same time */
 	bool interrupted;  /* a statement was stopped: goes_on said no */
+	bool wants_clone;  /* what was run needs a database of its own for each
+			      run: open again with `cloning` */
+	const char *note; /* what happened at the start, for the report; NULL */
 	const char *blind; /* what contents do not show, so that nothing can
 			      be said to hold: one sentence, static; NULL */
 };
@@ -151,6 +160,13 @@ static inline enum sqloom_status slm_db_expire(struct slm_db *db, int *call,
 	return db->ops->expire(db, call, answer, err);
 }
 
+/* Is the call in a transaction that a statement in autocommit was split for?
+ * Then SLM_DB_COMMIT is its next step. */
+static inline bool slm_db_split(struct slm_db *db, unsigned call)
+{
+	return db->ops->split && db->ops->split(db, call);
+}
+
 static inline bool slm_db_in_transaction(struct slm_db *db, unsigned call)
 {
 	return db->ops->in_transaction(db, call);
@@ -215,5 +231,31 @@ enum sqloom_status slm_sqlite_open(const struct sqloom_spec *spec,
 				   const struct slm_sqlite_options *options,
 				   struct slm_db **out,
 				   struct sqloom_error *err);
+
+/* ---- PostgreSQL ------------------------------------------------------- */
+
+struct slm_postgres_options {
+	const char *conninfo; /* as libpq understands it */
+	/* Default isolation level per call, as in SQL ("repeatable read");
+	 * NULL: what the server has. */
+	const char *isolation[SLM_CALLS_MAX];
+	bool local_begin;  /* a BEGIN is no choice point */
+	bool any_database; /* also one that does not look like a test's */
+	bool cloning;	   /* every run in a new copy of the database */
+	unsigned jobs;	   /* workers that there will be */
+	unsigned worker;   /* 0: the database itself; from 1: a copy of it,
+			      opened after that of 0 */
+	uint64_t statement_limit_ms; /* a statement that takes longer ends the
+					run; 0: never */
+	/* As in slm_sqlite_options. */
+	bool (*goes_on)(void *userdata);
+	void *goes_on_userdata;
+};
+
+/* spec and options' strings are borrowed for the life of the db. */
+enum sqloom_status slm_postgres_open(const struct sqloom_spec *spec,
+				     const struct slm_postgres_options *options,
+				     struct slm_db **out,
+				     struct sqloom_error *err);
 
 #endif

@@ -421,6 +421,8 @@ enum sqloom_status slm_sqlite_open(const struct sqloom_spec *spec,
 		return status;
 	}
 	db->base.variants = db->random ? RANDOM_VARIANTS : 2;
+	/* SQLite has one generator of random numbers for the process. */
+	db->base.alone = db->random || !sqlite3_threadsafe();
 	*out = &db->base;
 	return SQLOOM_OK;
 }

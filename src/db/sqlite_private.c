@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,24 +13,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/tree.h"
+
 #define PREFIX "sqloom-"
 #define YOUNG_S 60 /* may have been made, but not been locked yet */
 
 static const char *const places[] = { "/dev/shm", P_tmpdir };
-
-static int remove_entry(const char *path, const struct stat *info, int kind,
-			struct FTW *level)
-{
-	(void)info;
-	(void)kind;
-	(void)level;
-	return remove(path);
-}
-
-static void remove_tree(const char *path)
-{
-	nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-}
 
 /* Ours by name and owner, a directory, and not just made? */
 static bool is_ours(int fd)
@@ -61,7 +48,7 @@ static void sweep(const char *place)
 		if (fd < 0)
 			continue;
 		if (is_ours(fd) && flock(fd, LOCK_EX | LOCK_NB) == 0)
-			remove_tree(path);
+			slm_tree_remove(AT_FDCWD, path);
 		close(fd);
 	}
 	if (dir)
@@ -90,7 +77,7 @@ void slm_private_remove(const char *path, int lock)
 {
 	int before = errno;
 
-	remove_tree(path);
+	slm_tree_remove(AT_FDCWD, path);
 	if (lock >= 0)
 		close(lock);
 	errno = before;

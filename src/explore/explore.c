@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "explore/explorer.h"
+#include "explore/workers.h"
 
 /* ---- Opening and closing ----------------------------------------------- */
 
@@ -22,9 +23,9 @@ static enum sqloom_status collect_unobserved(struct explorer *explorer,
 	if (!all)
 		return slm_error_nomem(err);
 	for (unsigned i = 0; i < spec->nsessions; i++) {
-		/* Two more: the rollback and the teardown, as in traces. */
+		/* Three more: rollback, teardown, commit, as in traces. */
 		bool *flags = slm_arena_zalloc(&explorer->arena,
-					       spec->sessions[i].nsteps + 2,
+					       spec->sessions[i].nsteps + 3,
 					       sizeof(*flags));
 
 		if (!flags)
@@ -32,6 +33,7 @@ static enum sqloom_status collect_unobserved(struct explorer *explorer,
 		for (unsigned j = 0; j < spec->sessions[i].nsteps; j++)
 			flags[j] = spec->sessions[i].steps[j].unobserved;
 		flags[SLM_STEP_TEARDOWN(spec->sessions[i].nsteps)] = true;
+		flags[SLM_STEP_COMMIT(spec->sessions[i].nsteps)] = true;
 		all[i] = flags;
 	}
 	explorer->unobserved = all;
@@ -49,13 +51,57 @@ static void init_runner(struct explorer *explorer, struct slm_runner *runner)
 /* Asked by the database while a statement runs. */
 static bool statement_goes_on(void *userdata)
 {
-	return slm_explorer_goes_on(userdata, -1, 1);
+	struct explorer *explorer = userdata;
+
+	return slm_explorer_goes_on(explorer, -1, 1) &&
+	       slm_workers_owner_goes_on(explorer->workers);
+}
+
+enum sqloom_status slm_explorer_open_database(const struct explorer *explorer,
+					      unsigned worker,
+					      bool (*goes_on)(void *userdata),
+					      void *userdata,
+					      struct slm_db **out,
+					      struct sqloom_error *err)
+{
+	struct slm_sqlite_options sqlite = explorer->settings.db;
+	struct slm_postgres_options pg = explorer->settings.pg;
+
+	if (!explorer->settings.postgres) {
+		sqlite.goes_on = goes_on;
+		sqlite.goes_on_userdata = userdata;
+		return slm_sqlite_open(explorer->spec, &sqlite, out, err);
+	}
+	pg.worker = worker;
+	pg.goes_on = goes_on;
+	pg.goes_on_userdata = userdata;
+	return slm_postgres_open(explorer->spec, &pg, out, err);
+}
+
+/* --pg-temp */
+static enum sqloom_status start_server(struct explorer *explorer,
+				       struct sqloom_error *err)
+{
+	struct slm_pg_server_options options = {
+		.bindir = explorer->options->pg_bindir,
+		.path = explorer->options->pg_path,
+		.place = explorer->options->pg_place,
+	};
+	enum sqloom_status status;
+
+	if (!explorer->options->pg_temp)
+		return SQLOOM_OK;
+	status = slm_pg_server_start(&options, &explorer->server, err);
+	if (!status)
+		explorer->settings.pg.conninfo =
+			slm_pg_server_conninfo(explorer->server);
+	return status;
 }
 
 enum sqloom_status slm_explorer_open(struct explorer *explorer,
 				     const struct sqloom_spec *spec,
 				     const struct sqloom_options *options,
-				     enum slm_trace_kind kind,
+				     enum slm_trace_kind kind, bool cloning,
 				     struct sqloom_error *err)
 {
 	enum sqloom_status status;
@@ -76,17 +122,22 @@ enum sqloom_status slm_explorer_open(struct explorer *explorer,
 		return slm_error_nomem(err);
 	status = slm_settings_resolve(spec, options, &explorer->arena,
 				      &explorer->settings, err);
+	explorer->settings.pg.cloning = cloning;
 	if (!status)
 		status = slm_plans_make(explorer, err);
 	if (!status)
 		status = collect_unobserved(explorer, err);
-	explorer->settings.db.goes_on = statement_goes_on;
-	explorer->settings.db.goes_on_userdata = explorer;
 	if (!status)
-		status = slm_sqlite_open(spec, &explorer->settings.db,
-					 &explorer->db, err);
+		status = start_server(explorer, err);
+	if (!status)
+		status = slm_explorer_open_database(explorer, 0,
+						    statement_goes_on, explorer,
+						    &explorer->db, err);
 	if (!status)
 		status = slm_header_fill(explorer, kind, err);
+	if (!status && explorer->db->note &&
+	    !slm_note(explorer, "%s", explorer->db->note))
+		status = slm_error_nomem(err);
 	init_runner(explorer, &explorer->main);
 	init_runner(explorer, &explorer->first);
 	init_runner(explorer, &explorer->again);
@@ -95,12 +146,14 @@ enum sqloom_status slm_explorer_open(struct explorer *explorer,
 
 void slm_explorer_close(struct explorer *explorer)
 {
+	slm_workers_free(explorer->workers);
 	slm_oracle_free(explorer->oracle);
 	slm_outcomes_clear(&explorer->outcomes);
 	slm_runner_deinit(&explorer->main);
 	slm_runner_deinit(&explorer->first);
 	slm_runner_deinit(&explorer->again);
 	slm_db_free(explorer->db);
+	slm_pg_server_stop(explorer->server);
 	sqloom_report_free(explorer->report);
 	slm_arena_deinit(&explorer->arena);
 }
@@ -144,6 +197,7 @@ enum sqloom_status slm_explorer_use_plan(struct explorer *explorer,
 	};
 	enum sqloom_status status;
 
+	slm_workers_drop(explorer->workers);
 	explorer->plan = plan;
 	explorer->main.plan = &plan->steps;
 	explorer->first.plan = &plan->steps;
@@ -220,26 +274,41 @@ static bool within_budget(struct explorer *explorer, double left,
 
 /* ---- Exploring by a strategy ------------------------------------------- */
 
-static enum sqloom_status new_strategy(struct explorer *explorer,
-				       enum slm_strategy_kind kind,
-				       struct slm_strategy **out,
-				       struct sqloom_error *err)
+void slm_explorer_strategy_config(const struct explorer *explorer,
+				  struct slm_strategy_config *out)
 {
-	struct slm_strategy_config config = {
+	*out = (struct slm_strategy_config){
 		.ncalls = explorer->plan->steps.ncalls,
 		.seed = explorer->options->seed,
 		.max_preemptions = explorer->options->max_preemptions,
 		.pct_depth = explorer->options->pct_depth,
 		.steps = explorer->choices,
 	};
-
-	return slm_strategy_new(kind, &config, out, err);
 }
 
-static enum sqloom_status one_run(struct explorer *explorer,
-				  struct slm_strategy *strategy,
-				  enum slm_learn *learnt,
-				  struct sqloom_error *err)
+/* Strategies for the next runs, taken in turn; on error those that were made
+ * are the caller's all the same. */
+static enum sqloom_status new_strategies(struct explorer *explorer,
+					 const enum slm_strategy_kind *kinds,
+					 unsigned count,
+					 struct slm_strategy **out,
+					 struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+	struct slm_strategy_config config;
+
+	slm_explorer_strategy_config(explorer, &config);
+	for (unsigned i = 0; !status && i < count; i++)
+		status = slm_strategy_new(kinds[i], &config, &out[i], err);
+	if (!status && explorer->workers)
+		slm_ahead_begin(explorer, kinds, count);
+	return status;
+}
+
+enum sqloom_status slm_explorer_run(struct explorer *explorer,
+				    struct slm_strategy *strategy,
+				    enum slm_learn *learnt,
+				    struct sqloom_error *err)
 {
 	struct slm_director director = { .strategy = strategy };
 	enum sqloom_status status = slm_run(
@@ -252,6 +321,19 @@ static enum sqloom_status one_run(struct explorer *explorer,
 	explorer->runs++;
 	*learnt = slm_strategy_learn(strategy);
 	return SQLOOM_OK;
+}
+
+/* The next run of strategies[turn]. */
+static enum sqloom_status one_run(struct explorer *explorer,
+				  struct slm_strategy *const *strategies,
+				  unsigned count, unsigned turn,
+				  enum slm_learn *learnt,
+				  struct sqloom_error *err)
+{
+	if (explorer->workers)
+		return slm_ahead_run(explorer, strategies, count, turn, learnt,
+				     err);
+	return slm_explorer_run(explorer, strategies[turn], learnt, err);
 }
 
 /* What the plans before have found, to go back to. */
@@ -271,6 +353,7 @@ static struct tally take_tally(const struct explorer *explorer)
 /* What was judged by fewer masks is forgotten. */
 static void start_again(struct explorer *explorer, const struct tally *tally)
 {
+	slm_workers_drop(explorer->workers);
 	explorer->remasked = false;
 	explorer->trace->reruns += explorer->runs - tally->runs;
 	explorer->runs = tally->runs;
@@ -287,15 +370,16 @@ static void start_again(struct explorer *explorer, const struct tally *tally)
 static enum sqloom_status exhaust(struct explorer *explorer, unsigned share,
 				  struct sqloom_error *err)
 {
+	static const enum slm_strategy_kind kind = SLM_STRATEGY_EXHAUSTIVE;
 	struct slm_strategy *strategy = NULL;
 	enum slm_learn learnt = SLM_LEARN_MORE;
 	struct tally tally = take_tally(explorer);
 	enum sqloom_status status =
-		new_strategy(explorer, SLM_STRATEGY_EXHAUSTIVE, &strategy, err);
+		new_strategies(explorer, &kind, 1, &strategy, err);
 
 	while (!status && learnt != SLM_LEARN_DONE &&
 	       within_budget(explorer, slm_strategy_left(strategy), share)) {
-		status = one_run(explorer, strategy, &learnt, err);
+		status = one_run(explorer, &strategy, 1, 0, &learnt, err);
 		if (!status && learnt == SLM_LEARN_DIVERGED) {
 			explorer->reason =
 				"a schedule that was run again took other "
@@ -308,8 +392,7 @@ static enum sqloom_status exhaust(struct explorer *explorer, unsigned share,
 		slm_strategy_free(strategy);
 		strategy = NULL;
 		learnt = SLM_LEARN_MORE;
-		status = new_strategy(explorer, SLM_STRATEGY_EXHAUSTIVE,
-				      &strategy, err);
+		status = new_strategies(explorer, &kind, 1, &strategy, err);
 	}
 	slm_strategy_free(strategy);
 	return status;
@@ -322,14 +405,14 @@ static enum sqloom_status sample(struct explorer *explorer,
 {
 	struct slm_strategy *strategies[2] = { NULL, NULL };
 	struct tally tally = take_tally(explorer);
-	enum sqloom_status status = SQLOOM_OK;
 	enum slm_learn learnt;
+	enum sqloom_status status =
+		new_strategies(explorer, kinds, count, strategies, err);
 
-	for (unsigned i = 0; !status && i < count; i++)
-		status = new_strategy(explorer, kinds[i], &strategies[i], err);
 	for (unsigned turn = 0; !status && within_budget(explorer, -1, 1);
 	     turn = (turn + 1) % count) {
-		status = one_run(explorer, strategies[turn], &learnt, err);
+		status = one_run(explorer, strategies, count, turn, &learnt,
+				 err);
 		if (!status && explorer->remasked)
 			start_again(explorer, &tally);
 	}
@@ -407,6 +490,23 @@ static enum sqloom_status note_infeasible(struct explorer *explorer,
 		       slm_error_nomem(err);
 }
 
+enum sqloom_status slm_explorer_run_line(struct explorer *explorer,
+					 unsigned line,
+					 struct sqloom_error *err)
+{
+	const struct script *script = &explorer->plan->scripts[line];
+	struct slm_director director = { .script = script->steps,
+					 .nscript = script->nsteps };
+	enum sqloom_status status = slm_run(
+		&explorer->main, explorer->plan->members, 0, &director, err);
+
+	if (status || explorer->main.failed_at >= 0)
+		return status;
+	status = slm_findings_add(explorer, err);
+	explorer->runs += !status;
+	return status;
+}
+
 static enum sqloom_status explore_lines(struct explorer *explorer,
 					const struct plan *plan,
 					struct sqloom_error *err)
@@ -417,20 +517,15 @@ static enum sqloom_status explore_lines(struct explorer *explorer,
 
 	while (!status && i < plan->nscripts &&
 	       within_budget(explorer, plan->nscripts - i, 1)) {
-		const struct script *script = &plan->scripts[i++];
-		struct slm_director director = { .script = script->steps,
-						 .nscript = script->nsteps };
-
-		status = slm_run(&explorer->main, plan->members, 0, &director,
-				 err);
+		status = explorer->workers ?
+				 slm_ahead_line(explorer, i, err) :
+				 slm_explorer_run_line(explorer, i, err);
 		if (status)
 			return status;
-		if (explorer->main.failed_at >= 0) {
-			status = note_infeasible(explorer, script, err);
-			continue;
-		}
-		status = slm_findings_add(explorer, err);
-		explorer->runs++;
+		if (explorer->main.failed_at >= 0)
+			status = note_infeasible(explorer, &plan->scripts[i],
+						 err);
+		i++;
 		if (!status && explorer->remasked) {
 			start_again(explorer, &tally);
 			i = 0;
@@ -460,11 +555,23 @@ static enum sqloom_status told_so_far(struct explorer *explorer,
 	return status;
 }
 
+/* Workers, if they are wanted and may be: threads that share SQLite's random
+ * numbers would make them differ. */
+static enum sqloom_status hire(struct explorer *explorer,
+			       struct sqloom_error *err)
+{
+	unsigned jobs = explorer->options->jobs;
+
+	if (jobs < 2 || explorer->db->alone)
+		return SQLOOM_OK;
+	return slm_workers_new(explorer, jobs, &explorer->workers, err);
+}
+
 static enum sqloom_status explore_plans(struct explorer *explorer,
 					struct sqloom_error *err)
 {
 	struct sqloom_error stop = { 0 };
-	enum sqloom_status status = SQLOOM_OK;
+	enum sqloom_status status = hire(explorer, err);
 
 	for (unsigned i = 0; !status && i < explorer->nplans; i++) {
 		const struct plan *plan = &explorer->plans[i];
@@ -478,6 +585,8 @@ static enum sqloom_status explore_plans(struct explorer *explorer,
 					  explore_freely(explorer, &stop);
 		status = told_so_far(explorer, status, &stop, err);
 	}
+	if (!status && explorer->workers)
+		status = slm_workers_stop(explorer->workers, err);
 	return status;
 }
 
@@ -529,20 +638,18 @@ static enum sqloom_status conclude(struct explorer *explorer,
 	return status ? status : slm_header_finish(explorer, err);
 }
 
-enum sqloom_status sqloom_explore(const struct sqloom_spec *spec,
+/* *again: a run changed the schema, so that each needs a new copy of the
+ * database. */
+static enum sqloom_status explore(const struct sqloom_spec *spec,
 				  const struct sqloom_options *options,
+				  bool cloning, bool *again,
 				  struct sqloom_report **out,
 				  struct sqloom_error *err)
 {
 	struct explorer explorer;
-	enum sqloom_status status = SQLOOM_OK;
+	enum sqloom_status status = slm_explorer_open(
+		&explorer, spec, options, SLM_TRACE_EXPLORE, cloning, err);
 
-	if (options->trace_path && strcmp(options->trace_path, "-") != 0)
-		status = slm_trace_may_write(options->trace_path, err);
-	if (status)
-		return status;
-	status = slm_explorer_open(&explorer, spec, options, SLM_TRACE_EXPLORE,
-				   err);
 	if (!status)
 		status = explore_plans(&explorer, err);
 	if (!status)
@@ -557,6 +664,23 @@ enum sqloom_status sqloom_explore(const struct sqloom_spec *spec,
 		*out = explorer.report;
 		explorer.report = NULL;
 	}
+	*again = status && !cloning && explorer.db && explorer.db->wants_clone;
 	slm_explorer_close(&explorer);
 	return status;
+}
+
+enum sqloom_status sqloom_explore(const struct sqloom_spec *spec,
+				  const struct sqloom_options *options,
+				  struct sqloom_report **out,
+				  struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+	bool again;
+
+	if (options->trace_path && strcmp(options->trace_path, "-") != 0)
+		status = slm_trace_may_write(options->trace_path, err);
+	if (status)
+		return status;
+	status = explore(spec, options, false, &again, out, err);
+	return again ? explore(spec, options, true, &again, out, err) : status;
 }

@@ -3,7 +3,8 @@
  * What the parts of an exploration share: settings.c (options of the command
  * and of the spec), plan.c (which steps the calls take), serial.c (serial
  * runs), findings.c (outcomes seen, and those that are wrong), shrink.c,
- * header.c (the trace's header and verdict), explore.c and replay.c (the two
+ * header.c (the trace's header and verdict), workers.c (threads that make
+ * runs) and ahead.c (which runs they make), explore.c and replay.c (the two
  * entries). Nobody else includes this.
  */
 #ifndef SLM_EXPLORE_EXPLORER_H
@@ -12,6 +13,7 @@
 #include "call/run.h"
 #include "db/db.h"
 #include "oracle/oracle.h"
+#include "pg/server.h"
 #include "spec/spec.h"
 #include "strategy/strategy.h"
 #include "trace/trace.h"
@@ -25,7 +27,9 @@
 
 /* Options of the command and of the spec, resolved. */
 struct settings {
+	bool postgres; /* which of the two is used */
 	struct slm_sqlite_options db;
+	struct slm_postgres_options pg;
 	bool strict;
 	bool joint; /* results are compared together */
 	bool stop_on_error;
@@ -77,7 +81,8 @@ struct explorer {
 	const struct sqloom_spec *spec;
 	const struct sqloom_options *options;
 	struct settings settings;
-	struct slm_arena arena; /* plans, settings */
+	struct slm_arena arena;	      /* plans, settings */
+	struct slm_pg_server *server; /* --pg-temp; NULL */
 	struct slm_db *db;
 	struct plan *plans;
 	unsigned nplans;
@@ -88,6 +93,8 @@ struct explorer {
 	struct slm_runner first, again;	 /* the two runs of a serial order */
 	unsigned choices[SLM_CALLS_MAX]; /* per call, from a serial run */
 	struct outcomes outcomes;
+	struct workers *workers; /* NULL: one database */
+	unsigned lines_out;	 /* permutation lines handed out to them */
 	struct sqloom_report *report;
 	struct slm_trace *trace;      /* of the report */
 	struct slm_finding *findings; /* FINDINGS_MAX, in the trace's arena */
@@ -113,6 +120,8 @@ enum sqloom_status slm_settings_resolve(const struct sqloom_spec *spec,
 					struct slm_arena *arena,
 					struct settings *out,
 					struct sqloom_error *err);
+/* A database's name without a password. NULL: memory is out. */
+const char *slm_database_shown(struct slm_arena *arena, const char *database);
 bool slm_settings_flag(const struct sqloom_spec *spec, const char *name,
 		       bool otherwise);
 
@@ -136,8 +145,14 @@ enum sqloom_status slm_serial_all(struct explorer *explorer, uint32_t members,
 
 /* ---- findings.c */
 void slm_outcomes_clear(struct outcomes *outcomes);
-/* Describes the run that main has just done, for the oracle. */
-enum sqloom_status slm_findings_describe(struct explorer *explorer,
+/* Of the run that the runner has just done: equal keys, equal outcomes; 0: not
+ * known. */
+uint64_t slm_findings_key(const struct slm_runner *runner);
+/* Was a run of this key judged? Where there are workers, any thread may ask
+ * under their lock. */
+bool slm_findings_know(const struct explorer *explorer, uint64_t key);
+/* Describes the run that the runner has just done, for the oracle. */
+enum sqloom_status slm_findings_describe(struct slm_runner *runner,
 					 struct slm_run *out,
 					 struct sqloom_error *err);
 /* Judges main's run, running missing serial orders first. */
@@ -148,6 +163,12 @@ enum sqloom_status slm_findings_judge(struct explorer *explorer,
 /* Counts main's run and keeps it if its outcome is wrong and new. */
 enum sqloom_status slm_findings_add(struct explorer *explorer,
 				    struct sqloom_error *err);
+/* The same for a run that was made ahead, whose runner is in main's place. run
+ * may be NULL if its key is known. */
+enum sqloom_status slm_findings_add_made(struct explorer *explorer,
+					 uint64_t key,
+					 const struct slm_run *run,
+					 struct sqloom_error *err);
 /* Explains main's run into *out, token and events included. */
 enum sqloom_status slm_findings_tell(struct explorer *explorer,
 				     const struct slm_run *run,
@@ -161,11 +182,45 @@ enum sqloom_status slm_shrink(struct explorer *explorer,
 			      struct slm_finding *finding,
 			      struct sqloom_error *err);
 
+/* ---- ahead.c: with explorer->workers */
+/* The strategies from which the next runs come, in turn. Forgets all runs that
+ * were made ahead: before the first run of new strategies. */
+void slm_ahead_begin(struct explorer *explorer,
+		     const enum slm_strategy_kind *kinds, unsigned count);
+/* The next run of strategies[turn]: made ahead, or else made now; counted. */
+enum sqloom_status slm_ahead_run(struct explorer *explorer,
+				 struct slm_strategy *const *strategies,
+				 unsigned count, unsigned turn,
+				 enum slm_learn *learnt,
+				 struct sqloom_error *err);
+/* The run of a permutation line of the present plan; main->failed_at tells if
+ * it cannot be run, and then it is not counted. */
+enum sqloom_status slm_ahead_line(struct explorer *explorer, unsigned line,
+				  struct sqloom_error *err);
+
 /* ---- explore.c */
+/* worker: 0 is the explorer's own. Its workers may call it, one at a time. */
+enum sqloom_status slm_explorer_open_database(const struct explorer *explorer,
+					      unsigned worker,
+					      bool (*goes_on)(void *userdata),
+					      void *userdata,
+					      struct slm_db **out,
+					      struct sqloom_error *err);
+void slm_explorer_strategy_config(const struct explorer *explorer,
+				  struct slm_strategy_config *out);
+/* Makes the next run of a strategy on the explorer's own database. */
+enum sqloom_status slm_explorer_run(struct explorer *explorer,
+				    struct slm_strategy *strategy,
+				    enum slm_learn *learnt,
+				    struct sqloom_error *err);
+/* Makes the run of a permutation line there. */
+enum sqloom_status slm_explorer_run_line(struct explorer *explorer,
+					 unsigned line,
+					 struct sqloom_error *err);
 enum sqloom_status slm_explorer_open(struct explorer *explorer,
 				     const struct sqloom_spec *spec,
 				     const struct sqloom_options *options,
-				     enum slm_trace_kind kind,
+				     enum slm_trace_kind kind, bool cloning,
 				     struct sqloom_error *err);
 void slm_explorer_close(struct explorer *explorer);
 bool slm_explorer_goes_on(struct explorer *explorer, double left,

@@ -4,12 +4,14 @@
  * (results of the calls, image of the database) is new: then its contents are
  * read and judged. All other runs cost a look-up.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "explore/explorer.h"
+#include "explore/workers.h"
 #include "trace/token.h"
 
 /* ---- Outcomes seen ----------------------------------------------------- */
@@ -70,15 +72,20 @@ static bool remember(struct outcomes *outcomes, const struct seen *seen)
 	return true;
 }
 
-static uint64_t key_of(struct explorer *explorer)
+uint64_t slm_findings_key(const struct slm_runner *runner)
 {
-	uint64_t image = slm_db_image(explorer->db);
+	uint64_t image = slm_db_image(runner->db);
 	uint64_t key;
 
 	if (!image)
 		return 0;
-	key = slm_hash_mix(explorer->main.digest, image);
+	key = slm_hash_mix(runner->digest, image);
 	return key ? key : 1;
+}
+
+bool slm_findings_know(const struct explorer *explorer, uint64_t key)
+{
+	return look_up(&explorer->outcomes, key) != NULL;
 }
 
 /* ---- Judging ----------------------------------------------------------- */
@@ -89,25 +96,24 @@ bool slm_findings_breaks(const struct explorer *explorer, enum slm_class class)
 	       (class == SLM_CLASS_RETRY && explorer->settings.strict);
 }
 
-enum sqloom_status slm_findings_describe(struct explorer *explorer,
+enum sqloom_status slm_findings_describe(struct slm_runner *runner,
 					 struct slm_run *out,
 					 struct sqloom_error *err)
 {
-	struct slm_runner *main = &explorer->main;
 	struct slm_contents *contents =
-		slm_arena_zalloc(&main->arena, 1, sizeof(*contents));
+		slm_arena_zalloc(&runner->arena, 1, sizeof(*contents));
 	enum sqloom_status status;
 
 	if (!contents)
 		return slm_error_nomem(err);
-	*out = (struct slm_run){ .members = main->members,
-				 .events = main->events,
-				 .nevents = main->nevents,
+	*out = (struct slm_run){ .members = runner->members,
+				 .events = runner->events,
+				 .nevents = runner->nevents,
 				 .contents = contents };
-	status = slm_db_contents(explorer->db, contents, err);
+	status = slm_db_contents(runner->db, contents, err);
 	if (status)
 		return status;
-	return slm_db_checks(explorer->db, &out->checks, &out->nchecks, err);
+	return slm_db_checks(runner->db, &out->checks, &out->nchecks, err);
 }
 
 enum sqloom_status slm_findings_judge(struct explorer *explorer,
@@ -309,25 +315,29 @@ static void count_class(struct explorer *explorer, enum slm_class class)
 		explorer->trace->wrong++;
 }
 
-enum sqloom_status slm_findings_add(struct explorer *explorer,
-				    struct sqloom_error *err)
+/* Counts a run whose key is known; false: it is not. */
+static bool add_known(struct explorer *explorer, uint64_t key)
 {
-	struct seen seen = { .key = key_of(explorer) };
-	const struct seen *known = look_up(&explorer->outcomes, seen.key);
-	struct slm_judgement judgement;
-	struct slm_run run;
-	enum sqloom_status status;
+	const struct seen *known = look_up(&explorer->outcomes, key);
 
-	if (known) {
-		if (known->finding)
-			explorer->findings[known->finding - 1].count++;
-		count_class(explorer, known->class);
-		explorer->joint += known->joint;
-		return SQLOOM_OK;
-	}
-	status = slm_findings_describe(explorer, &run, err);
-	if (!status)
-		status = slm_findings_judge(explorer, &run, &judgement, err);
+	if (!known)
+		return false;
+	if (known->finding)
+		explorer->findings[known->finding - 1].count++;
+	count_class(explorer, known->class);
+	explorer->joint += known->joint;
+	return true;
+}
+
+static enum sqloom_status add_new(struct explorer *explorer, uint64_t key,
+				  const struct slm_run *run,
+				  struct sqloom_error *err)
+{
+	struct seen seen = { .key = key };
+	struct slm_judgement judgement;
+	enum sqloom_status status =
+		slm_findings_judge(explorer, run, &judgement, err);
+
 	if (status)
 		return status;
 	seen.class = (uint8_t)judgement.class;
@@ -336,10 +346,38 @@ enum sqloom_status slm_findings_add(struct explorer *explorer,
 	explorer->joint += judgement.joint;
 	count_class(explorer, judgement.class);
 	if (judgement.class <= SLM_CLASS_RETRY)
-		status = keep(explorer, &run, &seen, err);
-	if (!status && !remember(&explorer->outcomes, &seen))
+		status = keep(explorer, run, &seen, err);
+	if (status)
+		return status;
+	slm_workers_lock(explorer->workers);
+	if (!remember(&explorer->outcomes, &seen))
 		status = slm_error_nomem(err);
+	slm_workers_unlock(explorer->workers);
 	return status;
+}
+
+enum sqloom_status slm_findings_add(struct explorer *explorer,
+				    struct sqloom_error *err)
+{
+	uint64_t key = slm_findings_key(&explorer->main);
+	struct slm_run run;
+	enum sqloom_status status;
+
+	if (add_known(explorer, key))
+		return SQLOOM_OK;
+	status = slm_findings_describe(&explorer->main, &run, err);
+	return status ? status : add_new(explorer, key, &run, err);
+}
+
+enum sqloom_status slm_findings_add_made(struct explorer *explorer,
+					 uint64_t key,
+					 const struct slm_run *run,
+					 struct sqloom_error *err)
+{
+	if (add_known(explorer, key))
+		return SQLOOM_OK;
+	assert(run);
+	return add_new(explorer, key, run, err);
 }
 
 /* ---- Order ------------------------------------------------------------- */

@@ -73,20 +73,23 @@ static bool fill_step(struct explorer *explorer, unsigned call, unsigned number,
 	return out->name && out->sql && out->reads && out->writes;
 }
 
-static bool fill_rollback(struct slm_arena *arena, struct slm_trace_step *out)
+static bool fill_implicit(struct slm_arena *arena, const char *name,
+			  const char *sql, struct slm_trace_step *out)
 {
 	*out = (struct slm_trace_step){
-		.name = "rollback",
-		.sql = slm_arena_strdup(arena, "ROLLBACK"),
+		.name = name,
+		.sql = slm_arena_strdup(arena, sql),
 		.reads = "",
 		.writes = "",
-		.fingerprint = slm_sql_fingerprint("ROLLBACK"),
+		.fingerprint = slm_sql_fingerprint(sql),
 		.implicit = true,
 	};
 	return out->sql != NULL;
 }
 
-/* The steps of the session, the ROLLBACK, the teardown if there is one. */
+/* The steps of the session, the ROLLBACK, the teardown if there is one; the
+ * COMMIT of split statements where there may be some, behind a teardown that
+ * may be empty. */
 static bool fill_call(struct explorer *explorer, unsigned call,
 		      struct slm_trace_call *out)
 {
@@ -95,7 +98,7 @@ static bool fill_call(struct explorer *explorer, unsigned call,
 						.sql = spec->teardown };
 	struct slm_arena *arena = &explorer->trace->arena;
 	struct slm_trace_step *steps =
-		slm_arena_zalloc(arena, spec->nsteps + 2, sizeof(*steps));
+		slm_arena_zalloc(arena, spec->nsteps + 3, sizeof(*steps));
 
 	out->name = slm_arena_strdup(arena, spec->name);
 	if (!steps || !out->name)
@@ -105,11 +108,21 @@ static bool fill_call(struct explorer *explorer, unsigned call,
 			return false;
 	out->steps = steps;
 	out->nsteps = spec->nsteps + 1;
-	if (!fill_rollback(arena, &steps[SLM_STEP_ROLLBACK(spec->nsteps)]))
+	if (!fill_implicit(arena, "rollback", "ROLLBACK",
+			   &steps[SLM_STEP_ROLLBACK(spec->nsteps)]))
 		return false;
+	if (explorer->db->splits) {
+		out->nsteps = spec->nsteps + 3;
+		if (!fill_implicit(arena, "teardown", "",
+				   &steps[SLM_STEP_TEARDOWN(spec->nsteps)]) ||
+		    !fill_implicit(arena, "commit", "COMMIT",
+				   &steps[SLM_STEP_COMMIT(spec->nsteps)]))
+			return false;
+	}
 	if (!spec->teardown.text)
 		return true;
-	out->nsteps++;
+	if (!explorer->db->splits)
+		out->nsteps++;
 	return fill_step(explorer, call, SLM_DB_TEARDOWN, &teardown,
 			 &steps[SLM_STEP_TEARDOWN(spec->nsteps)]);
 }
@@ -182,11 +195,23 @@ static const char *options_of(struct explorer *explorer)
 	const char *text = "";
 
 	if (o->database) {
-		const char *path = quoted(arena, o->database);
+		const char *shown = slm_database_shown(arena, o->database);
+		const char *path = shown ? quoted(arena, shown) : NULL;
 
 		text = path ? slm_arena_printf(arena, "%s --db %s", text,
 					       path) :
 			      NULL;
+	}
+	if (text && o->pg_temp)
+		text = slm_arena_printf(arena, "%s --pg-temp", text);
+	if (text && o->any_database)
+		text = slm_arena_printf(arena, "%s --any-database", text);
+	if (text && o->isolation) {
+		const char *levels = quoted(arena, o->isolation);
+
+		text = levels ? slm_arena_printf(arena, "%s --isolation %s",
+						 text, levels) :
+				NULL;
 	}
 	if (text && o->store == SQLOOM_STORE_FILE)
 		text = slm_arena_printf(arena, "%s --store file", text);

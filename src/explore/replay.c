@@ -230,7 +230,8 @@ static enum sqloom_status judge(struct explorer *explorer,
 {
 	struct slm_judgement judgement;
 	struct slm_run run;
-	enum sqloom_status status = slm_findings_describe(explorer, &run, err);
+	enum sqloom_status status =
+		slm_findings_describe(&explorer->main, &run, err);
 
 	if (!status)
 		status = slm_findings_judge(explorer, &run, &judgement, err);
@@ -302,10 +303,11 @@ static void compare_all(struct explorer *explorer,
 		NULL, NULL);
 }
 
-enum sqloom_status sqloom_replay(const struct sqloom_spec *spec,
+static enum sqloom_status replay(const struct sqloom_spec *spec,
 				 const char *text,
 				 const struct sqloom_report *recorded,
 				 const struct sqloom_options *options,
+				 bool cloning, bool *again,
 				 struct sqloom_report **out,
 				 struct sqloom_error *err)
 {
@@ -314,7 +316,7 @@ enum sqloom_status sqloom_replay(const struct sqloom_spec *spec,
 	enum sqloom_status status;
 
 	status = slm_explorer_open(&explorer, spec, options, SLM_TRACE_REPLAY,
-				   err);
+				   cloning, err);
 	if (!status)
 		status = slm_token_parse(&explorer.arena, text, &token, err);
 	if (!status)
@@ -333,6 +335,23 @@ enum sqloom_status sqloom_replay(const struct sqloom_spec *spec,
 		*out = explorer.report;
 		explorer.report = NULL;
 	}
+	*again = status && !cloning && explorer.db && explorer.db->wants_clone;
 	slm_explorer_close(&explorer);
 	return status;
+}
+
+enum sqloom_status sqloom_replay(const struct sqloom_spec *spec,
+				 const char *text,
+				 const struct sqloom_report *recorded,
+				 const struct sqloom_options *options,
+				 struct sqloom_report **out,
+				 struct sqloom_error *err)
+{
+	enum sqloom_status status;
+	bool again;
+
+	status = replay(spec, text, recorded, options, false, &again, out, err);
+	if (!again)
+		return status;
+	return replay(spec, text, recorded, options, true, &again, out, err);
 }

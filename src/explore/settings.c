@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "explore/explorer.h"
+#include "pg/pg.h"
 
 /* 2026-01-01 00:00:00 UTC: what now() says unless a spec sets its clock. A
  * fixed time, so that the same spec gives the same trace on any day. */
@@ -20,6 +21,7 @@ void sqloom_options_init(struct sqloom_options *options)
 		.max_runs = 1000000,
 		.max_preemptions = -1,
 		.pct_depth = 3,
+		.statement_limit_ms = 60000,
 	};
 }
 
@@ -95,27 +97,181 @@ static enum sqloom_status database_of(const struct sqloom_spec *spec,
 	const char *slash = strrchr(spec->name, '/');
 
 	*path = options->database ? options->database : name;
-	if (options->database || !name || *name == '/' || !slash)
+	if (options->database || !name || *name == '/' || !slash ||
+	    slm_pg_is_conninfo(name))
 		return SQLOOM_OK;
 	*path = slm_arena_printf(arena, "%.*s/%s", (int)(slash - spec->name),
 				 spec->name, name);
 	return *path ? SQLOOM_OK : slm_error_nomem(err);
 }
 
-static enum sqloom_status check_isolation(const struct sqloom_spec *spec,
-					  struct sqloom_error *err)
+/* ---- Isolation --------------------------------------------------------- */
+
+/* SQLite has one level. */
+static enum sqloom_status check_sqlite_isolation(
+	const struct sqloom_spec *spec, const struct sqloom_options *options,
+	struct sqloom_error *err)
 {
 	const struct slm_spec_option *option =
 		slm_spec_option(spec, "isolation");
 
+	if (options->isolation)
+		return slm_error_set(err, SQLOOM_UNSUPPORTED,
+				     "--isolation is for PostgreSQL, and the "
+				     "runs are on SQLite; give --db "
+				     "postgresql://... or --pg-temp");
 	if (!option || strcmp(option->values[0], "serializable") == 0)
 		return SQLOOM_OK;
 	slm_error_set(err, SQLOOM_UNSUPPORTED,
 		      "SQLite has only serializable transactions, not %s; take "
-		      "the option out",
+		      "the option out, or run on PostgreSQL (--db "
+		      "postgresql://... or --pg-temp)",
 		      option->values[0]);
 	slm_spec_error_place(spec, option->line, option->column, err);
 	return SQLOOM_UNSUPPORTED;
+}
+
+/* The level that is called so ("repeatable-read", "rr"), or NULL. */
+static const char *level_of(const char *text, size_t length)
+{
+	static const struct {
+		const char *name, *level;
+	} levels[] = {
+		{ "read uncommitted", "read uncommitted" },
+		{ "read committed", "read committed" },
+		{ "repeatable read", "repeatable read" },
+		{ "serializable", "serializable" },
+		{ "rc", "read committed" },
+		{ "rr", "repeatable read" },
+		{ "ser", "serializable" },
+	};
+
+	for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+		const char *name = levels[i].name;
+		bool same = strlen(name) == length;
+
+		for (size_t j = 0; same && j < length; j++) {
+			char c = text[j];
+
+			if (c == '-' || c == '_')
+				c = ' ';
+			if (c >= 'A' && c <= 'Z')
+				c = (char)(c + 'a' - 'A');
+			same = c == name[j];
+		}
+		if (same)
+			return levels[i].level;
+	}
+	return NULL;
+}
+
+static enum sqloom_status bad_level(const char *text, size_t length,
+				    struct sqloom_error *err)
+{
+	return slm_error_set(err, SQLOOM_USAGE,
+			     "\"%.*s\" is no isolation level: give read "
+			     "committed, repeatable read or serializable, or "
+			     "SESSION=LEVEL with a session of the spec",
+			     (int)length, text);
+}
+
+/* One of the parts between commas. */
+static enum sqloom_status isolation_part(const struct sqloom_spec *spec,
+					 const char *text, size_t length,
+					 const char **levels, bool *named,
+					 struct sqloom_error *err)
+{
+	const char *equals = memchr(text, '=', length);
+	size_t name = equals ? (size_t)(equals - text) : 0;
+	const char *at = equals ? equals + 1 : text;
+	const char *level = level_of(at, length - (size_t)(at - text));
+	bool known = false;
+
+	if (!level)
+		return bad_level(text, length, err);
+	for (unsigned i = 0; i < spec->nsessions; i++) {
+		const char *session = spec->sessions[i].name;
+
+		if (equals && (strlen(session) != name ||
+			       memcmp(session, text, name) != 0))
+			continue;
+		known = true;
+		if (!equals && named[i])
+			continue;
+		levels[i] = level;
+		named[i] |= equals != NULL;
+	}
+	return known ? SQLOOM_OK : bad_level(text, length, err);
+}
+
+static enum sqloom_status isolation_of(const struct sqloom_spec *spec,
+				       const struct sqloom_options *options,
+				       const char **levels,
+				       struct sqloom_error *err)
+{
+	const char *text = options->isolation ? options->isolation :
+						value(spec, "isolation");
+	bool named[SLM_CALLS_MAX] = { false };
+	enum sqloom_status status = SQLOOM_OK;
+
+	while (!status && text && *text) {
+		size_t length;
+
+		text += strspn(text, " ,");
+		length = strcspn(text, ",");
+		while (length && text[length - 1] == ' ')
+			length--;
+		status = isolation_part(spec, text, length, levels, named, err);
+		text += strcspn(text, ",");
+	}
+	return status;
+}
+
+/* ---- Which database ---------------------------------------------------- */
+
+const char *slm_database_shown(struct slm_arena *arena, const char *database)
+{
+	const char *host, *colon, *at, *word;
+
+	if (!slm_pg_is_conninfo(database))
+		return slm_arena_strdup(arena, database);
+	host = strstr(database, "://");
+	if (host) {
+		host += 3;
+		at = memchr(host, '@', strcspn(host, "/?"));
+		colon = at ? memchr(host, ':', (size_t)(at - host)) : NULL;
+		return colon ? slm_arena_printf(arena, "%.*s%s",
+						(int)(colon - database),
+						database, at) :
+			       slm_arena_strdup(arena, database);
+	}
+	word = strstr(database, "password");
+	if (!word)
+		return slm_arena_strdup(arena, database);
+	return slm_arena_printf(arena, "%.*s%s", (int)(word - database),
+				database, word + strcspn(word, " "));
+}
+
+/* Options that mean nothing there are refused, not passed over. */
+static enum sqloom_status check_postgres(const struct sqloom_options *options,
+					 struct sqloom_error *err)
+{
+	const char *given = options->journal		  ? "--journal" :
+			    options->store		  ? "--store" :
+			    options->busy_timeout_ms >= 0 ? "--busy-timeout" :
+							    NULL;
+
+	if (options->pg_temp && options->database)
+		return slm_error_set(
+			err, SQLOOM_USAGE,
+			"--pg-temp starts a server of its own, and "
+			"--db names another: give one of the two");
+	if (given)
+		return slm_error_set(err, SQLOOM_USAGE,
+				     "%s is for SQLite, and the runs are on "
+				     "PostgreSQL: take it out",
+				     given);
+	return SQLOOM_OK;
 }
 
 static enum sqloom_status check_options(const struct sqloom_options *options,
@@ -131,6 +287,11 @@ static enum sqloom_status check_options(const struct sqloom_options *options,
 				     "the PCT depth is %u; it must be from 1 "
 				     "to %d",
 				     options->pct_depth, SLM_PCT_DEPTH_MAX);
+	if (options->jobs > SQLOOM_JOBS_MAX)
+		return slm_error_set(err, SQLOOM_USAGE,
+				     "%u databases at once are asked for; give "
+				     "1 to %d",
+				     options->jobs, SQLOOM_JOBS_MAX);
 	if (options->max_preemptions < -1)
 		return slm_error_set(err, SQLOOM_USAGE,
 				     "the bound on switches is %d; give 0 or "
@@ -168,13 +329,28 @@ enum sqloom_status slm_settings_resolve(const struct sqloom_spec *spec,
 	};
 	enum sqloom_status status = check_options(options, err);
 
-	if (!status)
-		status = check_isolation(spec, err);
 	if (settings.db.busy_timeout_ms < 0)
 		settings.db.busy_timeout_ms = timeout ? atoi(timeout) : 0;
 	if (!status)
 		status = database_of(spec, options, arena,
 				     &settings.db.database, err);
+	settings.postgres = options->pg_temp ||
+			    (settings.db.database &&
+			     slm_pg_is_conninfo(settings.db.database));
+	settings.pg = (struct slm_postgres_options){
+		.conninfo = settings.db.database,
+		.local_begin = settings.db.local_begin,
+		.any_database = options->any_database,
+		.statement_limit_ms = options->statement_limit_ms,
+		.jobs = options->jobs,
+	};
+	if (!status && settings.postgres)
+		status = check_postgres(options, err);
+	if (!status)
+		status = settings.postgres ?
+				 isolation_of(spec, options,
+					      settings.pg.isolation, err) :
+				 check_sqlite_isolation(spec, options, err);
 	if (!status)
 		status = collect(spec, "allow", arena, &settings.allow,
 				 &settings.nallow, err);

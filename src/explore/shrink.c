@@ -35,7 +35,8 @@ static enum sqloom_status search(struct explorer *explorer, uint32_t members,
 
 		status = slm_run(&explorer->main, members, 0, &director, err);
 		if (!status)
-			status = slm_findings_describe(explorer, &run, err);
+			status = slm_findings_describe(&explorer->main, &run,
+						       err);
 		if (!status)
 			status = slm_findings_judge(explorer, &run, &judgement,
 						    err);

@@ -144,6 +144,28 @@ static bool has_failed(const struct slm_event *event)
 	return false;
 }
 
+/* Is the event a statement in autocommit whose commit was made a step of its
+ * own? Then it is in a transaction that this step ends. */
+static bool is_split(const struct slm_oracle *oracle,
+		     const struct slm_view *view, uint32_t index)
+{
+	const struct slm_run *run = view->run;
+	uint32_t call = run->events[index].call;
+
+	for (uint32_t i = index + 1; i < run->nevents; i++) {
+		const struct slm_event *next = &run->events[i];
+		const struct slm_trace_step *step;
+
+		if (next->call != call || next->kind == SLM_EVENT_RESUMED)
+			continue;
+		if (next->step == SLM_STEP_NONE)
+			return false;
+		step = &oracle->config.calls[call].steps[next->step];
+		return step->implicit && strcmp(step->sql, "COMMIT") == 0;
+	}
+	return false;
+}
+
 static bool add_access(const struct slm_oracle *oracle,
 		       const struct slm_view *view, uint32_t index,
 		       struct position *at, struct slm_accesses *out,
@@ -162,6 +184,11 @@ static bool add_access(const struct slm_oracle *oracle,
 	};
 	bool failed = false, error = has_failed(event);
 
+	if (!error && !step->implicit && is_split(oracle, view, index)) {
+		at->begun = true;
+		at->transaction = ++at->last;
+		at->deferred = true;
+	}
 	access.taken = find_taken(&view->results.calls[event->call], index);
 	if (error)
 		access.transaction = at->transaction;

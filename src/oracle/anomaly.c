@@ -599,9 +599,41 @@ static bool say_waits(struct naming *n)
 	return false;
 }
 
+/* The circle as the database told it: what is behind the colon of its error's
+ * message; NULL: it did not. */
+static const char *told_circle(const struct naming *n, uint32_t call)
+{
+	const struct slm_run *run = n->view->run;
+
+	for (uint32_t i = 0; i < run->nevents; i++) {
+		const struct slm_event *event = &run->events[i];
+
+		for (const struct slm_result *r = event->result;
+		     r && event->call == call; r = r->next) {
+			const char *colon = r->error == SLM_ERROR_DEADLOCK ?
+						    strstr(r->message, ": ") :
+						    NULL;
+
+			if (colon)
+				return colon + 2;
+		}
+	}
+	return NULL;
+}
+
 static bool name_deadlock(struct naming *n, uint32_t call)
 {
+	const char *circle = told_circle(n, call);
+
 	n->name = "deadlock";
+	if (circle) {
+		slm_buf_printf(&n->cause,
+			       "The calls waited in a circle: %s. The database "
+			       "ended %s. Lock what both need in the same "
+			       "order everywhere.",
+			       circle, call_name(n, call));
+		return true;
+	}
 	if (say_waits(n))
 		slm_buf_printf(&n->cause, ": the database ended %s (deadlock).",
 			       call_name(n, call));

@@ -207,7 +207,11 @@ static void add_step(struct timeline *t, struct slm_buf *block, unsigned width,
 		return;
 	put_title(t, event, step);
 	if (step->implicit)
-		slm_buf_puts(&t->buf, M_FAINT "  made by sqloom" M_PLAIN);
+		slm_buf_puts(&t->buf, strcmp(step->sql, "COMMIT") == 0 ? M_FAINT
+					      "  of the statement in "
+					      "autocommit" M_PLAIN :
+									 M_FAINT
+					      "  made by sqloom" M_PLAIN);
 	else
 		put_footprint(t, step, width);
 	add(t, block, width, 0, 4);

@@ -154,10 +154,11 @@ def test_a_signal_ends_with_a_report(start, terminal, request, number, spec,
     assert b"stopped before every schedule was run" in report
 
 
+@pytest.mark.parametrize("jobs", ["1", "4"])
 def test_a_signal_leaves_no_files(start, terminal, long_holding_spec,
-                                  tmp_path):
+                                  tmp_path, jobs):
     process = start("explore", long_holding_spec, "--max-runs", "0",
-                    "--store", "file", stderr=terminal.slave, TERM="xterm")
+                    "--store", "file", "--jobs", jobs, stderr=terminal.slave, TERM="xterm")
     terminal.read_until(b" left")
     process.send_signal(signal.SIGSTOP)
     used = directories_of(process)

@@ -153,6 +153,20 @@ def test_equal_seeds_give_equal_bytes(command, long_spec, tmp_path, more):
     assert len(seen) == 1
 
 
+@pytest.mark.parametrize("more", [
+    [], ["--strategy", "random"], ["--strategy", "pct"], ["--store", "file"]])
+def test_any_number_of_jobs_gives_equal_bytes(command, long_spec, tmp_path,
+                                              more):
+    seen = set()
+    for jobs in 1, 2, 3, 8:
+        result = command("explore", long_spec, "--seed", "3", "--jobs", jobs,
+                         "--max-runs", "1500", "--findings", "all",
+                         "--trace", f"trace{jobs}", *more)
+        assert result.returncode == IS_BROKEN, result.stderr
+        seen.add((result.stdout, (tmp_path / f"trace{jobs}").read_bytes()))
+    assert len(seen) == 1
+
+
 def test_other_seeds_give_other_schedules(command, long_spec, tmp_path):
     seen = set()
     for seed in "1", "2":

@@ -36,6 +36,9 @@ def test_allowed_arrows(check):
     code, out, _ = check(
         {
             "src/base/buf.c": '#include "base/buf.h"\n#include <xxhash.h>\n',
+            "src/pg/pg.c": '#include <libpq-fe.h>\n#include "base/buf.h"\n',
+            "src/db/postgres.c": '#include <libpq-fe.h>\n#include "pg/pg.h"\n',
+            "src/isolation/run.c": '#include "pg/pg.h"\n#include "sql/sql.h"\n',
             "src/db/sqlite.c": '#include <sqlite3.h>\n#include "sql/sql.h"\n',
             "src/explore/explore.c": '#include "report/report.h"\n',
             "src/trace/read.c": "#include <jansson.h>\n",
@@ -66,6 +69,10 @@ def test_allowed_arrows(check):
         ("src/base/buf.c", '#include "cli/cli.h"', '"cli" is no module'),
         ("src/db/x.c", '#include "../base/buf.h"', 'no ".."'),
         ("src/db/x.c", "#include <base/buf.h>", "included in quotes"),
+        ("src/pg/pg.c", '#include "db/db.h"', "pg must not know db"),
+        ("src/isolation/x.c", '#include "db/db.h"', "must not know db"),
+        ("src/explore/x.c", "#include <libpq-fe.h>", "only pg and db and iso"),
+        ("src/spec/read.c", "#include <pg_query.h>", "only sql may know"),
         ("src/loom/loom.c", "#include <sqlite3.h>", "only sql and db"),
         ("src/report/json.c", "#include <xxhash.h>", "only base may know"),
         ("src/novel/x.c", "", "novel has no row"),

@@ -11,9 +11,13 @@ import pytest
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = CHECKOUT / "examples"
+# Those for PostgreSQL alone are run in tests/postgres.
+FOLDERS = EXAMPLES, EXAMPLES / "django"
 # Relative to the checkout, as a reader would type them.
 SPECS = sorted(
-    path.relative_to(CHECKOUT).as_posix() for path in EXAMPLES.rglob("*.spec")
+    path.relative_to(CHECKOUT).as_posix()
+    for folder in FOLDERS
+    for path in folder.glob("*.spec")
 )
 FIXED = [spec for spec in SPECS if spec.endswith("-fixed.spec")]
 BROKEN = [spec for spec in SPECS if spec not in FIXED]

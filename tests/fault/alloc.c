@@ -69,6 +69,21 @@ static struct sqloom_options options_of(enum sqloom_store store)
 	return options;
 }
 
+/* Which of the workers' allocations fails is a matter of chance. */
+static enum sqloom_status explore_by_workers(struct sqloom_error *err)
+{
+	struct sqloom_options options = options_of(SQLOOM_STORE_MEMORY);
+	struct sqloom_report *report = NULL;
+	enum sqloom_status status;
+
+	options.jobs = 3;
+	options.max_runs = 200;
+	status = sqloom_explore(spec, &options, &report, err);
+	assert_true((status == SQLOOM_OK) == (report != NULL));
+	sqloom_report_free(report);
+	return status;
+}
+
 static enum sqloom_status explore(enum sqloom_store store,
 				  struct sqloom_error *err)
 {
@@ -190,6 +205,12 @@ static void exploring_in_memory(void **state)
 	sweep(explore_memory);
 }
 
+static void exploring_by_workers(void **state)
+{
+	(void)state;
+	sweep(explore_by_workers);
+}
+
 static void exploring_on_files(void **state)
 {
 	unsigned before = store_folders_left();
@@ -284,6 +305,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parsing_a_spec),
 		cmocka_unit_test(exploring_in_memory),
+		cmocka_unit_test(exploring_by_workers),
 		cmocka_unit_test(exploring_on_files),
 		cmocka_unit_test(replaying),
 		cmocka_unit_test(replaying_a_token_that_diverges),

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * May this database be used? Runs commit what they write; so it must be one
+ * for tests, on this machine, of a version that is known, writable, and with
+ * nobody in the middle of something.
+ */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "db/postgres_internal.h"
+
+#define VERSION_MIN 120000
+
+static bool contains_test(const char *name)
+{
+	for (; *name; name++)
+		if (tolower((unsigned char)name[0]) == 't' &&
+		    tolower((unsigned char)name[1]) == 'e' &&
+		    tolower((unsigned char)name[2]) == 's' &&
+		    tolower((unsigned char)name[3]) == 't')
+			return true;
+	return false;
+}
+
+static bool is_local(const struct postgres *db)
+{
+	const char *host = PQhost(db->admin.conn);
+	const char *address = PQhostaddr(db->admin.conn);
+
+	if (!host || !*host || *host == '/' || *host == '@')
+		return true;
+	return address && (strncmp(address, "127.", 4) == 0 ||
+			   strcmp(address, "::1") == 0);
+}
+
+static enum sqloom_status check_names(const struct postgres *db,
+				      struct sqloom_error *err)
+{
+	if (db->options.any_database)
+		return SQLOOM_OK;
+	if (!is_local(db))
+		return slm_error_set(
+			err, SQLOOM_USAGE,
+			"the server is on another machine (%s): runs write to "
+			"the database and commit, so sqloom works on this "
+			"machine only; if it is a test server, say "
+			"--any-database",
+			PQhost(db->admin.conn));
+	if (!contains_test(db->database))
+		return slm_error_set(
+			err, SQLOOM_USAGE,
+			"database \"%s\" does not look like one for tests (no "
+			"\"test\" in its name): runs write to it and commit; "
+			"use a test database, --pg-temp, or say "
+			"--any-database",
+			db->database);
+	return SQLOOM_OK;
+}
+
+static enum sqloom_status check_server(struct postgres *db,
+				       struct sqloom_error *err)
+{
+	PGresult *result = NULL;
+	enum sqloom_status status;
+
+	if (db->version < VERSION_MIN)
+		return slm_error_set(err, SQLOOM_UNSUPPORTED,
+				     "the server is PostgreSQL %s; sqloom "
+				     "needs 12 or later, and is tested with 15",
+				     PQparameterStatus(db->admin.conn,
+						       "server_version"));
+	status = slm_pg_exec(&db->admin, "look whether the server is writable",
+			     "SELECT pg_is_in_recovery(), "
+			     "current_setting('default_transaction_read_only'),"
+			     " pg_backend_pid()",
+			     &result, err);
+	if (status)
+		return status;
+	if (*PQgetvalue(result, 0, 0) == 't')
+		status = slm_error_set(err, SQLOOM_DATABASE,
+				       "the server is a standby, which cannot "
+				       "be written to: give its primary, or "
+				       "use --pg-temp");
+	else if (strcmp(PQgetvalue(result, 0, 1), "on") == 0)
+		status = slm_error_set(
+			err, SQLOOM_DATABASE,
+			"transactions in database \"%s\" are read only "
+			"(default_transaction_read_only is on): runs could "
+			"not write",
+			db->database);
+	else if (atoi(PQgetvalue(result, 0, 2)) != db->admin.pid)
+		status = slm_error_set(
+			err, SQLOOM_UNSUPPORTED,
+			"the connection goes through a pooler that changes "
+			"server processes: connect to the server itself");
+	PQclear(result);
+	return status;
+}
+
+/* Transactions of others that hold what they wrote: calls would not see it,
+ * or wait for it. */
+static enum sqloom_status check_others(struct postgres *db,
+				       struct sqloom_error *err)
+{
+	static const char sql[] =
+		"SELECT a.pid, coalesce(nullif(a.application_name, ''), 'no "
+		"name'), a.state, left(regexp_replace(a.query, '\\s+', ' ', "
+		"'g'), 120) FROM pg_stat_activity a WHERE a.datname = "
+		"current_database() AND a.pid <> pg_backend_pid() AND "
+		"a.backend_type = 'client backend' AND EXISTS (SELECT FROM "
+		"pg_locks l WHERE l.pid = a.pid AND l.granted AND l.locktype = "
+		"'relation' AND l.relation >= 16384 AND l.mode NOT IN "
+		"('AccessShareLock', 'RowShareLock')) ORDER BY a.pid LIMIT 1";
+	PGresult *result = NULL;
+	enum sqloom_status status =
+		slm_pg_exec(&db->admin, "look who else works in the database",
+			    sql, &result, err);
+
+	if (!status && PQntuples(result) > 0)
+		status = slm_error_set(
+			err, SQLOOM_DATABASE,
+			"server process %s (%s, %s) holds uncommitted changes "
+			"in database \"%s\", which the calls could not see or "
+			"would wait for; end its transaction first. Its last "
+			"statement: %s",
+			PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1),
+			PQgetvalue(result, 0, 2), db->database,
+			PQgetvalue(result, 0, 3));
+	PQclear(result);
+	return status;
+}
+
+enum sqloom_status slm_pgguard_check(struct postgres *db,
+				     struct sqloom_error *err)
+{
+	enum sqloom_status status = check_names(db, err);
+
+	if (!status)
+		status = check_server(db, err);
+	if (!status)
+		status = check_others(db, err);
+	return status;
+}

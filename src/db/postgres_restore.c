@@ -1,0 +1,786 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Going back at the end of a run: what the run left in the tables is read,
+ * and the tables and sequences that it may have changed are put back, all in
+ * one round trip (a pipeline of prepared statements). Part of the PostgreSQL
+ * implementation of db.h; postgres_restore_plain.c has the way for roles that
+ * may not bypass constraints.
+ *
+ * Runs must not see what earlier runs did to the pages of a table: a row that
+ * an UPDATE moves would be found in another order, by which statements lock
+ * rows in another order. So rows go into pages that hold nothing but what
+ * earlier restores and runs appended, in the order of the snapshot, and
+ * before the first page is full all pages are emptied (VACUUM between DELETE
+ * and INSERT). Rows of large tables are put back one by one, and only stay in
+ * some order.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "db/postgres_keep.h"
+
+#define PAGE_ROOM 7000	  /* bytes of the first page that are used */
+#define BY_ROWS_FROM 1000 /* rows of a table that is put back by rows */
+#define ROOM_MAX 100	  /* restores between two VACUUMs, at most */
+#define ROOM_BY_ROWS 20	  /* the same for large tables */
+
+static const char letters[PG_PREPARED_KINDS] = {
+	[PG_PREPARED_SELECT] = 's',
+	[PG_PREPARED_DELETE] = 'd',
+	[PG_PREPARED_INSERT] = 'i',
+	[PG_PREPARED_STATISTICS] = 'u',
+};
+
+const char *slm_pgrestore_needs(void)
+{
+	return "a superuser is needed to put the tables back, or a role with: "
+	       "GRANT SET ON PARAMETER session_replication_role TO the role "
+	       "(PostgreSQL 15 or newer)";
+}
+
+/* ---- Prepared statements ----------------------------------------------- */
+
+static void put_columns(const struct pg_table *table, struct slm_buf *out)
+{
+	for (uint32_t i = 0; i < table->ncolumns; i++) {
+		slm_buf_puts(out, i ? ", " : "");
+		slm_pgkeep_name(out, table->columns[i].name);
+	}
+}
+
+/* Of rows: those that a transaction after the last restore wrote. */
+static void put_delete(const struct pg_table *table, const struct pg_kept *kept,
+		       struct slm_buf *sql)
+{
+	slm_buf_printf(sql, "DELETE FROM ONLY %s", table->quoted);
+	if (kept->by_rows) {
+		slm_buf_puts(sql, " WHERE pg_catalog.age(xmin) "
+				  "OPERATOR(pg_catalog.<) pg_catalog.age($1)");
+		return;
+	}
+	slm_buf_puts(sql, " RETURNING ");
+	put_columns(table, sql);
+	if (table->ncolumns == 0)
+		slm_buf_puts(sql, "1");
+}
+
+static void put_insert(const struct postgres *db, const struct pg_table *table,
+		       const struct pg_kept *kept, struct slm_buf *sql)
+{
+	slm_buf_printf(sql, "INSERT INTO %s (", table->quoted);
+	slm_pgkeep_columns(table, sql);
+	slm_buf_puts(sql, ") OVERRIDING SYSTEM VALUE SELECT ");
+	slm_pgkeep_kept_columns(table, sql);
+	slm_buf_printf(sql, " FROM " PG_SCHEMA ".%c%u AS s", PG_SET_RUNS,
+		       table->oid);
+	if (kept->by_rows) {
+		slm_buf_printf(sql,
+			       " WHERE NOT EXISTS (SELECT FROM ONLY %s AS t "
+			       "WHERE ",
+			       table->quoted);
+		for (uint32_t i = 0; i < table->nprimary; i++) {
+			const struct pg_column *column =
+				&table->columns[table->primary[i]];
+
+			slm_buf_puts(sql, i ? " AND t." : "t.");
+			slm_pgkeep_name(sql, column->name);
+			slm_buf_printf(sql, " = s.c%d", column->number);
+		}
+		slm_buf_putc(sql, ')');
+	}
+	slm_buf_puts(sql, " ORDER BY o");
+	if (!kept->by_rows)
+		slm_buf_puts(sql, " RETURNING ctid");
+}
+
+static bool put_statement(const struct postgres *db,
+			  const struct pg_table *table,
+			  const struct pg_kept *kept, enum pg_prepared kind,
+			  struct slm_buf *sql)
+{
+	switch (kind) {
+	case PG_PREPARED_SELECT:
+		return slm_pgcontents_select(table, sql);
+	case PG_PREPARED_DELETE:
+		put_delete(table, kept, sql);
+		break;
+	case PG_PREPARED_INSERT:
+		put_insert(db, table, kept, sql);
+		break;
+	case PG_PREPARED_STATISTICS:
+		slm_buf_printf(sql,
+			       "UPDATE pg_catalog.pg_class SET relpages = %s, "
+			       "reltuples = %s WHERE oid = %u",
+			       kept->relpages, kept->reltuples, table->oid);
+		break;
+	case PG_PREPARED_KINDS:
+		break;
+	}
+	return !slm_buf_failed(sql);
+}
+
+static void statement_name(const struct pg_table *table, enum pg_prepared kind,
+			   char name[32])
+{
+	snprintf(name, 32, "sqloom_%c%u", letters[kind], table->oid);
+}
+
+static enum sqloom_status prepare_text(struct postgres *db, const char *name,
+				       const char *sql,
+				       struct sqloom_error *err)
+{
+	static const Oid xid[] = { 28 };
+	bool since = strstr(sql, "age($1)") != NULL;
+	PGresult *result =
+		PQprepare(db->admin.conn, name, sql, since ? 1 : 0, xid);
+	enum sqloom_status status = SQLOOM_OK;
+
+	if (PQstatus(db->admin.conn) == CONNECTION_BAD)
+		status = slm_pg_broken(&db->admin, err);
+	else if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		status = slm_error_set(
+			err, SQLOOM_DATABASE,
+			"cannot prepare to put a table back: %s",
+			PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+	PQclear(result);
+	return status;
+}
+
+static enum sqloom_status prepare(struct postgres *db, uint32_t table,
+				  enum pg_prepared kind,
+				  struct sqloom_error *err)
+{
+	const struct pg_table *t = &db->catalogue.tables[table];
+	struct pg_kept *kept = &db->plan->tables[table];
+	enum sqloom_status status;
+	struct slm_buf sql;
+	char name[32];
+
+	if (kept->prepared[kind])
+		return SQLOOM_OK;
+	statement_name(t, kind, name);
+	slm_buf_init(&sql);
+	status = put_statement(db, t, kept, kind, &sql) ?
+			 prepare_text(db, name, sql.data, err) :
+			 slm_error_nomem(err);
+	slm_buf_deinit(&sql);
+	kept->prepared[kind] = !status;
+	return status;
+}
+
+static enum sqloom_status prepare_sequence(struct postgres *db, uint32_t index,
+					   struct sqloom_error *err)
+{
+	const struct pg_sequence *sequence = &db->catalogue.sequences[index];
+	enum sqloom_status status;
+	char sql[160], name[32];
+
+	if (db->plan->sequences[index])
+		return SQLOOM_OK;
+	snprintf(name, sizeof(name), "sqloom_q%u", sequence->oid);
+	snprintf(sql, sizeof(sql),
+		 "SELECT pg_catalog.setval(%u::pg_catalog.oid::pg_catalog."
+		 "regclass, %lld, %s)",
+		 sequence->oid, (long long)sequence->last_value,
+		 sequence->is_called ? "true" : "false");
+	status = prepare_text(db, name, sql, err);
+	db->plan->sequences[index] = !status;
+	return status;
+}
+
+/* ---- Learning ---------------------------------------------------------- */
+
+/* Before a table is put back for the first time: how large its rows are, what
+ * the planner knows of it, whether it has triggers that fire even so. */
+static enum sqloom_status examine(struct postgres *db, uint32_t table,
+				  struct sqloom_error *err)
+{
+	const struct pg_table *t = &db->catalogue.tables[table];
+	struct pg_kept *kept = &db->plan->tables[table];
+	struct slm_buf sql;
+	PGresult *result;
+	enum sqloom_status status;
+
+	if (kept->examined)
+		return SQLOOM_OK;
+	slm_buf_init(&sql);
+	slm_buf_printf(&sql,
+		       "SELECT relpages, reltuples, EXISTS (SELECT FROM "
+		       "pg_catalog.pg_trigger WHERE tgrelid = c.oid AND NOT "
+		       "tgisinternal AND tgenabled IN ('A', 'R'%s)), ",
+		       db->may_replica ? "" : ", 'O'");
+	if (t->rows)
+		slm_buf_printf(&sql,
+			       "(SELECT sum((pg_catalog.pg_column_size(s) + "
+			       "7) / 8 * 8 + 4) FROM " PG_SCHEMA ".%c%u AS s)",
+			       db->plan->set, t->oid);
+	else
+		slm_buf_puts(&sql, "0");
+	slm_buf_printf(&sql, " FROM pg_catalog.pg_class AS c WHERE oid = %u",
+		       t->oid);
+	status = slm_pgkeep_exec(db, "look at a table", &sql, &result, err);
+	if (status)
+		return status;
+	if (PQntuples(result) == 1) {
+		snprintf(kept->relpages, sizeof(kept->relpages), "%s",
+			 PQgetvalue(result, 0, 0));
+		snprintf(kept->reltuples, sizeof(kept->reltuples), "%s",
+			 PQgetvalue(result, 0, 1));
+		kept->guarded = *PQgetvalue(result, 0, 2) == 't';
+		kept->bytes = strtoull(PQgetvalue(result, 0, 3), NULL, 10);
+	}
+	PQclear(result);
+	strcpy(kept->since, "0");
+	kept->by_rows = t->rows >= BY_ROWS_FROM && t->primary;
+	/* A run may write a few rows, too, about as large as the others. */
+	kept->room = kept->by_rows ?
+			     ROOM_BY_ROWS :
+			     (unsigned)(PAGE_ROOM /
+					(kept->bytes +
+					 (t->rows ? 3 * kept->bytes / t->rows :
+						    400)));
+	if (kept->room > ROOM_MAX)
+		kept->room = ROOM_MAX;
+	/* The first time, whatever else was in the pages goes. */
+	kept->restores = kept->room;
+	kept->examined = true;
+	return SQLOOM_OK;
+}
+
+/* ---- The pipeline ------------------------------------------------------ */
+
+enum op_kind {
+	OP_CONTENTS, /* rows of a table */
+	OP_PLACES,   /* where the rows were put */
+	OP_XID,	     /* the transaction that put them there */
+	OP_OTHER,
+	OP_SYNC,
+};
+
+struct op {
+	enum op_kind kind;
+	uint32_t table;
+};
+
+/* What has been sent, and what came back. */
+struct batch {
+	struct postgres *db;
+	struct op *ops;
+	unsigned nops, capacity;
+	PGresult **contents; /* per table; those that are in no cache */
+	uint32_t *tables;    /* those to put back */
+	uint32_t ntables;
+	bool *emptied; /* per table: its pages are emptied */
+	bool any_emptied, any_by_rows;
+	bool misplaced; /* rows came back in another order */
+	char xid[24];	/* of the restore; by_rows */
+	bool read;
+	bool failed; /* a result was an error; why is set */
+	struct sqloom_error why;
+};
+
+static bool is_read(const struct pg_table *table)
+{
+	return table->written && table->kind == 'r';
+}
+
+static void add_op(struct batch *batch, enum op_kind kind, uint32_t table)
+{
+	assert(batch->nops < batch->capacity);
+	batch->ops[batch->nops++] = (struct op){ .kind = kind, .table = table };
+}
+
+static bool send(struct batch *batch, uint32_t table, enum pg_prepared kind,
+		 enum op_kind op)
+{
+	struct postgres *db = batch->db;
+	const struct pg_kept *kept = &db->plan->tables[table];
+	const char *values[] = { kept->since };
+	bool since = kind == PG_PREPARED_DELETE && kept->by_rows;
+	char name[32];
+
+	statement_name(&db->catalogue.tables[table], kind, name);
+	add_op(batch, op, table);
+	return PQsendQueryPrepared(db->admin.conn, name, since ? 1 : 0, values,
+				   NULL, NULL, 0);
+}
+
+static bool send_sync(struct batch *batch)
+{
+	add_op(batch, OP_SYNC, 0);
+	return PQpipelineSync(batch->db->admin.conn);
+}
+
+/* Are the rows of a dirty table told by the statement that deletes them? */
+static bool comes_with_delete(const struct postgres *db,
+			      const struct pg_kept *kept)
+{
+	return db->may_replica && !kept->by_rows;
+}
+
+static bool send_reads(struct batch *batch)
+{
+	struct postgres *db = batch->db;
+
+	for (uint32_t i = 0; batch->read && i < db->catalogue.ntables; i++) {
+		const struct pg_table *table = &db->catalogue.tables[i];
+		const struct pg_kept *kept = &db->plan->tables[i];
+
+		if (is_read(table) &&
+		    (table->dirty ? !comes_with_delete(db, kept) :
+				    !kept->contents) &&
+		    !send(batch, i, PG_PREPARED_SELECT, OP_CONTENTS))
+			return false;
+	}
+	return true;
+}
+
+static bool send_deletes(struct batch *batch)
+{
+	struct postgres *db = batch->db;
+
+	for (uint32_t i = 0; i < batch->ntables; i++) {
+		uint32_t table = batch->tables[i];
+		bool by_rows = db->plan->tables[table].by_rows;
+
+		if (!send(batch, table, PG_PREPARED_DELETE,
+			  by_rows ? OP_OTHER : OP_CONTENTS))
+			return false;
+	}
+	return true;
+}
+
+/* Must be in a transaction of its own. Large tables are not empty, but the
+ * rows that are no more go from their pages and indexes. */
+static bool send_vacuum(struct batch *batch)
+{
+	struct postgres *db = batch->db;
+	const char *separator = "VACUUM (INDEX_CLEANUP ON, TRUNCATE ON) ";
+	struct slm_buf sql;
+	bool ok;
+
+	slm_buf_init(&sql);
+	for (uint32_t i = 0; i < batch->ntables; i++) {
+		if (!batch->emptied[i])
+			continue;
+		slm_buf_puts(&sql, separator);
+		slm_buf_puts(&sql,
+			     db->catalogue.tables[batch->tables[i]].quoted);
+		separator = ", ";
+	}
+	ok = !slm_buf_failed(&sql) && send_sync(batch) &&
+	     PQsendQueryParams(db->admin.conn, sql.data, 0, NULL, NULL, NULL,
+			       NULL, 0);
+	slm_buf_deinit(&sql);
+	add_op(batch, OP_OTHER, 0);
+	return ok && send_sync(batch);
+}
+
+static bool send_inserts(struct batch *batch)
+{
+	struct postgres *db = batch->db;
+
+	for (uint32_t i = 0; i < batch->ntables; i++) {
+		uint32_t table = batch->tables[i];
+
+		if (batch->emptied[i] && db->superuser &&
+		    !send(batch, table, PG_PREPARED_STATISTICS, OP_OTHER))
+			return false;
+		if (db->catalogue.tables[table].rows &&
+		    !send(batch, table, PG_PREPARED_INSERT, OP_PLACES))
+			return false;
+	}
+	if (batch->any_by_rows) {
+		add_op(batch, OP_XID, 0);
+		if (!PQsendQueryPrepared(db->admin.conn, "sqloom_x", 0, NULL,
+					 NULL, NULL, 0))
+			return false;
+	}
+	for (uint32_t i = 0; i < db->catalogue.nsequences; i++) {
+		char name[32];
+
+		if (!db->catalogue.sequences[i].dirty)
+			continue;
+		snprintf(name, sizeof(name), "sqloom_q%u",
+			 db->catalogue.sequences[i].oid);
+		add_op(batch, OP_OTHER, 0);
+		if (!PQsendQueryPrepared(db->admin.conn, name, 0, NULL, NULL,
+					 NULL, 0))
+			return false;
+	}
+	return true;
+}
+
+/* ---- What comes back --------------------------------------------------- */
+
+/* "(0,12)" */
+static bool read_place(const char *text, unsigned long *block,
+		       unsigned long *offset)
+{
+	char *end;
+
+	*block = strtoul(text + 1, &end, 10);
+	*offset = *end ? strtoul(end + 1, NULL, 10) : 0;
+	return *end == ',';
+}
+
+/* All rows are in the order of the snapshot; those of a table that fits into
+ * one page are in the first. If not, the pages are emptied the next time, and
+ * sooner from then on. */
+static void judge_places(struct batch *batch, uint32_t table,
+			 const PGresult *places)
+{
+	struct pg_kept *kept = &batch->db->plan->tables[table];
+	unsigned long block, offset, last_block = 0, last_offset = 0;
+	bool small = kept->bytes < PAGE_ROOM, fine = true;
+
+	if (kept->by_rows)
+		return;
+	for (int i = 0; fine && i < PQntuples(places); i++) {
+		fine = read_place(PQgetvalue(places, i, 0), &block, &offset);
+		if (i && (block < last_block ||
+			  (block == last_block && offset <= last_offset)))
+			fine = false;
+		last_block = block;
+		last_offset = offset;
+	}
+	if (small && last_block > 0)
+		fine = false;
+	if (fine)
+		return;
+	/* Right after they were emptied: somebody's old transaction still sees
+	 * what was there. */
+	batch->misplaced |= kept->restores > 1;
+	if (kept->restores > 1 && kept->room > kept->restores / 2)
+		kept->room = kept->restores / 2;
+	kept->restores = kept->room;
+}
+
+/* table: UINT32_MAX if it is about none. */
+static void explain(const struct batch *batch, const struct op *op,
+		    const PGresult *result, struct sqloom_error *err)
+{
+	const struct postgres *db = batch->db;
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *what = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	bool about = op->kind == OP_CONTENTS || op->kind == OP_PLACES;
+
+	slm_error_set(err, SQLOOM_DATABASE,
+		      "cannot put %s%s back to what it was before the run: "
+		      "%s; what is kept in schema %s is put back by the next "
+		      "start",
+		      about ? "table " : "the database",
+		      about ? db->catalogue.tables[op->table].shown : "",
+		      what ? what : "the server gives no reason", PG_SCHEMA);
+	if (state)
+		snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", state);
+}
+
+static void take_result(struct batch *batch, const struct op *op,
+			PGresult *result)
+{
+	switch (PQresultStatus(result)) {
+	case PGRES_TUPLES_OK:
+	case PGRES_COMMAND_OK:
+		break;
+	case PGRES_PIPELINE_ABORTED:
+		PQclear(result);
+		return;
+	default:
+		if (!batch->failed)
+			explain(batch, op, result, &batch->why);
+		batch->failed = true;
+		PQclear(result);
+		return;
+	}
+	if (op->kind == OP_CONTENTS && batch->contents) {
+		batch->contents[op->table] = result;
+		return;
+	}
+	if (op->kind == OP_PLACES)
+		judge_places(batch, op->table, result);
+	if (op->kind == OP_XID) /* without its epoch */
+		snprintf(batch->xid, sizeof(batch->xid), "%u",
+			 (unsigned)strtoull(PQgetvalue(result, 0, 0), NULL,
+					    10));
+	PQclear(result);
+}
+
+/* Takes all results, whatever they are. */
+static enum sqloom_status receive(struct batch *batch, struct sqloom_error *err)
+{
+	PGconn *conn = batch->db->admin.conn;
+
+	for (unsigned i = 0; i < batch->nops; i++) {
+		const struct op *op = &batch->ops[i];
+		PGresult *result = PQgetResult(conn), *end;
+
+		if (!result || PQstatus(conn) == CONNECTION_BAD) {
+			PQclear(result);
+			return slm_pg_broken(&batch->db->admin, err);
+		}
+		if (op->kind == OP_SYNC) {
+			PQclear(result);
+			continue;
+		}
+		take_result(batch, op, result);
+		while ((end = PQgetResult(conn)) != NULL)
+			PQclear(end);
+	}
+	return SQLOOM_OK;
+}
+
+/* ---- A batch ----------------------------------------------------------- */
+
+static enum sqloom_status exchange(struct batch *batch,
+				   struct sqloom_error *err)
+{
+	PGconn *conn = batch->db->admin.conn;
+	enum sqloom_status status;
+	bool ok;
+
+	if (!PQenterPipelineMode(conn))
+		return slm_pg_broken(&batch->db->admin, err);
+	ok = send_reads(batch);
+	if (ok && batch->db->may_replica)
+		ok = send_deletes(batch) &&
+		     (!batch->any_emptied || send_vacuum(batch)) &&
+		     send_inserts(batch);
+	ok = ok && send_sync(batch);
+	status = ok ? receive(batch, err) :
+		      slm_pg_broken(&batch->db->admin, err);
+	if (!status && !PQexitPipelineMode(conn))
+		status = slm_pg_broken(&batch->db->admin, err);
+	if (!status && batch->failed) {
+		status = SQLOOM_DATABASE;
+		if (err)
+			*err = batch->why;
+	}
+	return status;
+}
+
+/* Which tables, and which of them get empty pages first. */
+static enum sqloom_status plan_batch(struct batch *batch,
+				     struct sqloom_error *err)
+{
+	struct postgres *db = batch->db;
+	enum sqloom_status status = SQLOOM_OK;
+
+	for (uint32_t i = 0; !status && i < db->catalogue.ntables; i++) {
+		struct pg_kept *kept = &db->plan->tables[i];
+		const struct pg_table *table = &db->catalogue.tables[i];
+
+		if (!table->dirty)
+			continue;
+		status = examine(db, i, err);
+		if (status)
+			break;
+		if (kept->restores >= kept->room) {
+			kept->restores = 0;
+			batch->emptied[batch->ntables] = true;
+			batch->any_emptied = true;
+		}
+		kept->restores++;
+		batch->any_by_rows |= kept->by_rows;
+		batch->tables[batch->ntables++] = i;
+	}
+	return status;
+}
+
+static enum sqloom_status prepare_batch(struct batch *batch,
+					struct sqloom_error *err)
+{
+	struct postgres *db = batch->db;
+	enum sqloom_status status = SQLOOM_OK;
+
+	for (uint32_t i = 0;
+	     !status && batch->read && i < db->catalogue.ntables; i++)
+		if (is_read(&db->catalogue.tables[i]))
+			status = prepare(db, i, PG_PREPARED_SELECT, err);
+	for (uint32_t i = 0; !status && db->may_replica && i < batch->ntables;
+	     i++) {
+		uint32_t table = batch->tables[i];
+
+		status = prepare(db, table, PG_PREPARED_DELETE, err);
+		if (!status && db->catalogue.tables[table].rows)
+			status = prepare(db, table, PG_PREPARED_INSERT, err);
+		if (!status && db->superuser)
+			status =
+				prepare(db, table, PG_PREPARED_STATISTICS, err);
+	}
+	for (uint32_t i = 0; !status && i < db->catalogue.nsequences; i++)
+		if (db->catalogue.sequences[i].dirty)
+			status = prepare_sequence(db, i, err);
+	if (!status && batch->any_by_rows && !db->plan->xid_prepared) {
+		status = prepare_text(db, "sqloom_x",
+				      "SELECT pg_catalog.txid_current()", err);
+		db->plan->xid_prepared = !status;
+	}
+	return status;
+}
+
+static enum sqloom_status init_batch(struct batch *batch, struct postgres *db,
+				     bool read, struct sqloom_error *err)
+{
+	size_t n = (size_t)db->catalogue.ntables + 1;
+
+	memset(batch, 0, sizeof(*batch));
+	batch->db = db;
+	batch->read = read;
+	batch->capacity = (unsigned)(4 * n + db->catalogue.nsequences + 8);
+	batch->ops = slm_calloc(batch->capacity, sizeof(*batch->ops));
+	batch->contents = slm_calloc(n, sizeof(*batch->contents));
+	batch->tables = slm_calloc(n, sizeof(*batch->tables));
+	batch->emptied = slm_calloc(n, sizeof(*batch->emptied));
+	return batch->ops && batch->contents && batch->tables &&
+			       batch->emptied ?
+		       SQLOOM_OK :
+		       slm_error_nomem(err);
+}
+
+static void deinit_batch(struct batch *batch)
+{
+	for (uint32_t i = 0;
+	     batch->contents && i < batch->db->catalogue.ntables; i++)
+		PQclear(batch->contents[i]);
+	slm_free(batch->ops);
+	slm_free(batch->contents);
+	slm_free(batch->tables);
+	slm_free(batch->emptied);
+}
+
+/* Contents of tables that no run changed stay as they are: read once. */
+static enum sqloom_status build(struct batch *batch, struct sqloom_error *err)
+{
+	struct postgres *db = batch->db;
+	PGresult **list = slm_calloc(db->catalogue.ntables + 1u, sizeof(*list));
+	enum sqloom_status status;
+	uint32_t n = 0;
+
+	if (!list)
+		return slm_error_nomem(err);
+	for (uint32_t i = 0; i < db->catalogue.ntables; i++) {
+		struct pg_table *table = &db->catalogue.tables[i];
+		struct pg_kept *kept = &db->plan->tables[i];
+
+		if (!is_read(table))
+			continue;
+		if (!table->dirty && !db->cloning && batch->contents[i]) {
+			kept->contents = batch->contents[i];
+			batch->contents[i] = NULL;
+		}
+		list[n++] = batch->contents[i] ? batch->contents[i] :
+						 kept->contents;
+	}
+	status = slm_pgcontents_build(db, list, err);
+	slm_free(list);
+	return status;
+}
+
+static void clean(struct batch *batch)
+{
+	struct postgres *db = batch->db;
+
+	for (uint32_t i = 0; i < batch->ntables; i++) {
+		struct pg_kept *kept = &db->plan->tables[batch->tables[i]];
+
+		db->catalogue.tables[batch->tables[i]].dirty = false;
+		if (kept->by_rows)
+			memcpy(kept->since, batch->xid, sizeof(kept->since));
+	}
+	for (uint32_t i = 0; i < db->catalogue.nsequences; i++)
+		db->catalogue.sequences[i].dirty = false;
+}
+
+static void mark_all(struct postgres *db)
+{
+	for (uint32_t i = 0; i < db->catalogue.ntables; i++)
+		db->catalogue.tables[i].dirty =
+			db->catalogue.tables[i].snapshot;
+	for (uint32_t i = 0; i < db->catalogue.nsequences; i++)
+		db->catalogue.sequences[i].dirty = true;
+}
+
+/* Tables whose rows came back out of order, once more: with empty pages. */
+static enum sqloom_status repair_order(struct postgres *db,
+				       const struct batch *first,
+				       struct sqloom_error *err)
+{
+	struct batch batch;
+	enum sqloom_status status = init_batch(&batch, db, false, err);
+
+	for (uint32_t i = 0; !status && i < first->ntables; i++) {
+		uint32_t table = first->tables[i];
+		struct pg_kept *kept = &db->plan->tables[table];
+
+		db->catalogue.tables[table].dirty =
+			!kept->by_rows && kept->restores >= kept->room;
+	}
+	if (!status)
+		status = plan_batch(&batch, err);
+	if (!status)
+		status = exchange(&batch, err);
+	if (!status)
+		clean(&batch);
+	deinit_batch(&batch);
+	return status;
+}
+
+static bool any_dirty(const struct postgres *db)
+{
+	for (uint32_t i = 0; i < db->catalogue.ntables; i++)
+		if (db->catalogue.tables[i].dirty)
+			return true;
+	for (uint32_t i = 0; i < db->catalogue.nsequences; i++)
+		if (db->catalogue.sequences[i].dirty)
+			return true;
+	return false;
+}
+
+static enum sqloom_status restore(struct batch *batch, struct sqloom_error *err)
+{
+	struct postgres *db = batch->db;
+	bool dirty = any_dirty(db);
+	enum sqloom_status status = SQLOOM_OK;
+
+	if (dirty)
+		status = slm_pgkeep_settings(db, true, err);
+	if (!status)
+		status = plan_batch(batch, err);
+	if (!status)
+		status = prepare_batch(batch, err);
+	if (!status)
+		status = exchange(batch, err);
+	if (!status && dirty && !db->may_replica)
+		status = slm_pgrestore_plain(db, batch->tables, batch->ntables,
+					     err);
+	if (!status && batch->read)
+		status = build(batch, err);
+	if (!status)
+		clean(batch);
+	if (!status && batch->misplaced)
+		status = repair_order(db, batch, err);
+	if (!status && dirty)
+		db->restores++;
+	return status;
+}
+
+enum sqloom_status slm_pgrestore(struct postgres *db, bool read_contents,
+				 struct sqloom_error *err)
+{
+	enum sqloom_status status = slm_pgkeep_plan(db, err);
+	struct batch batch;
+
+	if (status)
+		return status;
+	if (db->all_dirty && !db->cloning)
+		mark_all(db);
+	status = init_batch(&batch, db, read_contents, err);
+	if (!status)
+		status = restore(&batch, err);
+	deinit_batch(&batch);
+	return status;
+}

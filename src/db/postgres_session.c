@@ -1,0 +1,896 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A session of the spec on a connection of its own: its steps, one simple
+ * Query each, its waits, and its values. Part of the PostgreSQL implementation
+ * of db.h.
+ *
+ * Deadlocks. The server looks for a cycle when a wait has lasted for
+ * deadlock_timeout, and whoever looks first in a closed cycle is the victim.
+ * So that it is the same one every time, a session that others wait for, and
+ * that could therefore close a cycle, gets a short timeout before its step,
+ * and all others a long one: the call that closes the cycle is the victim.
+ */
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "db/postgres_internal.h"
+#include "sql/sql.h"
+
+#define DEADLOCK_SHORT "1ms"
+#define DEADLOCK_LONG "1h"
+#define PATIENCE_MS 2	  /* for statements that hardly ever wait */
+#define EXPIRE_POLL_MS 20 /* between two questions whether to go on */
+
+/* ---- Opening, resetting, closing --------------------------------------- */
+
+static enum sqloom_status settings(struct pg_session *session,
+				   struct sqloom_error *err)
+{
+	const struct postgres *db = session->owner;
+	const char *level = db->options.isolation[session->call];
+	struct slm_buf sql;
+	enum sqloom_status status;
+
+	slm_buf_init(&sql);
+	slm_buf_puts(&sql, PG_SETTINGS);
+	if (level)
+		slm_buf_printf(&sql,
+			       "; SET default_transaction_isolation = '%s'",
+			       level);
+	if (db->may_deadlock)
+		slm_buf_puts(&sql,
+			     "; SET deadlock_timeout = '" DEADLOCK_LONG "'");
+	if (db->superuser)
+		slm_buf_puts(&sql, "; SET lc_messages = 'C'");
+	session->deadlock = PG_DEADLOCK_LONG;
+	status = slm_buf_failed(&sql) ?
+			 slm_error_nomem(err) :
+			 slm_pg_exec(&session->pg, "set up a session", sql.data,
+				     NULL, err);
+	slm_buf_deinit(&sql);
+	return status;
+}
+
+enum sqloom_status slm_pgsession_open(struct pg_session *session,
+				      struct sqloom_error *err)
+{
+	struct postgres *db = session->owner;
+	enum sqloom_status status;
+
+	status = slm_pg_open(&session->pg, db->options.conninfo, db->database,
+			     session->name, err);
+	if (status)
+		return status;
+	slm_pg_pin(&session->pg, db->options.worker, &db->pinned);
+	db->pids[session->call] = session->pg.pid;
+	return settings(session, err);
+}
+
+static void drop_results(struct pg_session *session)
+{
+	for (unsigned i = 0; i < session->nresults; i++)
+		PQclear(session->results[i]);
+	session->nresults = 0;
+}
+
+void slm_pgsession_close(struct pg_session *session)
+{
+	drop_results(session);
+	slm_free(session->results);
+	session->results = NULL;
+	session->results_capacity = 0;
+	slm_pg_close(&session->pg);
+}
+
+static void out_of_transaction(struct pg_session *session)
+{
+	session->uncertain = false;
+	/* What was SET in a transaction that was undone was undone with it. */
+	if (session->deadlock_undone)
+		session->deadlock = PG_DEADLOCK_UNKNOWN;
+	session->deadlock_undone = false;
+}
+
+static void forget_variables(struct pg_session *session)
+{
+	for (unsigned i = 0; i < session->nvariables; i++) {
+		slm_free(session->variables[i].text);
+		session->variables[i].text = NULL;
+		session->variables[i].known = false;
+	}
+}
+
+enum sqloom_status slm_pgsession_reset(struct pg_session *session,
+				       struct sqloom_error *err)
+{
+	PGTransactionStatusType state;
+	enum sqloom_status status = SQLOOM_OK;
+
+	drop_results(session);
+	forget_variables(session);
+	if (PQtransactionStatus(session->pg.conn) == PQTRANS_ACTIVE)
+		status = slm_pg_cancel(&session->pg, err);
+	state = PQtransactionStatus(session->pg.conn);
+	if (!status && (state == PQTRANS_INTRANS || state == PQTRANS_INERROR))
+		status = slm_pg_exec(&session->pg, "roll back", "ROLLBACK",
+				     NULL, err);
+	if (!status && session->stateful) {
+		status = slm_pg_exec(&session->pg, "reset a session",
+				     "DISCARD ALL", NULL, err);
+		if (!status)
+			status = settings(session, err);
+	}
+	out_of_transaction(session);
+	session->blocked = false;
+	session->blockers = 0;
+	session->split_open = false;
+	session->inserted = false;
+	session->stateful = false;
+	session->step = NULL;
+	return status;
+}
+
+bool slm_pgsession_in_transaction(const struct pg_session *session)
+{
+	PGTransactionStatusType state = PQtransactionStatus(session->pg.conn);
+
+	return state == PQTRANS_INTRANS || state == PQTRANS_INERROR;
+}
+
+/* ---- Values ------------------------------------------------------------ */
+
+static struct pg_variable *find_variable(const struct pg_session *session,
+					 const char *name)
+{
+	for (unsigned i = 0; i < session->nvariables; i++)
+		if (strcmp(session->variables[i].name, name) == 0)
+			return &session->variables[i];
+	return NULL;
+}
+
+bool slm_pgsession_text(const struct pg_session *session, const char *sql,
+			struct slm_buf *out)
+{
+	char name[SLM_SQL_NAME_MAX + 1];
+	const char *next;
+
+	while ((next = slm_pg_next_parameter(sql, name, sizeof(name)))) {
+		const struct pg_variable *variable =
+			find_variable(session, name);
+
+		if (!variable) {
+			slm_buf_append(out, sql, (size_t)(next - sql));
+		} else {
+			slm_buf_append(out, sql,
+				       (size_t)(next - sql) - strlen(name) - 1);
+			if (!slm_pg_literal(variable->text, variable->type,
+					    variable->numeric, out))
+				return false;
+		}
+		sql = next;
+	}
+	slm_buf_puts(out, sql);
+	return !slm_buf_failed(out);
+}
+
+/* What a later cast to the column's type is called, where an untyped literal
+ * might be understood as something else. */
+static const char *cast_of(Oid type)
+{
+	static const struct {
+		Oid type;
+		const char *name;
+	} casts[] = {
+		{ 16, "bool" },		 { 17, "bytea" },
+		{ 114, "json" },	 { 1082, "date" },
+		{ 1083, "time" },	 { 1114, "timestamp" },
+		{ 1184, "timestamptz" }, { 1186, "interval" },
+		{ 2950, "uuid" },	 { 3802, "jsonb" },
+	};
+
+	for (size_t i = 0; i < sizeof(casts) / sizeof(casts[0]); i++)
+		if (casts[i].type == type)
+			return casts[i].name;
+	return NULL;
+}
+
+static bool is_numeric(Oid type)
+{
+	static const Oid types[] = { 20, 21, 23, 26, 700, 701, 1700 };
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (types[i] == type)
+			return true;
+	return false;
+}
+
+static enum sqloom_status capture(struct pg_session *session,
+				  const PGresult *result,
+				  struct sqloom_error *err)
+{
+	for (int c = 0; c < PQnfields(result); c++) {
+		struct pg_variable *variable =
+			find_variable(session, PQfname(result, c));
+
+		if (!variable)
+			continue;
+		slm_free(variable->text);
+		variable->text = NULL;
+		variable->known = true;
+		variable->numeric = is_numeric(PQftype(result, c));
+		variable->type = cast_of(PQftype(result, c));
+		if (PQntuples(result) == 0 || PQgetisnull(result, 0, c))
+			continue;
+		variable->text = slm_strdup(PQgetvalue(result, 0, c));
+		if (!variable->text)
+			return slm_error_nomem(err);
+	}
+	return SQLOOM_OK;
+}
+
+/* ---- Who waits for whom ------------------------------------------------ */
+
+static bool goes_on(void *userdata, uint64_t ms)
+{
+	const struct postgres *db = userdata;
+	uint64_t limit = db->options.statement_limit_ms;
+
+	if (limit && ms >= limit)
+		return false;
+	return !db->options.goes_on ||
+	       db->options.goes_on(db->options.goes_on_userdata);
+}
+
+static struct slm_pg_wait how_to_wait(struct postgres *db)
+{
+	return (struct slm_pg_wait){ .monitor = &db->monitor,
+				     .ours = db->pids,
+				     .nours = db->nsessions,
+				     .goes_on = goes_on,
+				     .userdata = db };
+}
+
+static uint32_t calls_of(const struct postgres *db, const int *pids,
+			 unsigned npids)
+{
+	uint32_t mask = 0;
+
+	for (unsigned i = 0; i < npids; i++)
+		for (unsigned j = 0; j < db->nsessions; j++)
+			if (db->pids[j] == pids[i])
+				mask |= 1u << j;
+	return mask;
+}
+
+/* All calls that the calls of mask wait for, directly or not. */
+static uint32_t reaches(const struct postgres *db, uint32_t mask)
+{
+	uint32_t all = 0, next = mask;
+
+	while (next & ~all) {
+		all |= next;
+		next = 0;
+		for (unsigned i = 0; i < db->nsessions; i++)
+			if ((all & (1u << i)) && db->sessions[i].blocked)
+				next |= db->sessions[i].blockers;
+	}
+	return all;
+}
+
+static bool is_waited_for(const struct pg_session *session)
+{
+	const struct postgres *db = session->owner;
+
+	for (unsigned i = 0; i < db->nsessions; i++)
+		if (db->sessions[i].blocked &&
+		    (reaches(db, db->sessions[i].blockers) &
+		     (1u << session->call)))
+			return true;
+	return false;
+}
+
+/* Does the blocked session wait for itself? */
+static bool closes_cycle(const struct pg_session *session)
+{
+	return reaches(session->owner, session->blockers) &
+	       (1u << session->call);
+}
+
+static enum sqloom_status ask(struct pg_session *session,
+			      struct sqloom_error *err)
+{
+	struct slm_pg_wait wait = how_to_wait(session->owner);
+	int pids[SLM_PG_BLOCKERS_MAX];
+	unsigned n;
+	enum sqloom_status status =
+		slm_pg_blockers(&wait, session->pg.pid, pids, &n, err);
+
+	if (!status)
+		session->blockers = calls_of(session->owner, pids, n);
+	return status;
+}
+
+/* Who waits for whom now? */
+static enum sqloom_status ask_all(struct postgres *db, struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+
+	for (unsigned i = 0; !status && i < db->nsessions; i++)
+		if (db->sessions[i].blocked)
+			status = ask(&db->sessions[i], err);
+	return status;
+}
+
+static enum sqloom_status choose_deadlock(struct pg_session *session,
+					  struct sqloom_error *err)
+{
+	enum pg_deadlock wanted = is_waited_for(session) ? PG_DEADLOCK_SHORT :
+							   PG_DEADLOCK_LONG;
+
+	if (!session->owner->may_deadlock || session->deadlock == wanted ||
+	    PQtransactionStatus(session->pg.conn) == PQTRANS_INERROR)
+		return SQLOOM_OK;
+	session->deadlock = wanted;
+	session->deadlock_undone = slm_pgsession_in_transaction(session);
+	return slm_pg_exec(&session->pg, "set deadlock_timeout",
+			   wanted == PG_DEADLOCK_SHORT ?
+				   "SET deadlock_timeout = '" DEADLOCK_SHORT
+				   "'" :
+				   "SET deadlock_timeout = '" DEADLOCK_LONG "'",
+			   NULL, err);
+}
+
+/* ---- Generated keys ---------------------------------------------------- */
+
+/* The values of a sequence since it was asked last went to this session. */
+static enum sqloom_status keys_of(struct pg_session *session,
+				  struct pg_sequence *sequence,
+				  struct sqloom_error *err)
+{
+	struct postgres *db = session->owner;
+	const char *sql = slm_arena_printf(
+		db->run, "SELECT last_value, is_called FROM %s",
+		sequence->quoted);
+	PGresult *result;
+	enum sqloom_status status;
+	int64_t last;
+
+	if (!sql)
+		return slm_error_nomem(err);
+	status = slm_pg_exec(&db->admin, "read a sequence", sql, &result, err);
+	if (status)
+		return status;
+	last = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+	if (*PQgetvalue(result, 0, 1) != 't')
+		last -= sequence->increment;
+	PQclear(result);
+	while (!status && sequence->known != last &&
+	       (sequence->increment > 0) == (sequence->known < last)) {
+		sequence->known += sequence->increment;
+		if (!slm_pggenerated_add(db, session->call,
+					 (uint32_t)sequence->table,
+					 sequence->known))
+			status = slm_error_nomem(err);
+	}
+	sequence->known = last;
+	return status;
+}
+
+static enum sqloom_status ask_keys(struct pg_session *session,
+				   struct sqloom_error *err)
+{
+	struct postgres *db = session->owner;
+	const struct pg_step *step = session->step;
+	enum sqloom_status status = SQLOOM_OK;
+
+	session->inserted = false;
+	if (step->certain)
+		for (uint32_t i = 0; !status && i < step->nsequences; i++) {
+			struct pg_sequence *sequence =
+				&db->catalogue.sequences[step->sequences[i]];
+
+			if (sequence->table >= 0)
+				status = keys_of(session, sequence, err);
+		}
+	else
+		for (uint32_t i = 0; !status && i < db->catalogue.nsequences;
+		     i++)
+			if (db->catalogue.sequences[i].table >= 0)
+				status = keys_of(session,
+						 &db->catalogue.sequences[i],
+						 err);
+	return status;
+}
+
+/* May the step have taken keys from a sequence? */
+static bool may_insert(const struct pg_step *step)
+{
+	return !step->certain || step->nsequences;
+}
+
+/* ---- The end of a step ------------------------------------------------- */
+
+static bool is_error(const PGresult *result)
+{
+	ExecStatusType status = PQresultStatus(result);
+
+	return status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE ||
+	       status == PGRES_NONFATAL_ERROR;
+}
+
+/* Is the order of the rows of the n-th statement part of its result? */
+static bool is_ordered(const struct pg_step *step, unsigned n)
+{
+	const struct slm_pg_step *parsed = &step->parsed;
+
+	return parsed->parsed && n < parsed->nstatements ?
+		       parsed->statements[n].ordered :
+		       true;
+}
+
+static const char *step_name(const struct pg_session *session)
+{
+	const struct pg_step *step = session->step;
+
+	if (step->spec)
+		return step->spec->name;
+	return step == &session->teardown ? "teardown" :
+	       step == &session->commit	  ? "commit" :
+	       step == &session->setup	  ? "setup" :
+					    "rollback";
+}
+
+static struct pg_session *by_pid(struct postgres *db, long pid)
+{
+	for (unsigned i = 0; i < db->nsessions; i++)
+		if (db->pids[i] == pid)
+			return &db->sessions[i];
+	return NULL;
+}
+
+/* Says who waited for whom: the server's detail has a line for each, "Process
+ * 12 waits for ShareLock on transaction 34; blocked by process 56.", with
+ * numbers that differ from run to run. */
+static enum sqloom_status tell_circle(struct pg_session *victim,
+				      const PGresult *from,
+				      struct slm_result *result,
+				      struct sqloom_error *err)
+{
+	struct postgres *db = victim->owner;
+	const char *line = PQresultErrorField(from, PG_DIAG_MESSAGE_DETAIL);
+	const char *text = result->message, *between = ": ";
+
+	for (; text && line && *line;
+	     line += strcspn(line, "\n"), line += *line == '\n') {
+		const char *by = strstr(line, "blocked by process ");
+		long pid, other;
+		const struct pg_session *waits, *holds;
+
+		if (sscanf(line, "Process %ld", &pid) != 1 || !by ||
+		    sscanf(by, "blocked by process %ld", &other) != 1)
+			continue;
+		waits = by_pid(db, pid);
+		holds = by_pid(db, other);
+		if (!waits || !waits->step || !holds)
+			continue;
+		text = slm_arena_printf(db->run, "%s%s%s (%s) waits for %s",
+					text, between,
+					db->spec->sessions[waits->call].name,
+					step_name(waits),
+					db->spec->sessions[holds->call].name);
+		between = ", ";
+	}
+	result->message = text;
+	return text ? SQLOOM_OK : slm_error_nomem(err);
+}
+
+static enum sqloom_status convert(struct pg_session *session,
+				  const struct slm_result **out, bool *failed,
+				  struct sqloom_error *err)
+{
+	struct slm_result **link = (struct slm_result **)out;
+	enum sqloom_status status = SQLOOM_OK;
+	/* The BEGIN of a split statement is not told. */
+	unsigned first = session->splitting ? 1 : 0;
+
+	*out = NULL;
+	*failed = false;
+	for (unsigned i = 0; !status && i < session->nresults; i++) {
+		const PGresult *from = session->results[i];
+
+		if (i < first && !is_error(from))
+			continue;
+		status = slm_pgresult(session->owner, from,
+				      is_ordered(session->step, i - first),
+				      link, err);
+		if (status)
+			break;
+		if ((*link)->error == SLM_ERROR_DEADLOCK)
+			status = tell_circle(session, from, *link, err);
+		if (status)
+			break;
+		link = (struct slm_result **)&(*link)->next;
+		*failed |= is_error(from);
+		status = capture(session, from, err);
+	}
+	return status;
+}
+
+/* A split statement that failed leaves nothing behind. */
+static enum sqloom_status end_split(struct pg_session *session, bool failed,
+				    struct sqloom_error *err)
+{
+	if (session->step == &session->commit ||
+	    session->step == &session->rollback) {
+		session->split_open = false;
+		return SQLOOM_OK;
+	}
+	if (!session->splitting)
+		return SQLOOM_OK;
+	session->splitting = false;
+	if (failed) {
+		session->uncertain = false;
+		return slm_pg_exec(&session->pg, "roll back", "ROLLBACK", NULL,
+				   err);
+	}
+	session->split_open = true;
+	return SQLOOM_OK;
+}
+
+static enum sqloom_status done(struct pg_session *session,
+			       struct slm_db_answer *answer,
+			       struct sqloom_error *err)
+{
+	struct postgres *db = session->owner;
+	enum sqloom_status status = SQLOOM_OK;
+	bool failed = false;
+
+	if (session->blocked) {
+		session->blocked = false;
+		session->blockers = 0;
+		db->blocked &= ~(1u << session->call);
+	}
+	if (session->inserted)
+		status = ask_keys(session, err);
+	memset(answer, 0, sizeof(*answer));
+	if (!status)
+		status = convert(session, &answer->result, &failed, err);
+	drop_results(session);
+	if (!status)
+		status = end_split(session, failed, err);
+	if (!slm_pgsession_in_transaction(session))
+		out_of_transaction(session);
+	if (PQstatus(session->pg.conn) == CONNECTION_BAD)
+		return slm_pg_broken(&session->pg, err);
+	return status;
+}
+
+/* ---- Waiting ----------------------------------------------------------- */
+
+/* goes_on said no. */
+static enum sqloom_status stopped(struct pg_session *session,
+				  struct sqloom_error *err)
+{
+	struct postgres *db = session->owner;
+	enum sqloom_status status = slm_pg_cancel(&session->pg, err);
+
+	if (status)
+		return status;
+	db->base.interrupted = true;
+	return slm_error_set(
+		err, SQLOOM_LIMIT,
+		"stopped in the middle of step \"%s\" of session \"%s\", which "
+		"was cancelled: it took longer than --statement-limit, or the "
+		"exploration was ended",
+		step_name(session), db->spec->sessions[session->call].name);
+}
+
+static enum sqloom_status keep(struct pg_session *session, PGresult *result,
+			       struct sqloom_error *err)
+{
+	if (session->nresults == session->results_capacity) {
+		unsigned grown = session->results_capacity * 2 + 4;
+		PGresult **list = slm_reallocarray(session->results, grown,
+						   sizeof(*list));
+
+		if (!list) {
+			PQclear(result);
+			return slm_error_nomem(err);
+		}
+		session->results = list;
+		session->results_capacity = grown;
+	}
+	session->results[session->nresults++] = result;
+	return SQLOOM_OK;
+}
+
+/* COPY has nothing to read here, and what it writes is not kept. */
+static enum sqloom_status refuse_copy(struct pg_session *session,
+				      ExecStatusType kind)
+{
+	char *line;
+
+	if (kind == PGRES_COPY_IN || kind == PGRES_COPY_BOTH)
+		PQputCopyEnd(session->pg.conn, "a step has no data for COPY "
+					       "FROM STDIN: write INSERT");
+	while (kind == PGRES_COPY_OUT &&
+	       PQgetCopyData(session->pg.conn, &line, 0) > 0)
+		PQfreemem(line);
+	return SQLOOM_OK;
+}
+
+/* Takes results until the step is done (*finished) or the connection has no
+ * further one yet. */
+static enum sqloom_status take(struct pg_session *session, bool *finished,
+			       struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+
+	*finished = false;
+	while (!status && !PQisBusy(session->pg.conn)) {
+		PGresult *result = PQgetResult(session->pg.conn);
+		ExecStatusType kind;
+
+		if (!result) {
+			*finished = true;
+			break;
+		}
+		kind = PQresultStatus(result);
+		if (kind == PGRES_COPY_IN || kind == PGRES_COPY_OUT ||
+		    kind == PGRES_COPY_BOTH) {
+			PQclear(result);
+			status = refuse_copy(session, kind);
+			continue;
+		}
+		status = keep(session, result, err);
+	}
+	return status;
+}
+
+static enum sqloom_status blocked(struct pg_session *session,
+				  struct slm_db_answer *answer,
+				  struct sqloom_error *err)
+{
+	struct postgres *db = session->owner;
+
+	if (!session->blocked) {
+		session->blocked = true;
+		session->blocked_since = ++db->blockings;
+		db->blocked |= 1u << session->call;
+	}
+	*answer = (struct slm_db_answer){ .blocked = true,
+					  .blocked_by = session->blockers,
+					  .what = session->step->waits_for };
+	return session->inserted ? ask_keys(session, err) : SQLOOM_OK;
+}
+
+/* Has something of the session's statement arrived? */
+static enum sqloom_status look(struct pg_session *session, bool *ready,
+			       struct sqloom_error *err)
+{
+	if (!slm_pg_consume(&session->pg))
+		return slm_pg_broken(&session->pg, err);
+	*ready = !PQisBusy(session->pg.conn);
+	return SQLOOM_OK;
+}
+
+/* The first session in mask that has something to tell; NULL: none. If first
+ * (may be NULL) has, it is that one: the end of a deadlock's victim lets
+ * others go on before we look, so it is looked at last. */
+static enum sqloom_status find_ready(struct postgres *db, uint32_t mask,
+				     struct pg_session *first,
+				     struct pg_session **out,
+				     struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+	bool ready = false;
+
+	*out = NULL;
+	for (unsigned i = 0; !status && i < db->nsessions; i++) {
+		if (!(mask & (1u << i)) || *out)
+			continue;
+		status = look(&db->sessions[i], &ready, err);
+		if (!status && ready)
+			*out = &db->sessions[i];
+	}
+	if (status || !first)
+		return status;
+	status = look(first, &ready, err);
+	if (!status && ready)
+		*out = first;
+	return status;
+}
+
+/* Waits until one of the sessions in mask has something to tell. */
+static enum sqloom_status wait_for_any(struct postgres *db, uint32_t mask,
+				       struct pg_session *first,
+				       struct pg_session **out,
+				       struct sqloom_error *err)
+{
+	uint64_t began_ns = slm_clock_ns();
+
+	for (;;) {
+		struct pollfd fds[SLM_CALLS_MAX];
+		enum sqloom_status status =
+			find_ready(db, mask, first, out, err);
+
+		if (status || *out)
+			return status;
+		for (unsigned i = 0; i < db->nsessions; i++)
+			fds[i] = (struct pollfd){
+				.fd = mask & (1u << i) ?
+					      PQsocket(
+						      db->sessions[i].pg.conn) :
+					      -1,
+				.events = POLLIN
+			};
+		(void)poll(fds, db->nsessions, EXPIRE_POLL_MS);
+		if (!goes_on(db, (slm_clock_ns() - began_ns) / 1000000))
+			return stopped(&db->sessions[__builtin_ctz(mask)], err);
+	}
+}
+
+/* Reads and ends of transactions wait for rare locks only, and nobody waits
+ * for those who hold none. */
+static bool hardly_waits(const struct pg_session *session)
+{
+	const struct postgres *db = session->owner;
+	const struct slm_pg_step *parsed = &session->step->parsed;
+	bool alone = true;
+
+	for (unsigned i = 0; i < db->nsessions; i++)
+		alone &= i == session->call || !db->sessions[i].pg.conn ||
+			 (!db->sessions[i].stateful &&
+			  PQtransactionStatus(db->sessions[i].pg.conn) ==
+				  PQTRANS_IDLE);
+	return alone || parsed->begins_only || parsed->ends ||
+	       (session->step->certain && parsed->pure);
+}
+
+/* Goes on with the statement that was sent until it is done or blocked. */
+static enum sqloom_status go_on(struct pg_session *session,
+				struct slm_db_answer *answer,
+				struct sqloom_error *err)
+{
+	struct postgres *db = session->owner;
+	struct slm_pg_wait wait = how_to_wait(db);
+	enum sqloom_status status;
+	bool finished = false;
+
+	wait.patience_ms = hardly_waits(session) ? PATIENCE_MS : 0;
+	for (;;) {
+		int pids[SLM_PG_BLOCKERS_MAX];
+		enum slm_pg_settled settled;
+		struct pg_session *first;
+		unsigned n;
+
+		status = slm_pg_settle(&session->pg, &wait, &settled, pids, &n,
+				       err);
+		if (status)
+			return status;
+		if (settled == SLM_PG_STOPPED)
+			return stopped(session, err);
+		if (settled == SLM_PG_DONE) {
+			status = take(session, &finished, err);
+			if (status)
+				return status;
+			if (finished)
+				return done(session, answer, err);
+			continue;
+		}
+		session->blockers = calls_of(db, pids, n);
+		status = blocked(session, answer, err);
+		if (status || !closes_cycle(session))
+			return status;
+		/* A deadlock, which the server ends. If the circle is open now,
+		 * it has already: we shall see. */
+		status = ask_all(db, err);
+		if (status)
+			return status;
+		if (!closes_cycle(session))
+			continue;
+		status = wait_for_any(db, reaches(db, session->blockers),
+				      session, &first, err);
+		if (status || first != session)
+			return status;
+	}
+}
+
+enum sqloom_status slm_pgsession_resume(struct pg_session *session,
+					bool *went_on,
+					struct slm_db_answer *answer,
+					struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+
+	*went_on = false;
+	if (!slm_pg_consume(&session->pg))
+		return slm_pg_broken(&session->pg, err);
+	if (PQisBusy(session->pg.conn)) {
+		status = ask(session, err);
+		if (status || session->blockers)
+			return status;
+	}
+	*went_on = true;
+	return go_on(session, answer, err);
+}
+
+enum sqloom_status slm_pgsession_expire(struct postgres *db,
+					struct pg_session **session,
+					struct slm_db_answer *answer,
+					struct sqloom_error *err)
+{
+	enum sqloom_status status;
+
+	do {
+		status = wait_for_any(db, db->blocked, NULL, session, err);
+		if (!status)
+			status = go_on(*session, answer, err);
+	} while (!status && answer->blocked);
+	return status;
+}
+
+/* ---- A step ------------------------------------------------------------ */
+
+/* What the step will write is kept before it is gone. */
+static enum sqloom_status prepare_restore(struct pg_session *session,
+					  const struct pg_step *step,
+					  struct sqloom_error *err)
+{
+	bool inside = slm_pgsession_in_transaction(session);
+	enum sqloom_status status = SQLOOM_OK;
+
+	if (session->owner->cloning)
+		return SQLOOM_OK;
+	if (step->parsed.ends && inside && session->uncertain)
+		status = slm_pgsnap_ask(session->owner, session, err);
+	if (status)
+		return status;
+	if (step->certain)
+		return slm_pgsnap_mark(session->owner, step, err);
+	session->uncertain = true;
+	/* Not in a transaction that could be asked about before it ends. */
+	if (!inside && !step->split && !step->parsed.begins_only)
+		session->owner->all_dirty = true;
+	return slm_pgsnap_mark(session->owner, step, err);
+}
+
+enum sqloom_status slm_pgsession_step(struct pg_session *session,
+				      const struct pg_step *step,
+				      struct slm_db_answer *answer,
+				      struct sqloom_error *err)
+{
+	bool inside = slm_pgsession_in_transaction(session);
+	struct slm_buf sql;
+	enum sqloom_status status;
+
+	status = prepare_restore(session, step, err);
+	if (!status)
+		status = choose_deadlock(session, err);
+	if (status)
+		return status;
+	if (session->owner->ddl_seen)
+		return slm_error_set(err, SQLOOM_UNSUPPORTED,
+				     "the schema is changed in a step");
+	session->step = step;
+	session->splitting = step->split && !inside;
+	session->stateful |= step->parsed.session_state;
+	session->inserted = may_insert(step);
+	slm_buf_init(&sql);
+	if (session->splitting)
+		slm_buf_puts(&sql, "BEGIN;");
+	if (step->has_parameters)
+		slm_pgsession_text(session, step->text, &sql);
+	else
+		slm_buf_puts(&sql, step->text);
+	if (slm_buf_failed(&sql))
+		status = slm_error_nomem(err);
+	else if (!PQsendQuery(session->pg.conn, sql.data))
+		status = slm_pg_broken(&session->pg, err);
+	slm_buf_deinit(&sql);
+	return status ? status : go_on(session, answer, err);
+}
