@@ -18,6 +18,8 @@
 #include "db/postgres_internal.h"
 #include "sql/sql.h"
 
+#define ADMIN_LOCK_TIMEOUT "20ms"
+
 static struct postgres *of(struct slm_db *base)
 {
 	return (struct postgres *)base;
@@ -349,6 +351,12 @@ static enum sqloom_status connect_sessions(struct postgres *db,
 		slm_pg_pin(&db->monitor, db->options.worker, &db->pinned);
 	for (unsigned i = 0; !status && i < db->nsessions; i++)
 		status = slm_pgsession_open(&db->sessions[i], err);
+	/* From now on it must not wait for what a session holds. */
+	if (!status)
+		status = slm_pg_exec(&db->admin, "set up a connection",
+				     "SET lock_timeout = '" ADMIN_LOCK_TIMEOUT
+				     "'",
+				     NULL, err);
 	return status;
 }
 
@@ -413,10 +421,14 @@ static enum sqloom_status open_in_place(struct postgres *db,
 	db->base.note = db->cleaned;
 	if (!status)
 		status = slm_pgsnap_setup_begins(db, err);
-	if (!status)
+	if (!status) {
+		/* What a setup that failed has made must go, too. */
+		enum sqloom_status ended;
+
 		status = run_setup(db, err);
-	if (!status)
-		status = slm_pgsnap_setup_ended(db, err);
+		ended = slm_pgsnap_setup_ended(db, status ? NULL : err);
+		status = status ? status : ended;
+	}
 	if (!status)
 		status = slm_pgcat_load(db, err);
 	if (!status)
@@ -511,7 +523,9 @@ static enum sqloom_status open_all(struct postgres *db,
 		return status;
 	db->cloning = db->options.cloning || any_step(db, needs_clone);
 	db->base.alone = db->cloning;
-	status = connect_admin(db, NULL, err);
+	status = slm_pgguard_host(db, err);
+	if (!status)
+		status = connect_admin(db, NULL, err);
 	if (!status)
 		status = ask_rights(db, err);
 	/* The first worker has looked. */
@@ -539,7 +553,11 @@ static enum sqloom_status end_setup(struct postgres *db,
 	db->set_up = false;
 	if (db->cloning)
 		return SQLOOM_OK;
-	if (db->spec->teardown.text)
+	status = slm_pg_exec(&db->admin, "prepare the end",
+			     "RESET lock_timeout", NULL, err);
+	if (!status)
+		status = slm_pgsnap_teardown_begins(db, err);
+	if (!status && db->spec->teardown.text)
 		status = run_script(db, "teardown", &db->spec->teardown, err);
 	ended = slm_pgsnap_end(db, status ? NULL : err);
 	return status ? status : ended;

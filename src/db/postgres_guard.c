@@ -24,15 +24,62 @@ static bool contains_test(const char *name)
 	return false;
 }
 
-static bool is_local(const struct postgres *db)
+/* A list of hosts or addresses, as libpq takes them: are all of them here? */
+static bool is_local(const char *hosts)
 {
-	const char *host = PQhost(db->admin.conn);
-	const char *address = PQhostaddr(db->admin.conn);
+	while (*hosts) {
+		size_t n = strcspn(hosts, ",");
+		bool here = n == 0 || *hosts == '/' || *hosts == '@' ||
+			    strncmp(hosts, "127.", 4) == 0 ||
+			    (n == 3 && strncmp(hosts, "::1", n) == 0) ||
+			    (n == 9 && strncmp(hosts, "localhost", n) == 0);
 
-	if (!host || !*host || *host == '/' || *host == '@')
-		return true;
-	return address && (strncmp(address, "127.", 4) == 0 ||
-			   strcmp(address, "::1") == 0);
+		if (!here)
+			return false;
+		hosts += n + (hosts[n] == ',');
+	}
+	return true;
+}
+
+/* The value of a keyword in a list of libpq's; NULL: not given. */
+static const char *given(const PQconninfoOption *options, const char *keyword)
+{
+	for (; options && options->keyword; options++)
+		if (strcmp(options->keyword, keyword) == 0)
+			return options->val && *options->val ? options->val :
+							       NULL;
+	return NULL;
+}
+
+enum sqloom_status slm_pgguard_host(const struct postgres *db,
+				    struct sqloom_error *err)
+{
+	static const char *const keywords[] = { "host", "hostaddr" };
+	PQconninfoOption *said, *otherwise;
+	enum sqloom_status status = SQLOOM_OK;
+
+	if (db->options.any_database)
+		return SQLOOM_OK;
+	said = PQconninfoParse(db->options.conninfo, NULL);
+	otherwise = PQconndefaults(); /* the environment's */
+	for (size_t i = 0; said && !status && i < 2; i++) {
+		const char *hosts = given(said, keywords[i]);
+
+		/* A service file is read when we connect. */
+		if (!hosts && !given(said, "service"))
+			hosts = given(otherwise, keywords[i]);
+		if (hosts && !is_local(hosts))
+			status = slm_error_set(
+				err, SQLOOM_USAGE,
+				"the server is on another machine (%s): runs "
+				"write to the database and commit, so sqloom "
+				"works on this machine only; if it is a test "
+				"server, say --any-database",
+				hosts);
+	}
+	PQconninfoFree(said);
+	PQconninfoFree(otherwise);
+	return status;
 }
 
 static enum sqloom_status check_names(const struct postgres *db,
@@ -40,7 +87,7 @@ static enum sqloom_status check_names(const struct postgres *db,
 {
 	if (db->options.any_database)
 		return SQLOOM_OK;
-	if (!is_local(db))
+	if (!is_local(PQhost(db->admin.conn)))
 		return slm_error_set(
 			err, SQLOOM_USAGE,
 			"the server is on another machine (%s): runs write to "
@@ -74,7 +121,8 @@ static enum sqloom_status check_server(struct postgres *db,
 	status = slm_pg_exec(&db->admin, "look whether the server is writable",
 			     "SELECT pg_is_in_recovery(), "
 			     "current_setting('default_transaction_read_only'),"
-			     " pg_backend_pid()",
+			     " pg_backend_pid(), has_database_privilege("
+			     "current_database(), 'CREATE'), current_user",
 			     &result, err);
 	if (status)
 		return status;
@@ -95,6 +143,14 @@ static enum sqloom_status check_server(struct postgres *db,
 			err, SQLOOM_UNSUPPORTED,
 			"the connection goes through a pooler that changes "
 			"server processes: connect to the server itself");
+	else if (*PQgetvalue(result, 0, 3) != 't' && !db->cloning)
+		status = slm_error_set(
+			err, SQLOOM_DATABASE,
+			"role \"%s\" may not create a schema in database "
+			"\"%s\", where rows are kept to go back to: GRANT "
+			"CREATE ON DATABASE \"%s\" TO \"%s\"",
+			PQgetvalue(result, 0, 4), db->database, db->database,
+			PQgetvalue(result, 0, 4));
 	PQclear(result);
 	return status;
 }
@@ -112,7 +168,12 @@ static enum sqloom_status check_others(struct postgres *db,
 		"a.backend_type = 'client backend' AND EXISTS (SELECT FROM "
 		"pg_locks l WHERE l.pid = a.pid AND l.granted AND l.locktype = "
 		"'relation' AND l.relation >= 16384 AND l.mode NOT IN "
-		"('AccessShareLock', 'RowShareLock')) ORDER BY a.pid LIMIT 1";
+		"('AccessShareLock', 'RowShareLock')) AND NOT EXISTS ("
+		/* Another sqloom: slm_pgsnap_begin() says so. */
+		"SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND "
+		"l.classid = 1936812143 AND l.objid = 28525 AND l.database = "
+		"(SELECT oid FROM pg_database WHERE datname = "
+		"current_database())) ORDER BY a.pid LIMIT 1";
 	PGresult *result = NULL;
 	enum sqloom_status status =
 		slm_pg_exec(&db->admin, "look who else works in the database",

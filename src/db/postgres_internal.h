@@ -244,6 +244,7 @@ struct postgres {
 	unsigned generated_indexed;
 	bool all_dirty; /* not known what was written: everything is */
 	bool ddl_seen;	/* a transaction changed the schema */
+	bool over_limit; /* a statement was: that is why it was stopped */
 	struct slm_contents contents; /* read at the end of the run */
 	uint64_t image;
 	const struct slm_check_failure *failures;
@@ -358,6 +359,10 @@ enum sqloom_status slm_pgsnap_setup_begins(struct postgres *db,
 					   struct sqloom_error *err);
 enum sqloom_status slm_pgsnap_setup_ended(struct postgres *db,
 					  struct sqloom_error *err);
+/* Before the teardown: the admin connection is as it was at the setup
+ * (triggers fire). */
+enum sqloom_status slm_pgsnap_teardown_begins(struct postgres *db,
+					      struct sqloom_error *err);
 /* After the teardown: drops what the setup created and PG_SCHEMA. Also puts
  * back rows that the setup changed in tables that were there before. */
 enum sqloom_status slm_pgsnap_end(struct postgres *db,
@@ -425,6 +430,9 @@ enum sqloom_status slm_pg_place(struct postgres *db,
 
 /* ---- postgres_guard.c -------------------------------------------------- */
 
+/* Before anybody is asked: refuses a server on another machine. */
+enum sqloom_status slm_pgguard_host(const struct postgres *db,
+				    struct sqloom_error *err);
 /* Refuses what does not look like a test database, in words. */
 enum sqloom_status slm_pgguard_check(struct postgres *db,
 				     struct sqloom_error *err);

@@ -35,6 +35,7 @@ struct pg_kept {
 	bool examined;	   /* the fields below are known */
 	bool by_rows;	   /* large: only what changed is put back */
 	bool guarded;	   /* has triggers that fire even so */
+	bool spread;	   /* it may have more than one page */
 	uint64_t bytes;	   /* of the snapshot's rows on a page */
 	unsigned restores; /* since its pages were emptied */
 	unsigned room;	   /* so many fit before they must be again */
@@ -50,6 +51,7 @@ struct pg_restore_plan {
 	uint32_t ntables;
 	bool *sequences;    /* setval is prepared, per sequence */
 	enum pg_set set;    /* that is gone back to */
+	unsigned emptied;   /* VACUUMs so far */
 	bool begun;	    /* PG_SCHEMA is ours */
 	bool settings;	    /* of the admin connection are those of restores */
 	bool xid_prepared;  /* the question for it, on the admin connection */

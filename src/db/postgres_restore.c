@@ -25,7 +25,8 @@
 #define PAGE_ROOM 7000	  /* bytes of the first page that are used */
 #define BY_ROWS_FROM 1000 /* rows of a table that is put back by rows */
 #define ROOM_MAX 100	  /* restores between two VACUUMs, at most */
-#define ROOM_BY_ROWS 20	  /* the same for large tables */
+#define TOAST_EVERY 16	  /* VACUUMs, one is of what is out of line, too */
+#define ROOM_BY_ROWS 20	  /* the same where tables are not emptied */
 
 static const char letters[PG_PREPARED_KINDS] = {
 	[PG_PREPARED_SELECT] = 's',
@@ -74,7 +75,7 @@ static void put_insert(const struct postgres *db, const struct pg_table *table,
 	slm_pgkeep_columns(table, sql);
 	slm_buf_puts(sql, ") OVERRIDING SYSTEM VALUE SELECT ");
 	slm_pgkeep_kept_columns(table, sql);
-	slm_buf_printf(sql, " FROM " PG_SCHEMA ".%c%u AS s", PG_SET_RUNS,
+	slm_buf_printf(sql, " FROM " PG_SCHEMA ".%c%u AS s", db->plan->set,
 		       table->oid);
 	if (kept->by_rows) {
 		slm_buf_printf(sql,
@@ -214,8 +215,9 @@ static enum sqloom_status examine(struct postgres *db, uint32_t table,
 		       db->may_replica ? "" : ", 'O'");
 	if (t->rows)
 		slm_buf_printf(&sql,
-			       "(SELECT sum((pg_catalog.pg_column_size(s) + "
-			       "7) / 8 * 8 + 4) FROM " PG_SCHEMA ".%c%u AS s)",
+			       /* Without the ordinal */
+			       "(SELECT sum((pg_catalog.pg_column_size(s) - 1)"
+			       " / 8 * 8 + 4) FROM " PG_SCHEMA ".%c%u AS s)",
 			       db->plan->set, t->oid);
 	else
 		slm_buf_puts(&sql, "0");
@@ -234,16 +236,21 @@ static enum sqloom_status examine(struct postgres *db, uint32_t table,
 	}
 	PQclear(result);
 	strcpy(kept->since, "0");
-	kept->by_rows = t->rows >= BY_ROWS_FROM && t->primary;
+	kept->spread = true; /* not known */
+	kept->by_rows = t->rows >= BY_ROWS_FROM && t->primary &&
+			db->may_replica && !kept->guarded;
 	/* A run may write a few rows, too, about as large as the others. */
 	kept->room = kept->by_rows ?
 			     ROOM_BY_ROWS :
 			     (unsigned)(PAGE_ROOM /
 					(kept->bytes +
-					 (t->rows ? 3 * kept->bytes / t->rows :
+					 (t->rows ? 2 * kept->bytes / t->rows :
 						    400)));
 	if (kept->room > ROOM_MAX)
 		kept->room = ROOM_MAX;
+	/* There no pages can be emptied in between; they are only cleaned. */
+	if (!db->may_replica || kept->guarded)
+		kept->room = ROOM_BY_ROWS;
 	/* The first time, whatever else was in the pages goes. */
 	kept->restores = kept->room;
 	kept->examined = true;
@@ -274,10 +281,11 @@ struct batch {
 	uint32_t *tables;    /* those to put back */
 	uint32_t ntables;
 	bool *emptied; /* per table: its pages are emptied */
-	bool any_emptied, any_by_rows;
+	bool any_emptied, any_by_rows, any_spread;
 	bool misplaced; /* rows came back in another order */
 	char xid[24];	/* of the restore; by_rows */
 	bool read;
+	bool plain;  /* constraints and triggers are in the way */
 	bool failed; /* a result was an error; why is set */
 	struct sqloom_error why;
 };
@@ -315,10 +323,10 @@ static bool send_sync(struct batch *batch)
 }
 
 /* Are the rows of a dirty table told by the statement that deletes them? */
-static bool comes_with_delete(const struct postgres *db,
+static bool comes_with_delete(const struct batch *batch,
 			      const struct pg_kept *kept)
 {
-	return db->may_replica && !kept->by_rows;
+	return !batch->plain && !kept->by_rows;
 }
 
 static bool send_reads(struct batch *batch)
@@ -330,7 +338,7 @@ static bool send_reads(struct batch *batch)
 		const struct pg_kept *kept = &db->plan->tables[i];
 
 		if (is_read(table) &&
-		    (table->dirty ? !comes_with_delete(db, kept) :
+		    (table->dirty ? !comes_with_delete(batch, kept) :
 				    !kept->contents) &&
 		    !send(batch, i, PG_PREPARED_SELECT, OP_CONTENTS))
 			return false;
@@ -353,27 +361,43 @@ static bool send_deletes(struct batch *batch)
 	return true;
 }
 
-/* Must be in a transaction of its own. Large tables are not empty, but the
- * rows that are no more go from their pages and indexes. */
-static bool send_vacuum(struct batch *batch)
+/*
+ * Must be in a transaction of its own. Large tables are not empty, but the
+ * rows that are no more go from their pages and indexes. A single page is as
+ * good as new when it is empty; more of them have to go, which takes longer.
+ * What is stored out of line is rarely much, and waits.
+ */
+static void put_vacuum(const struct batch *batch, struct slm_buf *sql)
 {
 	struct postgres *db = batch->db;
-	const char *separator = "VACUUM (INDEX_CLEANUP ON, TRUNCATE ON) ";
+	const char *separator = "";
+	bool toast = db->plan->emptied++ % TOAST_EVERY == 0;
+
+	slm_buf_printf(sql, "VACUUM (INDEX_CLEANUP ON, TRUNCATE %s%s) ",
+		       batch->any_spread ? "ON" : "OFF",
+		       toast || PQserverVersion(db->admin.conn) < 140000 ?
+			       "" :
+			       ", PROCESS_TOAST OFF");
+	for (uint32_t i = 0; i < batch->ntables; i++) {
+		if (!batch->emptied[i])
+			continue;
+		slm_buf_puts(sql, separator);
+		slm_buf_puts(sql,
+			     db->catalogue.tables[batch->tables[i]].quoted);
+		separator = ", ";
+	}
+}
+
+static bool send_vacuum(struct batch *batch)
+{
 	struct slm_buf sql;
 	bool ok;
 
 	slm_buf_init(&sql);
-	for (uint32_t i = 0; i < batch->ntables; i++) {
-		if (!batch->emptied[i])
-			continue;
-		slm_buf_puts(&sql, separator);
-		slm_buf_puts(&sql,
-			     db->catalogue.tables[batch->tables[i]].quoted);
-		separator = ", ";
-	}
+	put_vacuum(batch, &sql);
 	ok = !slm_buf_failed(&sql) && send_sync(batch) &&
-	     PQsendQueryParams(db->admin.conn, sql.data, 0, NULL, NULL, NULL,
-			       NULL, 0);
+	     PQsendQueryParams(batch->db->admin.conn, sql.data, 0, NULL, NULL,
+			       NULL, NULL, 0);
 	slm_buf_deinit(&sql);
 	add_op(batch, OP_OTHER, 0);
 	return ok && send_sync(batch);
@@ -449,6 +473,7 @@ static void judge_places(struct batch *batch, uint32_t table,
 	}
 	if (small && last_block > 0)
 		fine = false;
+	kept->spread = last_block > 0;
 	if (fine)
 		return;
 	/* Right after they were emptied: somebody's old transaction still sees
@@ -545,7 +570,7 @@ static enum sqloom_status exchange(struct batch *batch,
 	if (!PQenterPipelineMode(conn))
 		return slm_pg_broken(&batch->db->admin, err);
 	ok = send_reads(batch);
-	if (ok && batch->db->may_replica)
+	if (ok && !batch->plain)
 		ok = send_deletes(batch) &&
 		     (!batch->any_emptied || send_vacuum(batch)) &&
 		     send_inserts(batch);
@@ -562,31 +587,56 @@ static enum sqloom_status exchange(struct batch *batch,
 	return status;
 }
 
-/* Which tables, and which of them get empty pages first. */
-static enum sqloom_status plan_batch(struct batch *batch,
-				     struct sqloom_error *err)
+/* Which tables. */
+static enum sqloom_status list_tables(struct batch *batch,
+				      struct sqloom_error *err)
 {
 	struct postgres *db = batch->db;
 	enum sqloom_status status = SQLOOM_OK;
 
 	for (uint32_t i = 0; !status && i < db->catalogue.ntables; i++) {
-		struct pg_kept *kept = &db->plan->tables[i];
-		const struct pg_table *table = &db->catalogue.tables[i];
+		const struct pg_kept *kept = &db->plan->tables[i];
 
-		if (!table->dirty)
+		if (!db->catalogue.tables[i].dirty)
 			continue;
 		status = examine(db, i, err);
-		if (status)
-			break;
-		if (kept->restores >= kept->room) {
-			kept->restores = 0;
-			batch->emptied[batch->ntables] = true;
-			batch->any_emptied = true;
-		}
-		kept->restores++;
 		batch->any_by_rows |= kept->by_rows;
+		batch->plain |= kept->guarded;
 		batch->tables[batch->ntables++] = i;
 	}
+	return status;
+}
+
+/* Which of them get empty pages first: if one must, others that would soon
+ * go with it, since a VACUUM costs more than a table of it. */
+static void choose_emptied(struct batch *batch)
+{
+	for (uint32_t i = 0; i < batch->ntables; i++) {
+		const struct pg_kept *kept =
+			&batch->db->plan->tables[batch->tables[i]];
+
+		batch->any_emptied |= kept->restores >= kept->room;
+	}
+	for (uint32_t i = 0; i < batch->ntables; i++) {
+		struct pg_kept *kept =
+			&batch->db->plan->tables[batch->tables[i]];
+
+		if (batch->any_emptied && kept->restores * 2 >= kept->room) {
+			batch->emptied[i] = true;
+			batch->any_spread |= kept->spread;
+			kept->restores = 0;
+		}
+		kept->restores++;
+	}
+}
+
+static enum sqloom_status plan_batch(struct batch *batch,
+				     struct sqloom_error *err)
+{
+	enum sqloom_status status = list_tables(batch, err);
+
+	if (!status)
+		choose_emptied(batch);
 	return status;
 }
 
@@ -600,7 +650,7 @@ static enum sqloom_status prepare_batch(struct batch *batch,
 	     !status && batch->read && i < db->catalogue.ntables; i++)
 		if (is_read(&db->catalogue.tables[i]))
 			status = prepare(db, i, PG_PREPARED_SELECT, err);
-	for (uint32_t i = 0; !status && db->may_replica && i < batch->ntables;
+	for (uint32_t i = 0; !status && !batch->plain && i < batch->ntables;
 	     i++) {
 		uint32_t table = batch->tables[i];
 
@@ -630,6 +680,7 @@ static enum sqloom_status init_batch(struct batch *batch, struct postgres *db,
 	memset(batch, 0, sizeof(*batch));
 	batch->db = db;
 	batch->read = read;
+	batch->plain = !db->may_replica;
 	batch->capacity = (unsigned)(4 * n + db->catalogue.nsequences + 8);
 	batch->ops = slm_calloc(batch->capacity, sizeof(*batch->ops));
 	batch->contents = slm_calloc(n, sizeof(*batch->contents));
@@ -689,7 +740,8 @@ static void clean(struct batch *batch)
 
 		db->catalogue.tables[batch->tables[i]].dirty = false;
 		if (kept->by_rows)
-			memcpy(kept->since, batch->xid, sizeof(kept->since));
+			snprintf(kept->since, sizeof(kept->since), "%s",
+				 *batch->xid ? batch->xid : "0");
 	}
 	for (uint32_t i = 0; i < db->catalogue.nsequences; i++)
 		db->catalogue.sequences[i].dirty = false;
@@ -740,6 +792,17 @@ static bool any_dirty(const struct postgres *db)
 	return false;
 }
 
+/* Of tables that were not put back by the pipeline. */
+static enum sqloom_status vacuum(struct batch *batch, struct sqloom_error *err)
+{
+	struct slm_buf sql;
+
+	slm_buf_init(&sql);
+	put_vacuum(batch, &sql);
+	return slm_pgkeep_exec(batch->db, "clean the pages of tables", &sql,
+			       NULL, err);
+}
+
 static enum sqloom_status restore(struct batch *batch, struct sqloom_error *err)
 {
 	struct postgres *db = batch->db;
@@ -754,9 +817,11 @@ static enum sqloom_status restore(struct batch *batch, struct sqloom_error *err)
 		status = prepare_batch(batch, err);
 	if (!status)
 		status = exchange(batch, err);
-	if (!status && dirty && !db->may_replica)
+	if (!status && dirty && batch->plain)
 		status = slm_pgrestore_plain(db, batch->tables, batch->ntables,
 					     err);
+	if (!status && batch->plain && batch->any_emptied)
+		status = vacuum(batch, err);
 	if (!status && batch->read)
 		status = build(batch, err);
 	if (!status)

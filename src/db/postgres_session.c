@@ -236,10 +236,11 @@ static enum sqloom_status capture(struct pg_session *session,
 
 static bool goes_on(void *userdata, uint64_t ms)
 {
-	const struct postgres *db = userdata;
+	struct postgres *db = userdata;
 	uint64_t limit = db->options.statement_limit_ms;
 
-	if (limit && ms >= limit)
+	db->over_limit = limit && ms >= limit;
+	if (db->over_limit)
 		return false;
 	return !db->options.goes_on ||
 	       db->options.goes_on(db->options.goes_on_userdata);
@@ -355,13 +356,19 @@ static enum sqloom_status keys_of(struct pg_session *session,
 	const char *sql = slm_arena_printf(
 		db->run, "SELECT last_value, is_called FROM %s",
 		sequence->quoted);
+	struct sqloom_error why = { 0 };
 	PGresult *result;
 	enum sqloom_status status;
 	int64_t last;
 
 	if (!sql)
 		return slm_error_nomem(err);
-	status = slm_pg_exec(&db->admin, "read a sequence", sql, &result, err);
+	status = slm_pg_exec(&db->admin, "read a sequence", sql, &result, &why);
+	/* lock_not_available: it is being restarted or altered. */
+	if (status && strcmp(why.sqlstate, "55P03") == 0)
+		return SQLOOM_OK;
+	if (status && err)
+		*err = why;
 	if (status)
 		return status;
 	last = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
@@ -582,11 +589,14 @@ static enum sqloom_status stopped(struct pg_session *session,
 		return status;
 	db->base.interrupted = true;
 	return slm_error_set(
-		err, SQLOOM_LIMIT,
-		"stopped in the middle of step \"%s\" of session \"%s\", which "
-		"was cancelled: it took longer than --statement-limit, or the "
-		"exploration was ended",
-		step_name(session), db->spec->sessions[session->call].name);
+		err, SQLOOM_LIMIT, "%s step \"%s\" of session \"%s\"%s",
+		db->over_limit ? "cancelled" : "stopped in the middle of",
+		step_name(session), db->spec->sessions[session->call].name,
+		!db->over_limit ? "" :
+		session->blocked ? ", which waited for a lock longer than "
+				   "--statement-limit" :
+				   ", which took longer than "
+				   "--statement-limit");
 }
 
 static enum sqloom_status keep(struct pg_session *session, PGresult *result,

@@ -24,75 +24,41 @@
 #define LOCK_KEYS "1936812143, 28525"
 #define MARK "sqloom: what tables were before its runs; dropped at the end"
 
-/* All objects of the user's, but for those of extensions. */
-#define OBJECTS                                                                                                                                                                                                                                                                                                                                                                                                                     \
-	"SELECT o.class, o.oid FROM (" CATALOGUE(                                                                                                                                                                                                                                                                                                                                                                                   \
-		"pg_class",                                                                                                                                                                                                                                                                                                                                                                                                         \
-		"WHERE relkind NOT IN ('i', 'I', 't')") " "                                                                                                                                                                                                                                                                                                                                                                         \
-							"UNION ALL " CATALOGUE(                                                                                                                                                                                                                                                                                                                                                     \
-								"pg_proc",                                                                                                                                                                                                                                                                                                                                                          \
-								"") " "                                                                                                                                                                                                                                                                                                                                                             \
-								    "UNION ALL " CATALOGUE(                                                                                                                                                                                                                                                                                                                                         \
-									    "pg_type",                                                                                                                                                                                                                                                                                                                                              \
-									    "WHERE typrelid = 0 AND "                                                                                                                                                                                                                                                                                                                               \
-									    "typelem = 0") " "                                                                                                                                                                                                                                                                                                                                      \
-											   "UNION ALL " CATALOGUE(                                                                                                                                                                                                                                                                                                                  \
-												   "pg_namespace",                                                                                                                                                                                                                                                                                                                  \
-												   "WHERE nspname <> '" PG_SCHEMA                                                                                                                                                                                                                                                                                                   \
-												   "' AND "                                                                                                                                                                                                                                                                                                                         \
-												   "nspname !~ '^pg_(toast_)?temp_'") " "                                                                                                                                                                                                                                                                                           \
-																      "UNION ALL " CATALOGUE(                                                                                                                                                                                                                                                                       \
-																	      "pg_extension",                                                                                                                                                                                                                                                                       \
-																	      "") " "                                                                                                                                                                                                                                                                               \
-																		  "UNION ALL " CATALOGUE(                                                                                                                                                                                                                                                           \
-																			  "pg_operator",                                                                                                                                                                                                                                                            \
-																			  "") " "                                                                                                                                                                                                                                                                   \
-																			      "UNION ALL " CATALOGUE(                                                                                                                                                                                                                                               \
-																				      "pg_cast",                                                                                                                                                                                                                                                    \
-																				      "") " "                                                                                                                                                                                                                                                       \
-																					  "UNION ALL " CATALOGUE(                                                                                                                                                                                                                                   \
-																						  "pg_collation",                                                                                                                                                                                                                                   \
-																						  "") " "                                                                                                                                                                                                                                           \
-																						      "UNION ALL " CATALOGUE(                                                                                                                                                                                                                       \
-																							      "pg_event_trigger",                                                                                                                                                                                                                   \
-																							      "") " "                                                                                                                                                                                                                               \
-																								  "UNION ALL " CATALOGUE(                                                                                                                                                                                                           \
-																									  "pg_foreign_data_wrapper",                                                                                                                                                                                                \
-																									  "") " "                                                                                                                                                                                                                   \
-																									      "UNION ALL " CATALOGUE(                                                                                                                                                                                               \
-																										      "pg_foreign_server",                                                                                                                                                                                          \
-																										      "") " "                                                                                                                                                                                                       \
-																											  "UNION ALL " CATALOGUE(                                                                                                                                                                                   \
-																												  "pg_publication",                                                                                                                                                                                 \
-																												  "") " "                                                                                                                                                                                           \
-																												      "UNION ALL " CATALOGUE(                                                                                                                                                                       \
-																													      "pg_statistic_ext",                                                                                                                                                                   \
-																													      "") " "                                                                                                                                                                               \
-																														  "UNION ALL " CATALOGUE(                                                                                                                                                           \
-																															  "pg_policy",                                                                                                                                                              \
-																															  "") " "                                                                                                                                                                   \
-																															      "UNION ALL " CATALOGUE(                                                                                                                                               \
-																																      "pg_rewrite",                                                                                                                                                 \
-																																      "WHERE rulename <> '_RETURN'") " "                                                                                                                            \
-																																				     "UNION ALL " CATALOGUE(                                                                                                        \
-																																					     "pg_trigger",                                                                                                          \
-																																					     "WHERE NOT tgisinternal") " "                                                                                          \
-																																								       "UNION ALL " CATALOGUE(                                                                      \
-																																									       "pg_constraint",                                                                     \
-																																									       "WHERE conislocal AND "                                                              \
-																																									       "conrelid <> 0") " "                                                                 \
-																																												"UNION ALL SELECT c.tableoid, c.oid FROM pg_catalog.pg_class AS c " \
-																																												"WHERE relkind IN ('i', 'I') AND relnamespace <> COALESCE("         \
-																																												"pg_catalog.to_regnamespace('" PG_SCHEMA                            \
-																																												"')::pg_catalog.oid, 0)"                                            \
-																																												") AS o (class, oid) WHERE o.oid >= 16384 AND NOT EXISTS ("         \
-																																												"SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = o.class "  \
-																																												"AND d.objid = o.oid AND (d.deptype IN ('e', 'i') OR "              \
-																																												"d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass "    \
-																																												"AND d.refobjid = pg_catalog.to_regnamespace('" PG_SCHEMA           \
-																																												"')))"
-#define CATALOGUE(name, where) \
-	"SELECT tableoid, oid FROM pg_catalog." name " " where
+/* All objects of the user's, but for those of extensions, those that are part
+ * of another one, and ours. */
+#define NOT_TEMPORARY "nspname !~ '^pg_(toast_)?temp_'"
+static const char objects[] =
+	"SELECT o.class, o.oid FROM ("
+	"SELECT tableoid, oid FROM pg_catalog.pg_class "
+	"WHERE relnamespace <> 'pg_toast'::pg_catalog.regnamespace AND "
+	"relpersistence <> 't' UNION ALL "
+	"SELECT tableoid, oid FROM pg_catalog.pg_proc UNION ALL "
+	"SELECT tableoid, oid FROM pg_catalog.pg_type "
+	"WHERE typrelid = 0 AND typelem = 0 UNION ALL "
+	"SELECT tableoid, oid FROM pg_catalog.pg_namespace "
+	"WHERE nspname <> '" PG_SCHEMA "' AND " NOT_TEMPORARY " UNION ALL "
+	"SELECT tableoid, oid FROM pg_catalog.pg_extension UNION ALL "
+	"SELECT tableoid, oid FROM pg_catalog.pg_operator UNION ALL "
+	"SELECT tableoid, oid FROM pg_catalog.pg_cast UNION ALL "
+	"SELECT tableoid, oid FROM pg_catalog.pg_collation UNION ALL "
+	"SELECT tableoid, oid FROM pg_catalog.pg_event_trigger UNION ALL "
+	"SELECT tableoid, oid FROM pg_catalog.pg_foreign_data_wrapper "
+	"UNION ALL "
+	"SELECT tableoid, oid FROM pg_catalog.pg_foreign_server UNION ALL "
+	"SELECT tableoid, oid FROM pg_catalog.pg_publication UNION ALL "
+	"SELECT tableoid, oid FROM pg_catalog.pg_statistic_ext UNION ALL "
+	"SELECT tableoid, oid FROM pg_catalog.pg_policy UNION ALL "
+	"SELECT tableoid, oid FROM pg_catalog.pg_rewrite "
+	"WHERE rulename <> '_RETURN' UNION ALL "
+	"SELECT tableoid, oid FROM pg_catalog.pg_trigger "
+	"WHERE NOT tgisinternal UNION ALL "
+	"SELECT tableoid, oid FROM pg_catalog.pg_constraint "
+	"WHERE conislocal AND conrelid <> 0"
+	") AS o (class, oid) WHERE o.oid >= 16384 AND NOT EXISTS ("
+	"SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = o.class "
+	"AND d.objid = o.oid AND (d.deptype IN ('e', 'i') OR "
+	"d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass "
+	"AND d.refobjid = pg_catalog.to_regnamespace('" PG_SCHEMA "')))";
 
 static enum sqloom_status admin(struct postgres *db, const char *doing,
 				const char *sql, PGresult **result,
@@ -211,16 +177,22 @@ static enum sqloom_status drop_created(struct postgres *db, unsigned *tables,
 static enum sqloom_status note_created(struct postgres *db,
 				       struct sqloom_error *err)
 {
-	return admin(db, "note what the setup created",
-		     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
-		     "DELETE FROM " PG_SCHEMA ".created;"
-		     "INSERT INTO " PG_SCHEMA ".created SELECT n.class, n.oid, "
-		     "i.type, i.identity FROM (" OBJECTS " EXCEPT SELECT class,"
-		     " object FROM " PG_SCHEMA ".known) AS n, LATERAL "
-		     "pg_catalog.pg_identify_object(n.class, n.oid, 0) AS i "
-		     "WHERE i.identity IS NOT NULL;"
-		     "UPDATE " PG_SCHEMA ".life SET complete = true; COMMIT",
-		     NULL, err);
+	struct slm_buf sql;
+
+	slm_buf_init(&sql);
+	slm_buf_puts(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+			   "DELETE FROM " PG_SCHEMA ".created;"
+			   "INSERT INTO " PG_SCHEMA ".created SELECT n.class, "
+			   "n.oid, i.type, i.identity FROM (");
+	slm_buf_puts(&sql, objects);
+	slm_buf_puts(&sql, " EXCEPT SELECT class, object FROM " PG_SCHEMA
+			   ".known) AS n, LATERAL "
+			   "pg_catalog.pg_identify_object(n.class, n.oid, 0) "
+			   "AS i WHERE i.identity IS NOT NULL;"
+			   "UPDATE " PG_SCHEMA ".life SET complete = true;"
+			   "COMMIT");
+	return slm_pgkeep_exec(db, "note what the setup created", &sql, NULL,
+			       err);
 }
 
 /* ---- Putting snapshots of a set back ----------------------------------- */
@@ -373,6 +345,8 @@ static enum sqloom_status put_back(struct postgres *db, enum pg_set set,
 	db->all_dirty = false;
 	if (!status)
 		status = slm_pgrestore(db, false, err);
+	for (uint32_t i = 0; i < db->catalogue.ntables; i++)
+		db->catalogue.tables[i].snapshot = false;
 	return status;
 }
 
@@ -416,6 +390,24 @@ static enum sqloom_status is_complete(struct postgres *db, bool *complete,
 	return SQLOOM_OK;
 }
 
+/* Not in one way out only: the schema may have been changed by hand since. */
+static enum sqloom_status not_cleaned(struct postgres *db,
+				      struct sqloom_error *err)
+{
+	struct sqloom_error why = { 0 };
+
+	if (!err || db->admin.lost)
+		return SQLOOM_DATABASE;
+	why = *err;
+	slm_error_set(err, SQLOOM_DATABASE,
+		      "what an earlier sqloom left in database %s cannot be "
+		      "put right: %.300s; put the tables right by hand (schema "
+		      "%s has the rows of some), then DROP SCHEMA %s CASCADE",
+		      PQdb(db->admin.conn), why.message, PG_SCHEMA, PG_SCHEMA);
+	memcpy(err->sqlstate, why.sqlstate, sizeof(err->sqlstate));
+	return SQLOOM_DATABASE;
+}
+
 /* What the setup made goes first: the rest is then as it was before it, but
  * for rows. Objects that the setup had not come to are in no list. */
 static enum sqloom_status clean_up(struct postgres *db, const char **cleaned,
@@ -438,8 +430,9 @@ static enum sqloom_status clean_up(struct postgres *db, const char **cleaned,
 		status = put_back(db, PG_SET_BEFORE, &again, err);
 	if (!status)
 		status = slm_pgkeep_settings(db, false, err);
-	if (!status)
-		status = drop_schema(db, err);
+	if (status)
+		return not_cleaned(db, err);
+	status = drop_schema(db, err);
 	if (!status)
 		say_cleaned(db, restored > again ? restored : again, tables,
 			    others, cleaned);
@@ -473,8 +466,11 @@ static enum sqloom_status look_at_schema(struct postgres *db,
 static enum sqloom_status make_schema(struct postgres *db,
 				      struct sqloom_error *err)
 {
-	return admin(
-		db, "make schema " PG_SCHEMA,
+	struct slm_buf sql;
+
+	slm_buf_init(&sql);
+	slm_buf_puts(
+		&sql,
 		"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
 		"CREATE SCHEMA " PG_SCHEMA ";"
 		"COMMENT ON SCHEMA " PG_SCHEMA " IS '" MARK "';"
@@ -488,9 +484,10 @@ static enum sqloom_status make_schema(struct postgres *db,
 		"CREATE TABLE " PG_SCHEMA ".known (class oid, object oid);"
 		"CREATE TABLE " PG_SCHEMA ".created (class oid, object oid, "
 		"type text, identity text);"
-		"INSERT INTO " PG_SCHEMA ".known " OBJECTS ";"
-		"COMMIT",
-		NULL, err);
+		"INSERT INTO " PG_SCHEMA ".known ");
+	slm_buf_puts(&sql, objects);
+	slm_buf_puts(&sql, "; COMMIT");
+	return slm_pgkeep_exec(db, "make schema " PG_SCHEMA, &sql, NULL, err);
 }
 
 enum sqloom_status slm_pgsnap_begin(struct postgres *db, const char **cleaned,
@@ -514,6 +511,8 @@ enum sqloom_status slm_pgsnap_begin(struct postgres *db, const char **cleaned,
 		status = make_schema(db, err);
 	if (!status)
 		status = slm_pgkeep_plan(db, err);
+	if (!status)
+		status = slm_pgkeep_forget(db, PG_SET_RUNS, err);
 	if (!status)
 		db->plan->begun = true;
 	else
@@ -567,6 +566,12 @@ enum sqloom_status slm_pgsnap_setup_ended(struct postgres *db,
 					  struct sqloom_error *err)
 {
 	return note_created(db, err);
+}
+
+enum sqloom_status slm_pgsnap_teardown_begins(struct postgres *db,
+					      struct sqloom_error *err)
+{
+	return slm_pgkeep_settings(db, false, err);
 }
 
 enum sqloom_status slm_pgsnap_end(struct postgres *db, struct sqloom_error *err)

@@ -583,25 +583,45 @@ static void held_object(struct postgres *db, Oid class, Oid object)
 		db->ddl_seen = true;
 }
 
+/* An index that is made is new, and its table is locked in a mode of its own,
+ * but no schema is. */
+static bool makes_index(const struct postgres *db, Oid oid, const char *mode,
+			bool *shared, bool *new)
+{
+	const struct pg_catalogue *catalogue = &db->catalogue;
+	bool known = slm_pgcat_find_oid(catalogue, oid) >= 0;
+
+	*shared |= known && strcmp(mode, "ShareLock") == 0;
+	*new |= !known &&oid >=
+			FIRST_NORMAL_OID &&find_sequence(catalogue, oid) < 0 &&
+		strcmp(mode, "AccessExclusiveLock") == 0;
+	return *shared && *new;
+}
+
 static enum sqloom_status judge_locks(struct postgres *db,
 				      const struct pg_session *session,
 				      const PGresult *locks,
 				      struct sqloom_error *err)
 {
 	enum sqloom_status status = SQLOOM_OK;
+	bool shared = false, new = false;
 
 	for (int i = 0; !status && i < PQntuples(locks); i++) {
 		Oid oid = (Oid)strtoul(PQgetvalue(locks, i, 0), NULL, 10);
+		const char *mode = PQgetvalue(locks, i, 1);
 
-		if (PQgetisnull(locks, i, 0))
+		if (PQgetisnull(locks, i, 0)) {
 			held_object(db,
 				    (Oid)strtoul(PQgetvalue(locks, i, 2), NULL,
 						 10),
 				    (Oid)strtoul(PQgetvalue(locks, i, 3), NULL,
 						 10));
-		else if (!has_oid(db->plan->others, db->plan->nothers, oid))
-			status = held_relation(db, session, oid,
-					       PQgetvalue(locks, i, 1), err);
+			continue;
+		}
+		if (has_oid(db->plan->others, db->plan->nothers, oid))
+			continue;
+		db->ddl_seen |= makes_index(db, oid, mode, &shared, &new);
+		status = held_relation(db, session, oid, mode, err);
 	}
 	return status;
 }

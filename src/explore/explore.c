@@ -578,9 +578,11 @@ static enum sqloom_status explore_plans(struct explorer *explorer,
 
 		if (explorer->stopped)
 			break;
-		status = slm_explorer_use_plan(explorer, plan, err);
-		if (status)
-			return status;
+		status = slm_explorer_use_plan(explorer, plan, &stop);
+		if (status) { /* in a serial run: nothing was explored */
+			explorer->remasked = false;
+			return told_so_far(explorer, status, &stop, err);
+		}
 		status = plan->nscripts ? explore_lines(explorer, plan, &stop) :
 					  explore_freely(explorer, &stop);
 		status = told_so_far(explorer, status, &stop, err);
