@@ -1,221 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How many schedules a second, and how far that is from the floor: the same
- * statements on the same store, executed serially by a bare loop with no
- * scheduler, no recording and no oracle, restore included. Floor and
- * exploration take turns in one process; the figures are medians over the
- * rounds, and the ratio is the one to quote. Also: memory before and after a
- * million runs.
- *
- * usage: sqloom-bench [runs-per-round [rounds]]
+ * The benches' command line. All figures are medians over rounds in which the
+ * sides that are compared take turns, in one process; the ratios are what to
+ * quote, absolute times are those of this machine.
  */
-#include <sqlite3.h>
+#include "bench.h"
+
+#include <getopt.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include <sqloom/sqloom.h>
 
-#include "base/alloc.h"
-#include "db/sqlite_store.h"
+#define USAGE                                                                   \
+	"usage: sqloom-bench [--sqlite] [--postgres] [--rounds N] [--runs N]\n" \
+	"                    [--growth N]\n"                                    \
+	"  --sqlite, --postgres  only these\n"                                  \
+	"  --rounds N            at least 5 are worth quoting (5)\n"            \
+	"  --runs N              SQLite: runs of a round (100000)\n"            \
+	"  --growth N            only: what grows over N runs on PostgreSQL\n"
 
-#define ROUNDS_MAX 101
-
-struct workload {
-	const char *name;
-	const char *journal;
-	unsigned nsessions;
-	bool transactions;
-};
-
-static const struct workload workloads[] = {
-	{ "2 x (SELECT, UPDATE), autocommit", "delete", 2, false },
-	{ "2 x (SELECT, UPDATE), autocommit, WAL", "wal", 2, false },
-	{ "2 x (BEGIN, SELECT, UPDATE, COMMIT)", "delete", 2, true },
-	{ "3 x (SELECT, UPDATE), autocommit", "delete", 3, false },
-};
-
-#define SETUP                                                         \
-	"CREATE TABLE account (id INTEGER PRIMARY KEY, bal INTEGER);" \
-	"INSERT INTO account VALUES (1, 100);"
-#define READ "SELECT bal FROM account WHERE id = 1"
-#define WRITE "UPDATE account SET bal = :bal + 10 WHERE id = 1"
-
-static void die(const char *what)
+void bench_die(const char *fmt, ...)
 {
-	fprintf(stderr, "sqloom-bench: %s\n", what);
+	va_list args;
+
+	va_start(args, fmt);
+	fprintf(stderr, "sqloom-bench: ");
+	vfprintf(stderr, fmt, args);
+	fprintf(stderr, "\n");
+	va_end(args);
 	exit(3);
 }
 
-/* Processor time of this process: what else runs on the machine does not
- * count. sqloom is one thread, so on an idle machine it is the wall clock. */
-static double cpu_seconds(void)
+double bench_now(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
-
-/* ---- The floor --------------------------------------------------------- */
-
-struct connection {
-	sqlite3 *db;
-	sqlite3_stmt *begin, *read, *write, *commit;
-};
-
-struct floor {
-	struct slm_store *store;
-	struct connection connections[3];
-};
-
-static sqlite3_stmt *prepare(sqlite3 *db, const char *sql)
-{
-	sqlite3_stmt *stmt = NULL;
-
-	if (sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt,
-			       NULL))
-		die(sqlite3_errmsg(db));
-	return stmt;
-}
-
-static void never_sleep(unsigned ms, void *userdata)
-{
-	(void)ms;
-	(void)userdata;
-}
-
-static sqlite3 *open_connection(struct slm_store *store, unsigned owner)
-{
-	sqlite3 *db = NULL;
-
-	slm_store_set_owner(store, owner);
-	if (sqlite3_open_v2(slm_store_main_path(store), &db,
-			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
-				    SQLITE_OPEN_NOMUTEX,
-			    slm_store_vfs(store)))
-		die("cannot open a connection");
-	return db;
-}
-
-static void floor_open(struct floor *floor, const struct workload *workload)
-{
-	struct slm_store_hooks hooks = { .sleep = never_sleep };
-	char sql[200];
-	sqlite3 *admin;
-
-	memset(floor, 0, sizeof(*floor));
-	if (slm_store_new(SQLOOM_STORE_MEMORY, &hooks, &floor->store, NULL))
-		die("cannot make a store");
-	admin = open_connection(floor->store, 9);
-	snprintf(sql, sizeof(sql), "PRAGMA journal_mode=%s; %s",
-		 workload->journal, SETUP);
-	if (sqlite3_exec(admin, sql, NULL, NULL, NULL))
-		die(sqlite3_errmsg(admin));
-	sqlite3_close(admin);
-	for (unsigned i = 0; i < workload->nsessions; i++) {
-		struct connection *c = &floor->connections[i];
-
-		c->db = open_connection(floor->store, i);
-		c->begin = prepare(c->db, "BEGIN");
-		c->read = prepare(c->db, READ);
-		c->write = prepare(c->db, WRITE);
-		c->commit = prepare(c->db, "COMMIT");
-	}
-	if (slm_store_snapshot(floor->store, NULL))
-		die("cannot take a snapshot");
-}
-
-static void execute(sqlite3_stmt *stmt)
-{
-	if (sqlite3_step(stmt) != SQLITE_DONE)
-		die("a statement failed");
-	sqlite3_reset(stmt);
-}
-
-static void floor_run(struct floor *floor, const struct workload *workload)
-{
-	if (slm_store_restore(floor->store, NULL))
-		die("cannot restore");
-	for (unsigned i = 0; i < workload->nsessions; i++) {
-		struct connection *c = &floor->connections[i];
-
-		slm_store_set_owner(floor->store, i);
-		if (workload->transactions)
-			execute(c->begin);
-		if (sqlite3_step(c->read) != SQLITE_ROW)
-			die("no row");
-		sqlite3_bind_int64(c->write, 1,
-				   sqlite3_column_int64(c->read, 0));
-		if (sqlite3_step(c->read) != SQLITE_DONE)
-			die("a row too many");
-		sqlite3_reset(c->read);
-		execute(c->write);
-		if (workload->transactions)
-			execute(c->commit);
-	}
-}
-
-static void floor_close(struct floor *floor)
-{
-	for (unsigned i = 0; i < 3; i++) {
-		struct connection *c = &floor->connections[i];
-
-		sqlite3_finalize(c->begin);
-		sqlite3_finalize(c->read);
-		sqlite3_finalize(c->write);
-		sqlite3_finalize(c->commit);
-		sqlite3_close(c->db);
-	}
-	slm_store_free(floor->store);
-}
-
-/* ---- The exploration --------------------------------------------------- */
-
-static struct sqloom_spec *make_spec(const struct workload *workload)
-{
-	const char *begin = workload->transactions ? "step b%1$u { BEGIN }\n" :
-						     "";
-	const char *commit =
-		workload->transactions ? "step c%1$u { COMMIT }\n" : "";
-	struct sqloom_spec *spec = NULL;
-	struct sqloom_error err;
-	char text[4000], format[400];
-	int n = snprintf(text, sizeof(text),
-			 "option journal %s\nsetup { " SETUP " }\n",
-			 workload->journal);
-
-	snprintf(format, sizeof(format),
-		 "session s%%1$u\n%s step r%%1$u { " READ
-		 " }\n step w%%1$u { " WRITE " }\n%s",
-		 begin, commit);
-	for (unsigned i = 0; i < workload->nsessions; i++)
-		n += snprintf(text + n, sizeof(text) - (size_t)n, format, i);
-	if (sqloom_spec_parse(text, strlen(text), "bench", &spec, &err))
-		die(err.message);
-	return spec;
-}
-
-/* Seconds that so many runs of the strategy take, set-up included. */
-static double explore(const struct sqloom_spec *spec, uint64_t runs,
-		      enum sqloom_strategy strategy)
-{
-	struct sqloom_options options;
-	struct sqloom_report *report = NULL;
-	struct sqloom_error err;
-	double began = cpu_seconds();
-
-	sqloom_options_init(&options);
-	options.strategy = strategy;
-	options.max_runs = runs;
-	if (sqloom_explore(spec, &options, &report, &err))
-		die(err.message);
-	sqloom_report_free(report);
-	return cpu_seconds() - began;
-}
-
-/* ---- Figures ----------------------------------------------------------- */
 
 static int compare(const void *a, const void *b)
 {
@@ -224,109 +49,68 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static double median(double *values, unsigned count)
+double bench_median(double *values, unsigned count)
 {
 	qsort(values, count, sizeof(*values), compare);
 	return values[count / 2];
 }
 
-static void measure(const struct workload *workload, uint64_t runs,
-		    unsigned rounds)
-{
-	double floors[ROUNDS_MAX], explored[ROUNDS_MAX], ratios[ROUNDS_MAX];
-	struct sqloom_spec *spec = make_spec(workload);
-	struct floor floor;
-
-	floor_open(&floor, workload);
-	for (unsigned round = 0; round < rounds + 1; round++) {
-		unsigned at = round ? round - 1 : 0; /* round 0 warms up */
-		double began = cpu_seconds();
-
-		for (uint64_t i = 0; i < runs; i++)
-			floor_run(&floor, workload);
-		floors[at] = cpu_seconds() - began;
-		explored[at] = explore(spec, runs, SQLOOM_STRATEGY_UNIFORM);
-		ratios[at] = explored[at] / floors[at];
-	}
-	printf("%-42s %9.0f/s  floor %9.0f/s  %5.2f us  ratio %.2f\n",
-	       workload->name, (double)runs / median(explored, rounds),
-	       (double)runs / median(floors, rounds),
-	       1e6 * median(explored, rounds) / (double)runs,
-	       median(ratios, rounds));
-	fflush(stdout);
-	floor_close(&floor);
-	sqloom_spec_free(spec);
-}
-
-/* Resident pages of this process, in KiB. */
-static long resident_kib(void)
-{
-	FILE *file = fopen("/proc/self/statm", "r");
-	long size = 0, resident = 0;
-
-	if (!file || fscanf(file, "%ld %ld", &size, &resident) != 2)
-		resident = 0;
-	if (file)
-		fclose(file);
-	return resident * 4;
-}
-
-struct growth {
-	long warm_kib, last_kib;
-	int64_t warm_blocks, last_blocks;
+struct wanted {
+	bool sqlite, postgres;
+	unsigned long long rounds, runs, growth;
 };
 
-static bool watch_memory(const struct sqloom_progress *progress, void *userdata)
+static void parse(int argc, char **argv, struct wanted *wanted)
 {
-	struct growth *growth = userdata;
+	static const struct option options[] = {
+		{ "sqlite", no_argument, NULL, 's' },
+		{ "postgres", no_argument, NULL, 'p' },
+		{ "rounds", required_argument, NULL, 'r' },
+		{ "runs", required_argument, NULL, 'n' },
+		{ "growth", required_argument, NULL, 'g' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int c;
 
-	growth->last_kib = resident_kib();
-	growth->last_blocks = slm_alloc_live();
-	if (progress->runs < 100000) {
-		growth->warm_kib = growth->last_kib;
-		growth->warm_blocks = growth->last_blocks;
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		unsigned long long n = optarg ? strtoull(optarg, NULL, 10) : 1;
+
+		if (c == '?' || n == 0 || (c == 'r' && n > BENCH_ROUNDS_MAX))
+			optind = argc + 1;
+		else if (c == 's')
+			wanted->sqlite = true;
+		else if (c == 'p')
+			wanted->postgres = true;
+		else
+			*(c == 'r' ? &wanted->rounds :
+			  c == 'n' ? &wanted->runs :
+				     &wanted->growth) = n;
+		if (optind > argc)
+			break;
 	}
-	return true;
-}
-
-static void measure_memory(uint64_t runs)
-{
-	struct sqloom_spec *spec = make_spec(&workloads[0]);
-	struct growth growth = { 0 };
-	struct sqloom_options options;
-	struct sqloom_report *report = NULL;
-	struct sqloom_error err;
-
-	sqloom_options_init(&options);
-	options.strategy = SQLOOM_STRATEGY_UNIFORM;
-	options.max_runs = runs;
-	options.progress = watch_memory;
-	options.userdata = &growth;
-	if (sqloom_explore(spec, &options, &report, &err))
-		die(err.message);
-	printf("memory over %llu runs: %ld KiB resident after warm-up, %ld KiB "
-	       "at the end; %lld and %lld heap blocks\n",
-	       (unsigned long long)runs, growth.warm_kib, growth.last_kib,
-	       (long long)growth.warm_blocks, (long long)growth.last_blocks);
-	sqloom_report_free(report);
-	sqloom_spec_free(spec);
+	if (optind != argc) {
+		fputs(USAGE, stderr);
+		exit(2);
+	}
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t runs = argc > 1 ? strtoull(argv[1], NULL, 10) : 100000;
-	unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 7;
+	struct wanted wanted = { .rounds = 5, .runs = 100000 };
 
-	if (runs == 0 || rounds == 0 || rounds > ROUNDS_MAX)
-		die("usage: sqloom-bench [runs-per-round [rounds]]");
-	printf("sqloom %s on SQLite %s, %llu runs a round, medians of %u rounds\n"
-	       "schedules per second of CPU through the whole of sqloom; the floor is the same "
-	       "statements, serially, unscheduled\n\n",
-	       SQLOOM_VERSION, sqlite3_libversion(), (unsigned long long)runs,
-	       rounds);
-	for (size_t i = 0; i < sizeof(workloads) / sizeof(*workloads); i++)
-		measure(&workloads[i], runs, rounds);
-	printf("\n");
-	measure_memory(runs * 10);
+	parse(argc, argv, &wanted);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (wanted.growth) {
+		bench_postgres_growth(wanted.growth);
+		return 0;
+	}
+	printf("sqloom %s, medians of %llu rounds\n\n", SQLOOM_VERSION,
+	       wanted.rounds);
+	if (wanted.sqlite || !wanted.postgres)
+		bench_sqlite(wanted.runs, (unsigned)wanted.rounds);
+	if (!wanted.sqlite && !wanted.postgres)
+		printf("\n");
+	if (wanted.postgres || !wanted.sqlite)
+		bench_postgres((unsigned)wanted.rounds);
 	return 0;
 }

@@ -184,6 +184,14 @@ static bool set_pct_depth(struct slm_cli_arguments *arguments,
 	return true;
 }
 
+static bool set_all_schedules(struct slm_cli_arguments *arguments,
+			      const char *value)
+{
+	(void)value;
+	arguments->options.all_schedules = true;
+	return true;
+}
+
 static bool set_joint(struct slm_cli_arguments *arguments, const char *value)
 {
 	(void)value;
@@ -387,6 +395,10 @@ static const struct slm_cli_option search_options[] = {
 	  "work on N databases at once, 1 to 64 (default 1);\n"
 	  "the report is the same for every N",
 	  set_jobs, "a number from 1 to 64" },
+	{ "all-schedules", 0, NULL, RUNS,
+	  "pass over the permutation lines of the spec: run\n"
+	  "every order of all its steps",
+	  set_all_schedules, NULL },
 	{ "joint", 0, NULL, RUNS,
 	  "the results of all calls together must be\n"
 	  "those of one serial order, not each alone",

@@ -191,6 +191,7 @@ struct sqloom_options {
 				   else 0 */
 	enum sqloom_strategy strategy;
 	uint64_t seed;
+	bool all_schedules;   /* pass over the spec's permutation lines */
 	uint64_t max_runs;    /* 0: no limit */
 	uint64_t max_time_ms; /* 0: no limit */
 	int max_preemptions;  /* voluntary switches per schedule; -1: any */

@@ -291,6 +291,24 @@ static bool name_lock(struct postgres *db, struct pg_step *step)
 	return step->waits_for != NULL;
 }
 
+/* Values of sequences are taken by what inserts, by nextval(), by SET ... =
+ * DEFAULT, and by what cannot be seen. */
+static bool takes_keys(const struct pg_step *step)
+{
+	if (!step->certain || step->parsed.explicit_sequence)
+		return true;
+	for (size_t i = 0; i < step->parsed.nstatements; i++)
+		switch (step->parsed.statements[i].kind) {
+		case SLM_PG_INSERT:
+		case SLM_PG_MERGE:
+		case SLM_PG_TRUNCATE:
+			return step->nsequences;
+		default:
+			break;
+		}
+	return step->nsequences && strcasestr(step->text, "default");
+}
+
 static enum sqloom_status resolve_steps(struct postgres *db,
 					struct sqloom_error *err)
 {
@@ -306,6 +324,7 @@ static enum sqloom_status resolve_steps(struct postgres *db,
 				continue;
 			status = slm_pgcat_resolve(db, step, err);
 			step->split = j < session->nsteps && is_split(step);
+			step->takes_keys = takes_keys(step);
 			if (!status && !name_lock(db, step))
 				status = slm_error_nomem(err);
 		}

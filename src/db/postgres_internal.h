@@ -164,6 +164,9 @@ struct pg_step {
 	bool has_parameters;
 	struct slm_db_step_info info;
 	const char *waits_for; /* "a lock on account" */
+	bool takes_keys;       /* may take values of sequences */
+	char prepared[24];   /* its name on the session's connection; "": not */
+	uint32_t blocked_by; /* calls that it was seen to wait for, in any run */
 };
 
 struct pg_session {
@@ -242,8 +245,8 @@ struct postgres {
 				       in `run` */
 	uint32_t generated_mask;
 	unsigned generated_indexed;
-	bool all_dirty; /* not known what was written: everything is */
-	bool ddl_seen;	/* a transaction changed the schema */
+	bool all_dirty;	 /* not known what was written: everything is */
+	bool ddl_seen;	 /* a transaction changed the schema */
 	bool over_limit; /* a statement was: that is why it was stopped */
 	struct slm_contents contents; /* read at the end of the run */
 	uint64_t image;

@@ -22,7 +22,7 @@
 
 #define DEADLOCK_SHORT "1ms"
 #define DEADLOCK_LONG "1h"
-#define PATIENCE_MS 2	  /* for statements that hardly ever wait */
+#define PATIENCE_MS 1	  /* for statements that hardly ever wait */
 #define EXPIRE_POLL_MS 20 /* between two questions whether to go on */
 
 /* ---- Opening, resetting, closing --------------------------------------- */
@@ -55,6 +55,52 @@ static enum sqloom_status settings(struct pg_session *session,
 	return status;
 }
 
+static bool is_preparable(const struct slm_pg_statement *statement)
+{
+	switch (statement->kind) {
+	case SLM_PG_QUERY:
+	case SLM_PG_INSERT:
+	case SLM_PG_UPDATE:
+	case SLM_PG_DELETE:
+	case SLM_PG_MERGE:
+	case SLM_PG_BEGIN:
+	case SLM_PG_COMMIT:
+	case SLM_PG_ROLLBACK:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Steps of one statement are prepared, which saves parsing and planning them
+ * in each run. What cannot be prepared now is sent as text. */
+static enum sqloom_status prepare_steps(struct pg_session *session,
+					struct sqloom_error *err)
+{
+	for (unsigned i = 0; i < session->nsteps + 2; i++) {
+		struct pg_step *step =
+			i < session->nsteps  ? &session->steps[i] :
+			i == session->nsteps ? &session->commit :
+					       &session->rollback;
+		char name[sizeof(step->prepared)];
+		PGresult *result;
+
+		step->prepared[0] = '\0';
+		if (session->owner->cloning || !step->parsed.parsed ||
+		    step->parsed.nstatements != 1 || step->has_parameters ||
+		    step->split || !is_preparable(&step->parsed.statements[0]))
+			continue;
+		snprintf(name, sizeof(name), "sqloom_%u", i);
+		result = PQprepare(session->pg.conn, name, step->text, 0, NULL);
+		if (PQresultStatus(result) == PGRES_COMMAND_OK)
+			memcpy(step->prepared, name, sizeof(name));
+		PQclear(result);
+		if (PQstatus(session->pg.conn) == CONNECTION_BAD)
+			return slm_pg_broken(&session->pg, err);
+	}
+	return SQLOOM_OK;
+}
+
 enum sqloom_status slm_pgsession_open(struct pg_session *session,
 				      struct sqloom_error *err)
 {
@@ -67,7 +113,8 @@ enum sqloom_status slm_pgsession_open(struct pg_session *session,
 		return status;
 	slm_pg_pin(&session->pg, db->options.worker, &db->pinned);
 	db->pids[session->call] = session->pg.pid;
-	return settings(session, err);
+	status = settings(session, err);
+	return status ? status : prepare_steps(session, err);
 }
 
 static void drop_results(struct pg_session *session)
@@ -123,6 +170,8 @@ enum sqloom_status slm_pgsession_reset(struct pg_session *session,
 				     "DISCARD ALL", NULL, err);
 		if (!status)
 			status = settings(session, err);
+		if (!status)
+			status = prepare_steps(session, err);
 	}
 	out_of_transaction(session);
 	session->blocked = false;
@@ -327,12 +376,14 @@ static enum sqloom_status ask_all(struct postgres *db, struct sqloom_error *err)
 }
 
 static enum sqloom_status choose_deadlock(struct pg_session *session,
+					  const struct pg_step *step,
 					  struct sqloom_error *err)
 {
 	enum pg_deadlock wanted = is_waited_for(session) ? PG_DEADLOCK_SHORT :
 							   PG_DEADLOCK_LONG;
 
 	if (!session->owner->may_deadlock || session->deadlock == wanted ||
+	    step->parsed.ends || step->parsed.begins_only ||
 	    PQtransactionStatus(session->pg.conn) == PQTRANS_INERROR)
 		return SQLOOM_OK;
 	session->deadlock = wanted;
@@ -411,12 +462,6 @@ static enum sqloom_status ask_keys(struct pg_session *session,
 						 &db->catalogue.sequences[i],
 						 err);
 	return status;
-}
-
-/* May the step have taken keys from a sequence? */
-static bool may_insert(const struct pg_step *step)
-{
-	return !step->certain || step->nsequences;
 }
 
 /* ---- The end of a step ------------------------------------------------- */
@@ -592,7 +637,7 @@ static enum sqloom_status stopped(struct pg_session *session,
 		err, SQLOOM_LIMIT, "%s step \"%s\" of session \"%s\"%s",
 		db->over_limit ? "cancelled" : "stopped in the middle of",
 		step_name(session), db->spec->sessions[session->call].name,
-		!db->over_limit ? "" :
+		!db->over_limit	 ? "" :
 		session->blocked ? ", which waited for a lock longer than "
 				   "--statement-limit" :
 				   ", which took longer than "
@@ -744,21 +789,23 @@ static enum sqloom_status wait_for_any(struct postgres *db, uint32_t mask,
 	}
 }
 
-/* Reads and ends of transactions wait for rare locks only, and nobody waits
- * for those who hold none. */
+/* Does nobody hold anything that the step was ever seen to wait for? A guess,
+ * which only decides how soon the server is asked. Those that are ready for
+ * nothing but the end of their transaction hold nothing new. */
 static bool hardly_waits(const struct pg_session *session)
 {
 	const struct postgres *db = session->owner;
 	const struct slm_pg_step *parsed = &session->step->parsed;
-	bool alone = true;
 
+	if (parsed->begins_only || parsed->ends)
+		return true;
 	for (unsigned i = 0; i < db->nsessions; i++)
-		alone &= i == session->call || !db->sessions[i].pg.conn ||
-			 (!db->sessions[i].stateful &&
-			  PQtransactionStatus(db->sessions[i].pg.conn) ==
-				  PQTRANS_IDLE);
-	return alone || parsed->begins_only || parsed->ends ||
-	       (session->step->certain && parsed->pure);
+		if ((session->step->blocked_by & (1u << i)) &&
+		    (db->sessions[i].stateful || db->sessions[i].blocked ||
+		     PQtransactionStatus(db->sessions[i].pg.conn) !=
+			     PQTRANS_IDLE))
+			return false;
+	return true;
 }
 
 /* Goes on with the statement that was sent until it is done or blocked. */
@@ -793,6 +840,8 @@ static enum sqloom_status go_on(struct pg_session *session,
 			continue;
 		}
 		session->blockers = calls_of(db, pids, n);
+		((struct pg_step *)session->step)->blocked_by |=
+			session->blockers;
 		status = blocked(session, answer, err);
 		if (status || !closes_cycle(session))
 			return status;
@@ -880,7 +929,7 @@ enum sqloom_status slm_pgsession_step(struct pg_session *session,
 
 	status = prepare_restore(session, step, err);
 	if (!status)
-		status = choose_deadlock(session, err);
+		status = choose_deadlock(session, step, err);
 	if (status)
 		return status;
 	if (session->owner->ddl_seen)
@@ -889,7 +938,7 @@ enum sqloom_status slm_pgsession_step(struct pg_session *session,
 	session->step = step;
 	session->splitting = step->split && !inside;
 	session->stateful |= step->parsed.session_state;
-	session->inserted = may_insert(step);
+	session->inserted = step->takes_keys;
 	slm_buf_init(&sql);
 	if (session->splitting)
 		slm_buf_puts(&sql, "BEGIN;");
@@ -899,7 +948,10 @@ enum sqloom_status slm_pgsession_step(struct pg_session *session,
 		slm_buf_puts(&sql, step->text);
 	if (slm_buf_failed(&sql))
 		status = slm_error_nomem(err);
-	else if (!PQsendQuery(session->pg.conn, sql.data))
+	else if (!(*step->prepared ?
+			   PQsendQueryPrepared(session->pg.conn, step->prepared,
+					       0, NULL, NULL, NULL, 0) :
+			   PQsendQuery(session->pg.conn, sql.data)))
 		status = slm_pg_broken(&session->pg, err);
 	slm_buf_deinit(&sql);
 	return status ? status : go_on(session, answer, err);

@@ -565,13 +565,22 @@ enum sqloom_status slm_pgsnap_setup_begins(struct postgres *db,
 enum sqloom_status slm_pgsnap_setup_ended(struct postgres *db,
 					  struct sqloom_error *err)
 {
-	return note_created(db, err);
+	enum sqloom_status status = note_created(db, err);
+
+	db->plan->set_up = !status;
+	return status;
 }
 
 enum sqloom_status slm_pgsnap_teardown_begins(struct postgres *db,
 					      struct sqloom_error *err)
 {
-	return slm_pgkeep_settings(db, false, err);
+	enum sqloom_status status = SQLOOM_OK;
+
+	/* A setup that failed may have left a transaction open. */
+	if (PQtransactionStatus(db->admin.conn) != PQTRANS_IDLE)
+		status =
+			admin(db, "roll back the setup", "ROLLBACK", NULL, err);
+	return status ? status : slm_pgkeep_settings(db, false, err);
 }
 
 enum sqloom_status slm_pgsnap_end(struct postgres *db, struct sqloom_error *err)
@@ -581,7 +590,10 @@ enum sqloom_status slm_pgsnap_end(struct postgres *db, struct sqloom_error *err)
 
 	if (!db->plan || !db->plan->begun)
 		return SQLOOM_OK;
-	status = drop_created(db, &tables, &others, err);
+	if (!db->plan->set_up)
+		status = note_created(db, err);
+	if (!status)
+		status = drop_created(db, &tables, &others, err);
 	if (!status && (db->spec->nsetups || db->spec->teardown.text)) {
 		status = slm_pgcat_load(db, err);
 		if (!status)

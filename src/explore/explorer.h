@@ -126,6 +126,8 @@ bool slm_settings_flag(const struct sqloom_spec *spec, const char *name,
 		       bool otherwise);
 
 /* ---- plan.c */
+/* Permutation lines that are followed; 0: all schedules are. */
+unsigned slm_explorer_lines(const struct explorer *explorer);
 enum sqloom_status slm_plans_make(struct explorer *explorer,
 				  struct sqloom_error *err);
 

@@ -223,6 +223,8 @@ static const char *options_of(struct explorer *explorer)
 					o->busy_timeout_ms);
 	if (text && o->local_begin)
 		text = slm_arena_printf(arena, "%s --local-begin", text);
+	if (text && o->all_schedules)
+		text = slm_arena_printf(arena, "%s --all-schedules", text);
 	if (text && o->joint)
 		text = slm_arena_printf(arena, "%s --joint", text);
 	if (text && o->strict)
@@ -252,7 +254,7 @@ enum sqloom_status slm_header_fill(struct explorer *explorer,
 	trace->backend = slm_arena_strdup(&trace->arena, explorer->db->backend);
 	trace->strategy = kind == SLM_TRACE_REPLAY ?
 				  "replay" :
-			  spec->npermutations ?
+			  slm_explorer_lines(explorer) ?
 				  "permutation lines of the spec" :
 				  strategy_name(explorer->options->strategy);
 	trace->bounds = bounds_of(explorer);

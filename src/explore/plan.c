@@ -122,23 +122,30 @@ static bool add_line(struct explorer *explorer,
 	return add_script(explorer, found, &script);
 }
 
+unsigned slm_explorer_lines(const struct explorer *explorer)
+{
+	return explorer->options->all_schedules ? 0 :
+						  explorer->spec->npermutations;
+}
+
 enum sqloom_status slm_plans_make(struct explorer *explorer,
 				  struct sqloom_error *err)
 {
 	const struct sqloom_spec *spec = explorer->spec;
-	unsigned capacity = spec->npermutations ? spec->npermutations : 1;
+	unsigned lines = slm_explorer_lines(explorer);
+	unsigned capacity = lines ? lines : 1;
 
 	explorer->plans = slm_arena_zalloc(&explorer->arena, capacity,
 					   sizeof(*explorer->plans));
 	if (!explorer->plans)
 		return slm_error_nomem(err);
-	if (!spec->npermutations) {
+	if (!lines) {
 		explorer->nplans = 1;
 		return all_steps(explorer, explorer->plans) ?
 			       SQLOOM_OK :
 			       slm_error_nomem(err);
 	}
-	for (unsigned i = 0; i < spec->npermutations; i++)
+	for (unsigned i = 0; i < lines; i++)
 		if (!add_line(explorer, &spec->permutations[i]))
 			return slm_error_nomem(err);
 	return SQLOOM_OK;

@@ -372,16 +372,18 @@ enum sqloom_status slm_pg_settle(struct slm_pg *pg,
 				 enum slm_pg_settled *settled, int *blockers,
 				 unsigned *nblockers, struct sqloom_error *err)
 {
-	enum sqloom_status status = is_done(pg) ? SQLOOM_OK : yield(pg, err);
+	enum sqloom_status status = SQLOOM_OK;
 	uint64_t began_ns = 0;
 	int pause_ms = 0;
 
 	*nblockers = 0;
 	*settled = SLM_PG_DONE;
-	if (!status && wait->patience_ms && !is_done(pg)) {
+	if (wait->patience_ms && !is_done(pg)) {
 		wait_for(pg, NULL, wait->patience_ms);
 		if (!slm_pg_consume(pg))
 			return slm_pg_broken(pg, err);
+	} else if (!is_done(pg)) {
+		status = yield(pg, err);
 	}
 	for (unsigned asked = 0; !status && !is_done(pg); asked++) {
 		if (wait->monitor)
@@ -464,6 +466,10 @@ void slm_pg_pin(const struct slm_pg *pg, unsigned cpu,
 	if (!nth_cpu(cpu, &pinned->before, &one) ||
 	    sched_setaffinity(pg->pid, sizeof(one), &one) != 0)
 		return;
+	/* On one CPU a batch process that is woken does not interrupt the one
+	 * that woke it: of two that were let go the first gets its row first. */
+	(void)sched_setscheduler(pg->pid, SCHED_BATCH,
+				 &(struct sched_param){ 0 });
 	if (!pinned->active)
 		pinned->active = sched_setaffinity(0, sizeof(one), &one) == 0;
 }

@@ -235,7 +235,11 @@ SUPERUSER_CASES = {
         """, ["INSERT INTO t VALUES (2)"],
         "(SELECT count(*) = 3 FROM audit)"),
 }
-ROLES = ["superuser", "owner", "granted"]
+# What a role may do matters where something must be bypassed.
+BYPASSED = ["foreign key cascade", "foreign key to itself",
+            "trigger with an audit table", "trigger that refuses deletes"]
+RESTORED = [(role, case) for role in ("superuser", "owner") for case in CASES]
+RESTORED += [("granted", case) for case in BYPASSED]
 
 
 def spec_of(steps, holds):
@@ -258,16 +262,23 @@ def role_conninfo(server, database, role):
     return database.replace(f"user={server.user}", "user=plain")
 
 
-@pytest.fixture(params=ROLES)
-def own_database(request, server, database):
-    yield role_conninfo(server, database, request.param)
-    if request.param != "superuser":
-        server.sql("DROP OWNED BY plain CASCADE; ALTER DATABASE sqloom_test "
-                   f"OWNER TO {server.user}", "sqloom_test")
-        server.sql("DROP OWNED BY plain; DROP ROLE plain")
+@pytest.fixture
+def own_database(server, database):
+    """own_database(role) is the database, for this role."""
+    roles = []
+
+    def make(role):
+        roles.append(role)
+        return role_conninfo(server, database, role)
+
+    yield make
+    if roles != ["superuser"]:
+        server.sql(f"ALTER DATABASE sqloom_test OWNER TO {server.user}")
+        server.sql("DROP OWNED BY plain CASCADE; DROP ROLE plain",
+                   "sqloom_test")
 
 
-def check_case(command, database, spec, tables, more=(), runs=40):
+def check_case(command, database, spec, tables, more=(), runs=20):
     import psycopg2
 
     connection = psycopg2.connect(database)
@@ -281,11 +292,11 @@ def check_case(command, database, spec, tables, more=(), runs=40):
     assert dump(database) == before
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_restored(command, own_database, write, case):
+@pytest.mark.parametrize("role, case", RESTORED)
+def test_restored(command, own_database, write, role, case):
     tables, steps, holds = CASES[case]
     spec = write("case.spec", spec_of(steps, holds))
-    check_case(command, own_database, spec, tables)
+    check_case(command, own_database(role), spec, tables)
 
 
 @pytest.mark.parametrize("case", SUPERUSER_CASES)
@@ -315,11 +326,11 @@ def test_what_the_setup_made_is_gone(command, database, write):
     spec = write("setup.spec", """\
 setup { CREATE TABLE made (v int); INSERT INTO made VALUES (0);
         INSERT INTO kept (v) VALUES (1) }
+teardown { DROP TABLE made }
 session a
 step a1 { UPDATE made SET v = v + 1 }
 session b
 step b1 { INSERT INTO kept (v) VALUES (2) }
-teardown { DROP TABLE made }
 """)
     for _ in range(2):
         report = explore(command, database, spec)

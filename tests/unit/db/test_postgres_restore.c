@@ -14,6 +14,7 @@ static struct slm_pg writer;
 static struct pg_session session;
 static struct sqloom_spec *spec;
 static const char *role; /* NULL: superuser */
+static bool granted;	 /* the role may switch triggers off */
 
 /* ---- Helpers ----------------------------------------------------------- */
 
@@ -58,9 +59,13 @@ static void begin(const char *schema, const char *setup)
 		execute("CREATE ROLE plain; GRANT CREATE ON DATABASE "
 			"sqloom_test TO plain; GRANT ALL ON SCHEMA public TO "
 			"plain");
+	if (granted)
+		execute("GRANT SET ON PARAMETER session_replication_role TO "
+			"plain");
 	if (role)
 		execute("SET SESSION AUTHORIZATION plain");
-	f.db.superuser = f.db.may_replica = !role;
+	f.db.superuser = !role;
+	f.db.may_replica = !role || granted;
 	if (schema)
 		execute(schema);
 	read_spec("setup { SELECT 1 }\nsession s\nstep a { SELECT 1; }\n");
@@ -79,6 +84,7 @@ static void begin(const char *schema, const char *setup)
 static int open_test(void **state)
 {
 	role = NULL;
+	granted = false;
 	spec = NULL;
 	memset(&writer, 0, sizeof(writer));
 	return open_all(state);
@@ -411,6 +417,23 @@ static void as_a_plain_role(void **state)
 		"DROP ROLE plain");
 }
 
+static void as_a_role_with_the_grant(void **state)
+{
+	(void)state;
+	role = "plain";
+	granted = true;
+	begin(TWO_TABLES, NULL);
+	for (unsigned i = 0; i < 100; i++) {
+		comes_back("UPDATE a SET n = n + 1 WHERE id = 3");
+		comes_back("DELETE FROM b WHERE id < 4; INSERT INTO b (n) "
+			   "VALUES (7)");
+	}
+	assert_true(number("SELECT pg_relation_size('a')") <= 2 * 8192);
+	must(slm_pgsnap_end(&f.db, &f.err));
+	execute("RESET SESSION AUTHORIZATION; DROP OWNED BY plain CASCADE; "
+		"DROP ROLE plain");
+}
+
 /* ---- What a transaction did -------------------------------------------- */
 
 static void asked(const char *sql, bool ddl)
@@ -517,6 +540,49 @@ static void the_end_leaves_nothing(void **state)
 	must(slm_pgsnap_teardown_begins(&f.db, &f.err));
 	must(slm_pgsnap_end(&f.db, &f.err));
 	assert_int_equal(number(STATE), before);
+}
+
+static void a_setup_that_fails(void **state)
+{
+	const char *cleaned;
+	long long before;
+
+	(void)state;
+	execute(TWO_TABLES);
+	before = number(STATE);
+	f.db.superuser = f.db.may_replica = true;
+	read_spec("setup { SELECT 1 }\nsession s\nstep a { SELECT 1; }\n");
+	must(slm_pgsnap_begin(&f.db, &cleaned, &f.err));
+	must(slm_pgsnap_setup_begins(&f.db, &f.err));
+	execute(SETUP);
+	assert_int_equal(slm_pg_exec(&f.db.admin, "fail", "BEGIN; SELECT 1/0",
+				     NULL, NULL),
+			 SQLOOM_DATABASE);
+	must(slm_pgsnap_teardown_begins(&f.db, &f.err));
+	must(slm_pgsnap_end(&f.db, &f.err));
+	assert_int_equal(number(STATE), before);
+}
+
+/* Without a setup nothing but what the runs wrote is kept. */
+static void killed_without_a_setup(void **state)
+{
+	const char *cleaned;
+
+	(void)state;
+	begin(TWO_TABLES, NULL);
+	sqloom_spec_free(spec);
+	f.db.spec = NULL;
+	read_spec("session s\nstep a { SELECT 1; }\n");
+	execute("DELETE FROM sqloom.kept WHERE set = 'b'; DELETE FROM "
+		"sqloom.position WHERE set = 'b'");
+	transaction("DELETE FROM b; SELECT nextval('a_id_seq')");
+	slm_pg_close(&f.db.admin);
+	slm_pgrestore_free(&f.db);
+	open_one(&f.db.admin, "the next");
+	must(slm_pgsnap_begin(&f.db, &cleaned, &f.err));
+	assert_non_null(strstr(cleaned, "1 table restored"));
+	assert_int_equal(number("SELECT count(*) FROM b"), 10);
+	assert_int_equal(number("SELECT last_value FROM a_id_seq"), 10);
 }
 
 /* Everything up to a committed transaction, and then the end. */
@@ -627,11 +693,14 @@ int main(void)
 		TEST(kinds_of_columns),
 		TEST(triggers_that_always_fire),
 		TEST(as_a_plain_role),
+		TEST(as_a_role_with_the_grant),
 		TEST(changes_of_the_schema_are_seen),
 		TEST(contents_are_those_of_the_run),
 		TEST(the_end_leaves_nothing),
 		TEST(killed_in_a_run),
 		TEST(killed_in_the_setup),
+		TEST(killed_without_a_setup),
+		TEST(a_setup_that_fails),
 		TEST(somebody_else_is_at_work),
 	};
 

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the benches share: bench.c (options, figures), sqlite.c, and
+ * postgres.c with its parts (postgres.h).
+ */
+#ifndef SLM_BENCH_BENCH_H
+#define SLM_BENCH_BENCH_H
+
+#include <stdint.h>
+
+#define BENCH_ROUNDS_MAX 101
+
+/* Says what is wrong and exits with 3. */
+void bench_die(const char *fmt, ...)
+	__attribute__((format(printf, 1, 2), noreturn));
+
+/* Seconds of the wall clock. */
+double bench_now(void);
+
+/* Sorts the values. */
+double bench_median(double *values, unsigned count);
+
+/* Schedules per second on SQLite, and memory over a million runs. */
+void bench_sqlite(uint64_t runs, unsigned rounds);
+
+/* On PostgreSQL; says so if it is not installed. */
+void bench_postgres(unsigned rounds);
+/* Only: what grows over so many runs. */
+void bench_postgres_growth(uint64_t runs);
+
+#endif
