@@ -383,7 +383,9 @@ static enum sqloom_status exhaust(struct explorer *explorer, unsigned share,
 		if (!status && learnt == SLM_LEARN_DIVERGED) {
 			explorer->reason =
 				"a schedule that was run again took other "
-				"steps than before";
+				"steps than before: the database let calls "
+				"that waited go on in another order";
+			explorer->diverged = true;
 			break;
 		}
 		if (status || !explorer->remasked)
@@ -452,7 +454,8 @@ static enum sqloom_status explore_freely(struct explorer *explorer,
 		status = exhaust(explorer,
 				 limited && !fits_budget(explorer) ? 2 : 1,
 				 err);
-		if (!status && explorer->reason && !explorer->stopped)
+		if (!status && explorer->reason && !explorer->stopped &&
+		    !explorer->diverged)
 			status = sample(explorer, both, 2, err);
 		return status;
 	case SQLOOM_STRATEGY_RANDOM:

@@ -105,6 +105,7 @@ struct explorer {
 	bool remasked; /* what was judged may no longer hold */
 	bool unstable; /* the serial runs of an earlier plan were */
 	bool stopped;  /* by the progress callback */
+	bool diverged; /* equal picks did not lead to equal choices */
 	uint64_t began_ns, shown_ns;
 	uint64_t runs;	    /* of the exploration, all plans */
 	const char *reason; /* why it is not complete; NULL */
