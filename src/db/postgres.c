@@ -117,222 +117,6 @@ static enum sqloom_status run_setup(struct postgres *db,
 	return status;
 }
 
-/* ---- Steps ------------------------------------------------------------- */
-
-static bool add_variables(struct pg_session *session, const char *sql)
-{
-	struct slm_arena *arena = &session->owner->arena;
-	char name[SLM_SQL_NAME_MAX + 1];
-
-	while (sql && (sql = slm_pg_next_parameter(sql, name, sizeof(name)))) {
-		unsigned n = session->nvariables;
-		bool known = false;
-
-		for (unsigned i = 0; i < n; i++)
-			known |= strcmp(session->variables[i].name, name) == 0;
-		if (known)
-			continue;
-		if ((n & (n - 1)) == 0) { /* the list doubles */
-			struct pg_variable *grown = slm_arena_zalloc(
-				arena, n ? 2 * n : 1, sizeof(*grown));
-
-			if (!grown)
-				return false;
-			if (n)
-				memcpy(grown, session->variables,
-				       n * sizeof(*grown));
-			session->variables = grown;
-		}
-		session->variables[n].name = slm_arena_strdup(arena, name);
-		if (!session->variables[n].name)
-			return false;
-		session->nvariables++;
-	}
-	return true;
-}
-
-static enum sqloom_status read_step(struct pg_session *session,
-				    struct pg_step *step,
-				    const struct slm_spec_step *spec,
-				    const char *text, struct sqloom_error *err)
-{
-	char name[SLM_SQL_NAME_MAX + 1];
-
-	step->spec = spec;
-	step->text = text;
-	if (!text)
-		return SQLOOM_OK;
-	step->has_parameters =
-		slm_pg_next_parameter(text, name, sizeof(name)) != NULL;
-	return slm_pg_step_read(text, &session->owner->arena, &step->parsed,
-				err);
-}
-
-static enum sqloom_status read_session(struct pg_session *session,
-				       struct sqloom_error *err)
-{
-	struct postgres *db = session->owner;
-	const struct slm_spec_session *spec =
-		&db->spec->sessions[session->call];
-	enum sqloom_status status = SQLOOM_OK;
-	bool ok = true;
-
-	snprintf(session->name, sizeof(session->name), "session \"%s\"",
-		 spec->name);
-	session->nsteps = spec->nsteps;
-	session->steps = slm_arena_zalloc(&db->arena, spec->nsteps,
-					  sizeof(*session->steps));
-	if (!session->steps)
-		return slm_error_nomem(err);
-	for (unsigned i = 0; !status && i < spec->nsteps; i++) {
-		const struct slm_spec_step *step = &spec->steps[i];
-
-		status = read_step(session, &session->steps[i], step,
-				   step->sql.text, err);
-		ok = ok && add_variables(session, step->sql.text) &&
-		     add_variables(session, step->when.text);
-	}
-	if (!status)
-		status = read_step(session, &session->setup, NULL,
-				   spec->setup.text, err);
-	if (!status)
-		status = read_step(session, &session->teardown, NULL,
-				   spec->teardown.text, err);
-	if (!status)
-		status = read_step(session, &session->rollback, NULL,
-				   "ROLLBACK", err);
-	if (!status)
-		status = read_step(session, &session->commit, NULL, "COMMIT",
-				   err);
-	ok = ok && add_variables(session, spec->teardown.text);
-	return status || ok ? status : slm_error_nomem(err);
-}
-
-/* All steps of a session that may write: the listed ones, setup, teardown. */
-static struct pg_step *nth_step(struct pg_session *session, unsigned n)
-{
-	if (n < session->nsteps)
-		return &session->steps[n];
-	switch (n - session->nsteps) {
-	case 0:
-		return &session->setup;
-	case 1:
-		return &session->teardown;
-	case 2:
-		return &session->rollback;
-	case 3:
-		return &session->commit;
-	default:
-		return NULL;
-	}
-}
-
-/* Does the step do what only a new copy of the database can undo? */
-static bool needs_clone(const struct pg_step *step)
-{
-	const struct slm_pg_step *parsed = &step->parsed;
-
-	return step->text && (!parsed->parsed || parsed->ddl ||
-			      (parsed->unknown_writes && !parsed->wrappable &&
-			       !parsed->control));
-}
-
-static bool any_step(struct postgres *db, bool (*is)(const struct pg_step *))
-{
-	for (unsigned i = 0; i < db->nsessions; i++) {
-		struct pg_step *step;
-
-		for (unsigned j = 0; (step = nth_step(&db->sessions[i], j));
-		     j++)
-			if (is(step))
-				return true;
-	}
-	return false;
-}
-
-static bool is_uncertain(const struct pg_step *step)
-{
-	return step->text && !step->certain;
-}
-
-/* May the step hold a table so that its snapshot could not be taken later? */
-static bool needs_snapshots(const struct pg_step *step)
-{
-	return step->text && (!step->certain || step->parsed.truncates ||
-			      step->parsed.locks_tables);
-}
-
-/* Is it executed as BEGIN; step, and a COMMIT of its own? */
-static bool is_split(const struct pg_step *step)
-{
-	return step->parsed.parsed && step->parsed.wrappable &&
-	       !(step->certain && step->parsed.pure) && !step->info.local;
-}
-
-/* Where a step may write anything, contents show all tables: the same in
- * every run, and for every worker. */
-static void show_all(struct postgres *db)
-{
-	for (uint32_t i = 0; i < db->catalogue.ntables; i++)
-		db->catalogue.tables[i].written = true;
-}
-
-/* What a step waits for when it waits, as well as its text tells. */
-static bool name_lock(struct postgres *db, struct pg_step *step)
-{
-	const char *tables = step->info.writes && *step->info.writes ?
-				     step->info.writes :
-				     step->info.reads;
-
-	step->waits_for =
-		tables && *tables ?
-			slm_arena_printf(&db->arena, "a lock on %s", tables) :
-			"a lock";
-	return step->waits_for != NULL;
-}
-
-/* Values of sequences are taken by what inserts, by nextval(), by SET ... =
- * DEFAULT, and by what cannot be seen. */
-static bool takes_keys(const struct pg_step *step)
-{
-	if (!step->certain || step->parsed.explicit_sequence)
-		return true;
-	for (size_t i = 0; i < step->parsed.nstatements; i++)
-		switch (step->parsed.statements[i].kind) {
-		case SLM_PG_INSERT:
-		case SLM_PG_MERGE:
-		case SLM_PG_TRUNCATE:
-			return step->nsequences;
-		default:
-			break;
-		}
-	return step->nsequences && strcasestr(step->text, "default");
-}
-
-static enum sqloom_status resolve_steps(struct postgres *db,
-					struct sqloom_error *err)
-{
-	enum sqloom_status status = SQLOOM_OK;
-
-	for (unsigned i = 0; i < db->nsessions; i++) {
-		struct pg_session *session = &db->sessions[i];
-		struct pg_step *step;
-
-		for (unsigned j = 0; !status && (step = nth_step(session, j));
-		     j++) {
-			if (!step->text)
-				continue;
-			status = slm_pgcat_resolve(db, step, err);
-			step->split = j < session->nsteps && is_split(step);
-			step->takes_keys = takes_keys(step);
-			if (!status && !name_lock(db, step))
-				status = slm_error_nomem(err);
-		}
-	}
-	db->resolved = true;
-	return status;
-}
-
 /* ---- Connections ------------------------------------------------------- */
 
 static void disconnect(struct postgres *db)
@@ -425,7 +209,7 @@ static enum sqloom_status open_cloning(struct postgres *db,
 	if (!status)
 		status = slm_pgcat_load(db, err);
 	if (!status)
-		status = resolve_steps(db, err);
+		status = slm_pgsteps_resolve(db, err);
 	slm_pg_close(&db->admin);
 	return status;
 }
@@ -453,12 +237,12 @@ static enum sqloom_status open_in_place(struct postgres *db,
 	if (!status)
 		status = slm_pgsnap_sequences(db, err);
 	if (!status)
-		status = resolve_steps(db, err);
+		status = slm_pgsteps_resolve(db, err);
 	if (!status)
 		status = slm_pgcontents_check_ignored(db, err);
-	if (!status && any_step(db, is_uncertain))
-		show_all(db);
-	if (!status && any_step(db, needs_snapshots))
+	if (!status && slm_pgsteps_any(db, slm_pgstep_is_uncertain))
+		slm_pgsteps_show_all(db);
+	if (!status && slm_pgsteps_any(db, slm_pgstep_needs_snapshots))
 		status = slm_pgsnap_take_all(db, err);
 	if (!status)
 		status = connect_sessions(db, err);
@@ -537,10 +321,11 @@ static enum sqloom_status open_all(struct postgres *db,
 	enum sqloom_status status = SQLOOM_OK;
 
 	for (unsigned i = 0; !status && i < db->nsessions; i++)
-		status = read_session(&db->sessions[i], err);
+		status = slm_pgsteps_read(&db->sessions[i], err);
 	if (status)
 		return status;
-	db->cloning = db->options.cloning || any_step(db, needs_clone);
+	db->cloning = db->options.cloning ||
+		      slm_pgsteps_any(db, slm_pgstep_needs_clone);
 	db->base.alone = db->cloning;
 	status = slm_pgguard_host(db, err);
 	if (!status)
@@ -635,7 +420,7 @@ static enum sqloom_status new_copy(struct postgres *db,
 		status = slm_pgsnap_sequences(db, err);
 	/* Copies of one template have the same catalogue. */
 	if (!status && !db->resolved)
-		status = resolve_steps(db, err);
+		status = slm_pgsteps_resolve(db, err);
 	if (!status)
 		status = connect_sessions(db, err);
 	return status;
@@ -931,7 +716,7 @@ static enum sqloom_status op_run_end(struct slm_db *base,
 	if (status)
 		return status;
 	if (db->cloning)
-		show_all(db);
+		slm_pgsteps_show_all(db);
 	return slm_pgrestore(db, true, err);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the parts of the PostgreSQL implementation of db.h share: postgres.c
- * (life of a run), postgres_session.c (a session's connection, steps, waits),
+ * (life of a run), postgres_steps.c, postgres_session.c (a session's connection, steps, waits),
  * postgres_value.c (results, errors), postgres_catalogue.c (tables, with
  * postgres_keys.c and postgres_reach.c: what a write reaches),
  * postgres_resolve.c (what a step writes), postgres_snapshot.c (what is kept to go
@@ -255,6 +255,25 @@ struct postgres {
 	uint64_t restores;	      /* done */
 	struct pg_restore_plan *plan; /* of postgres_restore.c; owned */
 };
+
+/* ---- postgres_steps.c -------------------------------------------------- */
+
+/* Reads the text of all steps of a session, and its variables. */
+enum sqloom_status slm_pgsteps_read(struct pg_session *session,
+				    struct sqloom_error *err);
+/* Looks all steps up in the catalogue. */
+enum sqloom_status slm_pgsteps_resolve(struct postgres *db,
+				       struct sqloom_error *err);
+/* Is any step, setup or teardown of a session so? */
+bool slm_pgsteps_any(struct postgres *db, bool (*is)(const struct pg_step *));
+/* Does it do what only a new copy of the database can undo? */
+bool slm_pgstep_needs_clone(const struct pg_step *step);
+bool slm_pgstep_is_uncertain(const struct pg_step *step);
+/* May it hold a table so that its snapshot could not be taken later? */
+bool slm_pgstep_needs_snapshots(const struct pg_step *step);
+/* Where a step may write anything, contents show all tables: the same in
+ * every run, and for every worker. */
+void slm_pgsteps_show_all(struct postgres *db);
 
 /* ---- postgres_session.c ------------------------------------------------ */
 
