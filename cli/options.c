@@ -476,6 +476,10 @@ static void print_option(const struct slm_cli_option *option)
 
 	if (option->argument)
 		used += printf(" %s", option->argument);
+	if (used >= HELP_COLUMN) {
+		putchar('\n');
+		used = 0;
+	}
 	for (;;) {
 		int length = (int)strcspn(line, "\n");
 

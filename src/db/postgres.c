@@ -219,9 +219,11 @@ static enum sqloom_status open_in_place(struct postgres *db,
 					struct sqloom_error *err)
 {
 	enum sqloom_status status;
+	const char *cleaned = NULL;
 
-	status = slm_pgsnap_begin(db, &db->cleaned, err);
-	db->base.note = db->cleaned;
+	status = slm_pgsnap_begin(db, &cleaned, err);
+	if (cleaned)
+		db->base.note = cleaned;
 	if (!status)
 		status = slm_pgsnap_setup_begins(db, err);
 	if (!status) {
@@ -275,6 +277,17 @@ static enum sqloom_status make_databases(struct postgres *db,
 	enum sqloom_status status = name_databases(db, err);
 
 	if (status || !db->template)
+		return status;
+	/* Is another sqloom at work in the database, or has it left something
+	 * there, which must not be copied? */
+	if (!db->options.worker) {
+		status = slm_pgsnap_begin(db, &db->cleaned, err);
+		db->base.note = db->cleaned;
+		if (!status)
+			status = slm_pgsnap_end(db, err);
+		slm_pgrestore_free(db);
+	}
+	if (status)
 		return status;
 	slm_pg_close(&db->admin);
 	if (!db->options.worker) {

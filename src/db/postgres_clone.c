@@ -153,8 +153,10 @@ enum sqloom_status slm_pgclone_sweep(struct postgres *db,
 {
 	static const char list[] =
 		"SELECT datname FROM pg_database d WHERE "
-		"shobj_description(d.oid, 'pg_database') = '" MARK
-		"' AND pg_has_role(d.datdba, 'MEMBER') AND "
+		/* One that was killed before it was marked has the name. */
+		"(shobj_description(d.oid, 'pg_database') = '" MARK "' OR "
+		"datname ~ '^sqloom_[0-9]+_([0-9]+|template)_test$') "
+		"AND pg_has_role(d.datdba, 'MEMBER') AND "
 		"pg_try_advisory_lock(" LOCK_CLASS ", hashtext(datname)) "
 		"AND pg_advisory_unlock(" LOCK_CLASS ", hashtext(datname))";
 	PGresult *dead = NULL;

@@ -232,6 +232,11 @@ static bool is_local(const struct postgres *db, const struct pg_step *step)
 		if ((s->kind == SLM_PG_BEGIN && !db->options.local_begin) ||
 		    calls_user(&db->catalogue, s))
 			return false;
+		/* An operator, a cast, a field may be a function of the
+		 * user's: SELECT 1 @@@ 2. */
+		if (s->kind == SLM_PG_QUERY &&
+		    (!db->catalogue.quiet || db->catalogue.nfunctions))
+			return false;
 	}
 	return true;
 }
@@ -348,7 +353,10 @@ enum sqloom_status slm_pgcat_resolve(struct postgres *db, struct pg_step *step,
 	const struct slm_pg_step *parsed = &step->parsed;
 	struct resolving resolving = {
 		.db = db,
+		/* (row).name may call a function of the user's. */
 		.certain = parsed->parsed && db->catalogue.quiet &&
+			   !(db->catalogue.nfunctions &&
+			     strstr(step->text, ").")) &&
 			   !parsed->unknown_writes && !parsed->ddl &&
 			   !parsed->explicit_sequence,
 	};

@@ -935,6 +935,12 @@ enum sqloom_status slm_pgsession_step(struct pg_session *session,
 	if (session->owner->ddl_seen)
 		return slm_error_set(err, SQLOOM_UNSUPPORTED,
 				     "the schema is changed in a step");
+	if (!inside && !step->split && step->parsed.unknown_writes &&
+	    !step->parsed.control)
+		session->owner->base.blind =
+			"a step in autocommit may commit in its middle (DO, "
+			"CALL), and no other call gets a turn there: begin a "
+			"transaction before it";
 	session->step = step;
 	session->splitting = step->split && !inside;
 	session->stateful |= step->parsed.session_state;

@@ -56,7 +56,11 @@ static const char objects[] =
 	"WHERE conislocal AND conrelid <> 0"
 	") AS o (class, oid) WHERE o.oid >= 16384 AND NOT EXISTS ("
 	"SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = o.class "
-	"AND d.objid = o.oid AND (d.deptype IN ('e', 'i') OR "
+	"AND d.objid = o.oid AND (d.deptype = 'e' OR d.deptype = 'i' AND "
+	/* A partitioned table depends on its own columns, a composite type's
+	 * table on the type, which is not listed. */
+	"NOT (d.refclassid = d.classid AND d.refobjid = d.objid) AND "
+	"d.refclassid <> 'pg_catalog.pg_type'::pg_catalog.regclass OR "
 	"d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass "
 	"AND d.refobjid = pg_catalog.to_regnamespace('" PG_SCHEMA "')))";
 
@@ -130,6 +134,10 @@ static void put_drop(const char *type, const char *identity,
 	}
 	if (strcmp(type, "statistics object") == 0)
 		type = "statistics";
+	if (strcmp(type, "foreign-data wrapper") == 0)
+		type = "foreign data wrapper";
+	if (strcmp(type, "composite type") == 0)
+		type = "type";
 	slm_buf_printf(sql, "DROP %s IF EXISTS %s CASCADE;", type, identity);
 }
 
