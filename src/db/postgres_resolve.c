@@ -124,6 +124,13 @@ static bool calls_user(const struct pg_catalogue *catalogue,
 	return false;
 }
 
+/* (row).name may call a function of the user's. */
+static bool calls_by_field(const struct postgres *db,
+			   const struct pg_step *step)
+{
+	return db->catalogue.nfunctions && strstr(step->text, ").");
+}
+
 /* ---- One statement ----------------------------------------------------- */
 
 /* What the tables it reads are made of; functions in a view's query. */
@@ -232,10 +239,10 @@ static bool is_local(const struct postgres *db, const struct pg_step *step)
 		if ((s->kind == SLM_PG_BEGIN && !db->options.local_begin) ||
 		    calls_user(&db->catalogue, s))
 			return false;
-		/* An operator, a cast, a field may be a function of the
-		 * user's: SELECT 1 @@@ 2. */
+		/* An operator or a cast may be a function of the user's:
+		 * SELECT 1 @@@ 2. */
 		if (s->kind == SLM_PG_QUERY &&
-		    (!db->catalogue.quiet || db->catalogue.nfunctions))
+		    (!db->catalogue.quiet || calls_by_field(db, step)))
 			return false;
 	}
 	return true;
@@ -353,10 +360,8 @@ enum sqloom_status slm_pgcat_resolve(struct postgres *db, struct pg_step *step,
 	const struct slm_pg_step *parsed = &step->parsed;
 	struct resolving resolving = {
 		.db = db,
-		/* (row).name may call a function of the user's. */
 		.certain = parsed->parsed && db->catalogue.quiet &&
-			   !(db->catalogue.nfunctions &&
-			     strstr(step->text, ").")) &&
+			   !calls_by_field(db, step) &&
 			   !parsed->unknown_writes && !parsed->ddl &&
 			   !parsed->explicit_sequence,
 	};
