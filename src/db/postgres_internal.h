@@ -359,9 +359,7 @@ enum sqloom_status slm_pgsnap_ask(struct postgres *db,
 enum sqloom_status slm_pgsnap_mark(struct postgres *db,
 				   const struct pg_step *step,
 				   struct sqloom_error *err);
-/* Takes the snapshot of one table, or of all tables that hold rows. */
-enum sqloom_status slm_pgsnap_take(struct postgres *db, uint32_t table,
-				   struct sqloom_error *err);
+/* Takes the snapshots of all tables that have none yet. */
 enum sqloom_status slm_pgsnap_take_all(struct postgres *db,
 				       struct sqloom_error *err);
 /* Reads all sequences' positions as those to go back to. */
@@ -440,14 +438,12 @@ const struct pg_generated *slm_pggenerated_find(const struct postgres *db,
 bool slm_pgvalue(const PGresult *result, int row, int column,
 		 struct slm_arena *arena, struct slm_value *out);
 uint64_t slm_pgvalue_digest(uint64_t digest, const struct slm_value *value);
+/* Did the statement fail? */
+bool slm_pgresult_failed(const PGresult *result);
 enum slm_error_kind slm_pg_error_kind(const char *sqlstate);
 /* What a statement returned. ordered: the order of the rows is part of it. */
 enum sqloom_status slm_pgresult(struct postgres *db, const PGresult *result,
 				bool ordered, struct slm_result **out,
-				struct sqloom_error *err);
-/* An error of the statement about `sql`, as that of the spec at its place. */
-enum sqloom_status slm_pg_place(struct postgres *db,
-				const struct slm_spec_sql *sql,
 				struct sqloom_error *err);
 
 /* ---- postgres_guard.c -------------------------------------------------- */

@@ -828,8 +828,6 @@ static enum sqloom_status restore(struct batch *batch, struct sqloom_error *err)
 		clean(batch);
 	if (!status && batch->misplaced)
 		status = repair_order(db, batch, err);
-	if (!status && dirty)
-		db->restores++;
 	return status;
 }
 

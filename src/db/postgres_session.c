@@ -466,14 +466,6 @@ static enum sqloom_status ask_keys(struct pg_session *session,
 
 /* ---- The end of a step ------------------------------------------------- */
 
-static bool is_error(const PGresult *result)
-{
-	ExecStatusType status = PQresultStatus(result);
-
-	return status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE ||
-	       status == PGRES_NONFATAL_ERROR;
-}
-
 /* Is the order of the rows of the n-th statement part of its result? */
 static bool is_ordered(const struct pg_step *step, unsigned n)
 {
@@ -554,7 +546,7 @@ static enum sqloom_status convert(struct pg_session *session,
 	for (unsigned i = 0; !status && i < session->nresults; i++) {
 		const PGresult *from = session->results[i];
 
-		if (i < first && !is_error(from))
+		if (i < first && !slm_pgresult_failed(from))
 			continue;
 		status = slm_pgresult(session->owner, from,
 				      is_ordered(session->step, i - first),
@@ -566,7 +558,7 @@ static enum sqloom_status convert(struct pg_session *session,
 		if (status)
 			break;
 		link = (struct slm_result **)&(*link)->next;
-		*failed |= is_error(from);
+		*failed |= slm_pgresult_failed(from);
 		status = capture(session, from, err);
 	}
 	return status;
@@ -950,7 +942,7 @@ enum sqloom_status slm_pgsession_step(struct pg_session *session,
 		slm_buf_puts(&sql, "BEGIN;");
 	if (step->has_parameters)
 		slm_pgsession_text(session, step->text, &sql);
-	else
+	else if (!*step->prepared)
 		slm_buf_puts(&sql, step->text);
 	if (slm_buf_failed(&sql))
 		status = slm_error_nomem(err);

@@ -340,16 +340,6 @@ static bool is_kept(const struct pg_table *table)
 	return table->kind == 'r' && !table->temporary;
 }
 
-enum sqloom_status slm_pgsnap_take(struct postgres *db, uint32_t table,
-				   struct sqloom_error *err)
-{
-	const struct pg_table *t = &db->catalogue.tables[table];
-
-	if (!is_kept(t) || t->snapshot)
-		return SQLOOM_OK;
-	return take_now(db, &table, 1, err);
-}
-
 enum sqloom_status slm_pgsnap_take_all(struct postgres *db,
 				       struct sqloom_error *err)
 {

@@ -246,7 +246,7 @@ static bool read_rows(struct postgres *db, const PGresult *from, bool ordered,
 	return true;
 }
 
-static bool is_error(const PGresult *result)
+bool slm_pgresult_failed(const PGresult *result)
 {
 	ExecStatusType status = PQresultStatus(result);
 
@@ -278,7 +278,7 @@ enum sqloom_status slm_pgresult(struct postgres *db, const PGresult *from,
 		return slm_error_nomem(err);
 	*out = result;
 	result->changes = -1;
-	if (is_error(from))
+	if (slm_pgresult_failed(from))
 		return set_error(db, from, result, err);
 	if (PQntuples(from) > PG_ROWS_MAX)
 		return slm_error_set(err, SQLOOM_LIMIT,
