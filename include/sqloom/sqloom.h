@@ -204,6 +204,28 @@ struct sqloom_options {
 	bool joint;	  /* the results of all calls must be those of one
 				 serial order together */
 	bool local_begin; /* a deferred BEGIN is no choice point */
+	/* Calls that are programs (call blocks of the spec): */
+	int proxy_port;		 /* that they connect to; 0: the spec's, else a
+				    free one */
+	const char *attribution; /* whose a connection is: "exclusive": of the
+				    call that runs; "port": each call has a
+				    port, from proxy_port on; "name": its
+				    application_name is the call's name; NULL:
+				    the spec's, else exclusive */
+	const char *const *background; /* application_name of traffic that is no
+					  call's; NULL ends; NULL: the
+					  spec's */
+	uint64_t stall_after_ms;       /* a call that does nothing for so long, and
+				    not because of a lock in the database, is
+				    stalled; 0: the spec's, else 100 */
+	uint64_t call_limit_ms; /* a call that takes longer ends the
+				   exploration as inconclusive; 0: the spec's,
+				   else 60,000 */
+	const char *const *environment; /* of the programs, NAME=value ..., NULL
+					   ends; NULL: empty. The command
+					   passes on its own. */
+	const char *source; /* what stands for the spec in lines to paste, quoted for a
+			       shell; NULL: its name */
 	const char *
 		trace_path; /* write the trace there; "-": standard output; NULL: nowhere */
 	sqloom_progress_fn progress; /* may be NULL */

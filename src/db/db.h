@@ -42,6 +42,22 @@ struct slm_db_step_info {
 	bool local; /* cannot matter to anybody else: no choice point */
 };
 
+/* Where a call of a program has come to (see slm_db_arrive). */
+enum slm_db_arrival_kind {
+	SLM_ARRIVAL_STEP,    /* stopped before `step` */
+	SLM_ARRIVAL_END,     /* over: result, failed */
+	SLM_ARRIVAL_STALLED, /* does nothing, and the database is not why */
+};
+struct slm_db_arrival {
+	enum slm_db_arrival_kind kind;
+	uint32_t step;	    /* STEP: number of equal texts of this call */
+	bool local;	    /* STEP: cannot matter to anybody else */
+	const char *params; /* STEP: "$1 = 5"; "" */
+	const struct slm_result *result; /* END: what the call gave */
+	bool failed;			 /* END */
+	const char *what;		 /* STALLED: in words */
+};
+
 struct slm_db;
 
 struct slm_db_ops {
@@ -64,6 +80,13 @@ struct slm_db_ops {
 	enum sqloom_status (*expire)(struct slm_db *db, int *call,
 				     struct slm_db_answer *answer,
 				     struct sqloom_error *err);
+	/* NULL: the steps are those of the spec's sessions */
+	enum sqloom_status (*arrive)(struct slm_db *db, unsigned call,
+				     struct slm_db_arrival *arrival,
+				     struct sqloom_error *err);
+	enum sqloom_status (*awake)(struct slm_db *db, uint32_t stalled,
+				    bool patiently, int *call,
+				    struct sqloom_error *err);
 	bool (*in_transaction)(struct slm_db *db, unsigned call);
 	/* NULL: never */
 	bool (*split)(struct slm_db *db, unsigned call);
@@ -158,6 +181,36 @@ static inline enum sqloom_status slm_db_expire(struct slm_db *db, int *call,
 					       struct sqloom_error *err)
 {
 	return db->ops->expire(db, call, answer, err);
+}
+
+/*
+ * Calls that are programs: their steps are known when they come. arrive starts
+ * the call, or lets it go on behind its last step, and returns when it stands
+ * at its next step, is over, or is stalled. slm_db_step() then does the step it
+ * stands at; steps are numbered by call and text, in the order in which they
+ * were first seen, and slm_db_info() knows them.
+ */
+static inline bool slm_db_arrives(const struct slm_db *db)
+{
+	return db->ops->arrive != NULL;
+}
+
+static inline enum sqloom_status slm_db_arrive(struct slm_db *db, unsigned call,
+					       struct slm_db_arrival *arrival,
+					       struct sqloom_error *err)
+{
+	return db->ops->arrive(db, call, arrival, err);
+}
+
+/* Which of the stalled calls goes on? *call is -1 when all are as they were.
+ * patiently: nobody else can go on, so it waits as long as the limit allows.
+ * Then ask where it has come to by slm_db_arrive(). */
+static inline enum sqloom_status slm_db_awake(struct slm_db *db,
+					      uint32_t stalled, bool patiently,
+					      int *call,
+					      struct sqloom_error *err)
+{
+	return db->ops->awake(db, stalled, patiently, call, err);
 }
 
 /* Is the call in a transaction that a statement in autocommit was split for?

@@ -165,7 +165,10 @@ static const struct {
 	const char *what; /* for "must be ..." */
 } rules[] = {
 	{ "allow", is_text, "a text" },
+	{ "attribution", is_text, "exclusive, port or name" },
+	{ "background", is_text, "an application_name" },
 	{ "busy_timeout", is_timeout, "milliseconds, 0 to 86400000" },
+	{ "call_limit", is_timeout, "milliseconds, 0 to 86400000" },
 	{ "clock", is_clock,
 	  "YYYY-MM-DD, YYYY-MM-DD HH:MM or"
 	  " YYYY-MM-DD HH:MM:SS, a real date and time" },
@@ -178,7 +181,9 @@ static const struct {
 	  "delete, truncate, persist, memory, wal or off" },
 	{ "local_begin", is_switch, "on or off" },
 	{ "on_error", is_on_error, "stop or continue" },
+	{ "proxy_port", is_text, "a port, 1 to 65535" },
 	{ "results", is_results, "each or joint" },
+	{ "stall_after", is_timeout, "milliseconds, 0 to 86400000" },
 	{ "strict", is_switch, "on or off" },
 };
 

@@ -39,13 +39,22 @@ struct slm_spec_step {
 	unsigned line, column;	  /* place of the name */
 };
 
+/* What runs instead of SQL steps. */
+enum slm_spec_call_kind {
+	SLM_CALL_SQL,  /* no call: a session with steps */
+	SLM_CALL_EXEC, /* call "name" { exec COMMAND }: for sh -c */
+	SLM_CALL_HTTP, /* call "name" { http REQUEST }: docs/calls.md */
+};
+
 struct slm_spec_session {
 	const char *name;
 	struct slm_spec_sql setup;    /* text NULL: none */
 	struct slm_spec_sql teardown; /* text NULL: none */
 	const struct slm_spec_step *steps;
-	unsigned nsteps; /* at least 1 */
+	unsigned nsteps; /* at least 1; of a call 0 */
 	unsigned line, column;
+	enum slm_spec_call_kind call;
+	struct slm_spec_sql text; /* of the command or request; SQL: none */
 };
 
 enum slm_spec_blocker_kind {
@@ -74,10 +83,12 @@ struct slm_spec_permutation {
 	unsigned line, column;
 };
 
-/* check "name" { SQL }: must return no row after every run. */
+/* check "name" { SQL }: must return no row after every run.
+ * check "name" exec { COMMAND }: must exit with 0. */
 struct slm_spec_check {
 	const char *name;
-	struct slm_spec_sql sql;
+	bool exec;
+	struct slm_spec_sql sql; /* or the command */
 	unsigned line, column;
 };
 
@@ -107,9 +118,24 @@ struct slm_spec_option {
 	X(on_error, 1, 1, false)     /* stop, continue */                     \
 	X(clock, 1, 2, false)	     /* what now() says, 2026-01-01 12:00 */  \
 	X(local_begin, 1, 1, false)  /* on, off */                            \
-	X(results, 1, 1, false)	     /* each, joint */
+	X(results, 1, 1, false)	     /* each, joint */                        \
+	X(proxy_port, 1, 1, false)   /* where programs find the proxy */      \
+	X(attribution, 1, 1, false)  /* exclusive, port, name */              \
+	X(background, 1, 1, true)    /* application_name that is no call's */ \
+	X(stall_after, 1, 1, false)  /* milliseconds */                       \
+	X(call_limit, 1, 1, false)   /* milliseconds */
 
-/* struct sqloom_spec of the public header. */
+/* before { COMMAND }: run once, before the first run. server { COMMAND } [ready
+ * "URL or host:port or path of a socket"]: started once behind them, ends with
+ * the exploration. Only with calls. */
+struct slm_spec_server {
+	struct slm_spec_sql command;
+	const char *ready; /* NULL: when it listens, or has used the database */
+	unsigned line, column;
+};
+
+/* struct sqloom_spec of the public header. A spec has sessions with steps, or
+ * calls, not both. */
 struct sqloom_spec {
 	struct slm_arena arena;
 	const char *name; /* path or what the caller called it */
@@ -126,6 +152,11 @@ struct sqloom_spec {
 	unsigned nchecks;
 	const struct slm_spec_option *options;
 	unsigned noptions;
+	bool has_calls; /* each session is a call */
+	const struct slm_spec_sql *befores;
+	unsigned nbefores;
+	const struct slm_spec_server *servers;
+	unsigned nservers;
 };
 
 /* The last option of that name, or NULL. name is one of the list above. */

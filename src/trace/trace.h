@@ -64,6 +64,9 @@ enum slm_error_kind {
 	SLM_ERROR_DEADLOCK,  /* 40P01 */
 	SLM_ERROR_INTEGRITY, /* unique, foreign key, check, not null */
 	SLM_ERROR_OTHER,     /* anything else the database refused */
+	SLM_ERROR_REFUSED,   /* a program said no: exit status, HTTP 4xx. Callers
+				expect it if a serial run gives the same code,
+				and HTTP 4xx always */
 };
 
 /* What one statement of a step returned; a step of several statements has a
@@ -84,7 +87,10 @@ enum slm_event_kind {
 	SLM_EVENT_BLOCKED, /* a step was granted and waits: by, what */
 	SLM_EVENT_RESUMED, /* the step that waited is done: result, waited_ms */
 	SLM_EVENT_SKIPPED, /* a step whose `when` was false or NULL */
-	SLM_EVENT_END,	   /* the call is over; ok or failed */
+	SLM_EVENT_END,	   /* the call is over; ok or failed; of a program:
+			      result */
+	SLM_EVENT_STALLED, /* the call does nothing, and no lock in the database
+			      is why: what */
 };
 
 struct slm_event {
@@ -99,7 +105,8 @@ struct slm_event {
 	const char *what;    /* BLOCKED: "the EXCLUSIVE lock on main"; else
 				NULL */
 	uint32_t waited_ms;  /* RESUMED: virtual time that passed waiting */
-	const struct slm_result *result; /* STEP, RESUMED */
+	const char *params; /* STEP, BLOCKED: "$1 = 5, $2 = 'x'"; NULL: none */
+	const struct slm_result *result; /* STEP, RESUMED, END of a program */
 };
 
 /* ---- The calls -------------------------------------------------------- */
@@ -113,10 +120,19 @@ struct slm_trace_step {
 	bool implicit;	      /* made by sqloom: the ROLLBACK after an error */
 };
 
+enum slm_trace_call_kind {
+	SLM_TRACE_SESSION, /* SQL steps that somebody wrote down */
+	SLM_TRACE_EXEC,	   /* a command: its steps are what it sent */
+	SLM_TRACE_HTTP,	   /* a request: what its server sent */
+	SLM_TRACE_CLIENT,  /* a connection of `sqloom proxy --record` */
+};
+
 struct slm_trace_call {
 	const char *name; /* its letter is 'a' + index */
 	const struct slm_trace_step *steps;
 	uint32_t nsteps;
+	enum slm_trace_call_kind kind;
+	const char *text; /* the command or request; NULL: a session */
 };
 
 /* ---- Outcomes --------------------------------------------------------- */
@@ -192,6 +208,8 @@ enum slm_trace_kind {
 	SLM_TRACE_EXPLORE,
 	SLM_TRACE_REPLAY, /* one schedule; its run is findings[0], whatever its
 			     class */
+	SLM_TRACE_RECORD, /* what a proxy saw: findings[0] has the events; no
+			     schedule, no outcome, no verdict */
 };
 
 /* The place where a replay left its token. */

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A PostgreSQL database whose sessions are not ours: programs talk to it
+ * through the proxy, and the driver of the programs (src/call/programs.c) tells
+ * what they do. What is behind it is the same as for sessions of specs:
+ * snapshot, restore, contents, checks, footprints, who waits for whom.
+ *
+ * slm_outside_open() makes a struct slm_db of which run_begin, run_end, image,
+ * contents, checks, finish and free may be used; the spec has calls, and its
+ * sessions have no steps. run_end is to be called when no connection of a
+ * program is in a transaction any more.
+ */
+#ifndef SLM_DB_OUTSIDE_H
+#define SLM_DB_OUTSIDE_H
+
+#include "db/db.h"
+#include "sql/pg_statement.h"
+
+/* setup (may be NULL) is called once, after the spec's global setup, while
+ * what is made in the database is watched as that of a setup: the programs'
+ * own set-up, and the start of their servers. Its status ends the opening. */
+enum sqloom_status slm_outside_open(
+	const struct sqloom_spec *spec,
+	const struct slm_postgres_options *options,
+	enum sqloom_status (*setup)(void *userdata, struct sqloom_error *err),
+	void *userdata, struct slm_db **out, struct sqloom_error *err);
+
+/* What is known of a statement. Kept as long as the db; one for equal texts
+ * (the least recently used go beyond SLM_OUTSIDE_STATEMENTS_MAX, at a run's
+ * begin only). */
+#define SLM_OUTSIDE_STATEMENTS_MAX 10000
+struct slm_outside_statement {
+	const char *sql;
+	const struct slm_pg_step *parsed;
+	bool local; /* cannot matter to anybody else, as slm_db_step_info */
+	bool split; /* in autocommit it can have a COMMIT step of its own */
+	const char *reads, *writes; /* as slm_db_step_info */
+	const char *waits_for;	    /* "a lock on account" */
+};
+enum sqloom_status slm_outside_statement(
+	struct slm_db *db, const char *sql, size_t size,
+	const struct slm_outside_statement **out, struct sqloom_error *err);
+
+/* One connection of a program; zero it at its begin. */
+struct slm_outside_connection {
+	int pid;      /* of the server process */
+	int call;     /* whose it is at present; -1: nobody's */
+	bool uncertain; /* what its transaction wrote must be asked */
+	bool keys;    /* new keys may have been generated */
+	bool deadlock_known, deadlock_short; /* its deadlock_timeout */
+};
+
+/*
+ * Before a statement (NULL: the COMMIT of what was split) is sent: keeps what
+ * it will change, asks which locks the connection holds if it ends a
+ * transaction that is uncertain. inside: in a transaction now. split: it will
+ * get a COMMIT of its own. SQLOOM_UNSUPPORTED if the schema is changed.
+ */
+enum sqloom_status slm_outside_before(
+	struct slm_db *db, struct slm_outside_connection *connection,
+	const struct slm_outside_statement *statement, bool inside, bool split,
+	struct sqloom_error *err);
+/* After it is done or waits: learns which keys were given out. inside: in a
+ * transaction now. */
+enum sqloom_status slm_outside_after(
+	struct slm_db *db, struct slm_outside_connection *connection,
+	bool inside, struct sqloom_error *err);
+/* It was closed, or rolled back by force. */
+void slm_outside_forget(struct slm_outside_connection *connection);
+
+/* SQL to send before a step so that, if it closes a circle of waits, its
+ * connection is the victim (closes true), or is not; NULL: nothing needs to be
+ * sent or the role may not. The state is kept in connection. */
+const char *slm_outside_deadlock(struct slm_db *db,
+				 struct slm_outside_connection *connection,
+				 bool closes);
+
+/* Which of `ours` stand in the way of pid now (at most SLM_PG_BLOCKERS_MAX)?
+ * Costs a round trip on the monitor connection. others (may be NULL): somebody
+ * else does. */
+enum sqloom_status slm_outside_blockers(struct slm_db *db, int pid,
+					const int *ours, unsigned nours,
+					int *blockers, unsigned *nblockers,
+					bool *others,
+					struct sqloom_error *err);
+
+/* Puts the server process on our CPU, best effort. */
+void slm_outside_pin(struct slm_db *db, int pid);
+/* Ends server processes (pg_terminate_backend) and waits until they are gone. */
+enum sqloom_status slm_outside_terminate(struct slm_db *db, const int *pids,
+					 unsigned npids,
+					 struct sqloom_error *err);
+/* Cancels what pid does. */
+enum sqloom_status slm_outside_cancel(struct slm_db *db, int pid,
+				      struct sqloom_error *err);
+
+/* Where programs that shall not use the proxy find the database: the values of
+ * PGHOST, PGPORT, PGDATABASE, PGUSER (borrowed) as the admin connection has
+ * them; password NULL if none is known. */
+struct slm_outside_place {
+	const char *host, *port, *database, *user, *password;
+};
+void slm_outside_place(struct slm_db *db, struct slm_outside_place *out);
+
+#endif
