@@ -18,7 +18,7 @@ ASAN_ENV = ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 \
 	UBSAN_OPTIONS=print_stacktrace=1
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo test asan fuzz bench isolation-suite lint format accept install clean
+.PHONY: all help demo test test-clients test-pypi asan fuzz bench isolation-suite lint format accept install clean
 .PHONY: setup-build setup-test FORCE
 # Steps of one target depend on each other; ninja does the parallel work.
 .NOTPARALLEL:
@@ -36,6 +36,19 @@ test: $(BUILD)/sqloom $(BUILD)/.tests ## run all tests
 	@ninja --quiet -C $(BUILD)
 	dev/unit-tests $(BUILD)
 	SQLOOM=$(BUILD)/sqloom $(PYTEST) tests
+
+test-clients: $(BUILD)/sqloom ## run drivers of npm, Go and Maven through the proxy
+	@dev/setup test
+	dev/clients $(BUILD)/clients >$(BUILD)/clients.list
+	SQLOOM=$(BUILD)/sqloom SQLOOM_CLIENTS="$$(cat $(BUILD)/clients.list)" \
+		$(PYTEST) tests/proxy/test_clients.py tests/examples/test_http_examples.py
+
+test-pypi: $(BUILD)/sqloom ## run drivers and Django of PyPI through the proxy
+	@dev/setup test
+	dev/pypi $(BUILD)/pypi >$(BUILD)/pypi.list
+	SQLOOM=$(BUILD)/sqloom SQLOOM_CLIENTS="$$(cat $(BUILD)/pypi.list)" \
+		$(PYTEST) tests/proxy/test_clients.py
+	SQLOOM=$(BUILD)/sqloom SQLOOM_PYPI=$(BUILD)/pypi $(PYTEST) tests/pypi
 
 asan: setup-test build-asan/build.ninja ## run all tests under ASan and UBSan
 	@ninja --quiet -C build-asan

@@ -28,4 +28,7 @@ void bench_postgres(unsigned rounds);
 /* Only: what grows over so many runs. */
 void bench_postgres_growth(uint64_t runs);
 
+/* Controlled programs beside sessions of a spec. */
+void bench_programs(unsigned rounds);
+
 #endif

@@ -43,6 +43,8 @@ static bool fits(const struct slm_cli_command *command,
 			    option->commands & SLM_CLI_EXPLORE ? "explore" :
 			    option->commands & SLM_CLI_REPLAY  ? "replay" :
 			    option->commands & SLM_CLI_SHOW    ? "show" :
+			    option->commands & SLM_CLI_PROXY   ? "proxy" :
+			    option->commands & SLM_CLI_DOCTOR  ? "doctor" :
 								 "isolation");
 	return false;
 }
@@ -142,19 +144,39 @@ static bool add_operand(struct slm_cli_arguments *out, char *text)
 	return true;
 }
 
-static bool check(const struct slm_cli_arguments *arguments)
+/* Are there as many operands as the command wants? */
+static bool check_operands(const struct slm_cli_arguments *arguments)
 {
 	const struct slm_cli_command *command = arguments->command;
-	const char *missing = command->operands[arguments->noperands];
+	unsigned given = arguments->noperands;
+	const char *missing;
 
+	/* Then FILE, the first one, is left out. */
+	if (command->calls && slm_cli_has_calls(arguments))
+		given++;
+	missing = given > SLM_CLI_OPERANDS_MAX || command->optional ?
+			  NULL :
+			  command->operands[given];
 	if (command->many)
 		missing = arguments->nfiles || arguments->schedule ?
 				  NULL :
 				  "FILE, or --schedule FILE,";
-	if (missing) {
+	if (missing && command->calls && given == 0)
+		slm_cli_usage_error(command,
+				    "%s is missing; or give the calls: --call "
+				    "COMMAND or --http REQUEST",
+				    missing);
+	else if (missing)
 		slm_cli_usage_error(command, "%s is missing", missing);
+	return !missing;
+}
+
+static bool check(const struct slm_cli_arguments *arguments)
+{
+	const struct slm_cli_command *command = arguments->command;
+
+	if (!slm_cli_check_calls(arguments) || !check_operands(arguments))
 		return false;
-	}
 	if (arguments->json && arguments->quiet) {
 		slm_cli_usage_error(command, "--json and --quiet do not go "
 					     "together; take one out");
@@ -179,6 +201,7 @@ bool slm_cli_parse(const struct slm_cli_command *command, char **argv,
 	memset(out, 0, sizeof(*out));
 	out->command = command;
 	out->findings = 1;
+	out->port = -1;
 	out->files = argv;
 	sqloom_options_init(&out->options);
 	for (; ok && *argv; argv++) {

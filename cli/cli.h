@@ -13,6 +13,8 @@
 #include <sqloom/sqloom.h>
 
 #define SLM_CLI_OPERANDS_MAX 2
+#define SLM_CLI_PARTS_MAX 64	  /* --call, --before, --check ... */
+#define SLM_CLI_BACKGROUND_MAX 16 /* --background */
 #define SLM_CLI_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 enum slm_cli_exit {
@@ -35,8 +37,22 @@ struct slm_cli_arguments {
 	unsigned noperands;
 	char **files; /* of a command that takes many: the operands */
 	unsigned nfiles;
-	const char *schedule;	/* --schedule */
-	const char *output_dir; /* --output-dir */
+	/* --call, --http, --server, --before, --check, --check-cmd, in the
+	 * order in which they were given */
+	struct sqloom_part parts[SLM_CLI_PARTS_MAX];
+	unsigned nparts;
+	const char *background[SLM_CLI_BACKGROUND_MAX + 1]; /* NULL ends */
+	unsigned nbackground;
+	const char *too_many;	  /* the option that was given too often */
+	bool ready_alone;	  /* --ready that is behind no --server */
+	const char *write_spec;	  /* --write-spec */
+	const char *schedule;	  /* --schedule */
+	const char *output_dir;	  /* --output-dir */
+	const char *host;	  /* --host */
+	int port;		  /* --port; -1: not given */
+	const char *socket_dir;	  /* --socket-dir */
+	const char *record;	  /* --record */
+	unsigned max_connections; /* --max-connections; 0: not given */
 	struct sqloom_options options;
 	unsigned findings;   /* told at length */
 	const char *finding; /* --finding */
@@ -57,6 +73,8 @@ enum {
 	SLM_CLI_REPLAY = 2,
 	SLM_CLI_SHOW = 4,
 	SLM_CLI_ISOLATION = 8,
+	SLM_CLI_PROXY = 16,
+	SLM_CLI_DOCTOR = 32,
 };
 
 struct slm_cli_command {
@@ -64,7 +82,9 @@ struct slm_cli_command {
 	unsigned bit;
 	const char *operands[SLM_CLI_OPERANDS_MAX + 1]; /* their names; NULL
 							   ends */
-	bool many;	     /* its operands are files, any number of them */
+	bool calls;    /* --call and the like may stand for the first of them */
+	bool optional; /* and there need be none */
+	bool many;     /* its operands are files, any number of them */
 	const char *summary; /* one line of sqloom --help */
 	const char *about;   /* what --help says below the usage */
 	const char *exits;   /* its exit codes, a line each */
@@ -76,6 +96,8 @@ extern const struct slm_cli_command slm_cli_explore;
 extern const struct slm_cli_command slm_cli_replay;
 extern const struct slm_cli_command slm_cli_show;
 extern const struct slm_cli_command slm_cli_isolation;
+extern const struct slm_cli_command slm_cli_doctor;
+extern const struct slm_cli_command slm_cli_proxy;
 
 /* ---- options.c: the table of options ----------------------------------- */
 
@@ -100,6 +122,26 @@ const char *slm_cli_option_nearest(const struct slm_cli_command *command,
 
 /* Prints the options that the command knows, in groups. */
 void slm_cli_print_options(const struct slm_cli_command *command);
+
+/* ---- calls.c: what is run ---------------------------------------------- */
+
+/* Is the spec made of the options, so that FILE is left out? */
+bool slm_cli_has_calls(const struct slm_cli_arguments *arguments);
+
+/* Do the options that make a spec go together? Else false after a message. */
+bool slm_cli_check_calls(const struct slm_cli_arguments *arguments);
+
+struct slm_cli_source {
+	struct sqloom_spec *spec;
+	struct sqloom_options options; /* with all that is found out here */
+	char *shell; /* what stands for the spec in lines to paste; NULL */
+};
+
+/* Reads or makes the spec that the arguments name. Returns 0, or the exit code
+ * after a message. Close it in any case. */
+int slm_cli_source_open(const struct slm_cli_arguments *arguments,
+			struct slm_cli_source *source);
+void slm_cli_source_close(struct slm_cli_source *source);
 
 /* ---- arguments.c: the arguments of a command --------------------------- */
 

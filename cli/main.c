@@ -13,10 +13,8 @@
 #include "cli.h"
 
 static const struct slm_cli_command *const commands[] = {
-	&slm_cli_explore,
-	&slm_cli_replay,
-	&slm_cli_show,
-	&slm_cli_isolation,
+	&slm_cli_explore,   &slm_cli_replay, &slm_cli_show,
+	&slm_cli_isolation, &slm_cli_doctor, &slm_cli_proxy,
 };
 
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -27,8 +25,15 @@ static void print_synopsis(FILE *file, const struct slm_cli_command *command)
 {
 	fprintf(file, "sqloom %s", command->name);
 	for (unsigned i = 0; command->operands[i]; i++)
-		fprintf(file, " %s", command->operands[i]);
+		fprintf(file, command->optional ? " [%s]" : " %s",
+			command->operands[i]);
 	fputs(" [options]\n", file);
+	if (!command->calls)
+		return;
+	fprintf(file, "       sqloom %s", command->name);
+	for (unsigned i = 1; command->operands[i]; i++)
+		fprintf(file, " %s", command->operands[i]);
+	fputs(" --call COMMAND --call COMMAND ... [options]\n", file);
 }
 
 static void print_short_help(FILE *file)

@@ -79,6 +79,159 @@ static bool set_statement_limit(struct slm_cli_arguments *arguments,
 	return slm_cli_read_ms(value, &arguments->options.statement_limit_ms);
 }
 
+/* ---- The calls */
+
+static bool add_part(struct slm_cli_arguments *arguments,
+		     enum sqloom_part_kind kind, const char *value)
+{
+	if (arguments->nparts == SLM_CLI_PARTS_MAX) {
+		arguments->too_many = "--call, --check and the like";
+		return true;
+	}
+	arguments->parts[arguments->nparts++] =
+		(struct sqloom_part){ .kind = kind, .text = value };
+	return value[strspn(value, " \t\r\n")] != '\0';
+}
+
+static bool add_call(struct slm_cli_arguments *arguments, const char *value)
+{
+	return add_part(arguments, SQLOOM_PART_EXEC, value);
+}
+
+static bool add_http(struct slm_cli_arguments *arguments, const char *value)
+{
+	return add_part(arguments, SQLOOM_PART_HTTP, value);
+}
+
+static bool add_before(struct slm_cli_arguments *arguments, const char *value)
+{
+	return add_part(arguments, SQLOOM_PART_BEFORE, value);
+}
+
+static bool add_server(struct slm_cli_arguments *arguments, const char *value)
+{
+	return add_part(arguments, SQLOOM_PART_SERVER, value);
+}
+
+static bool add_check(struct slm_cli_arguments *arguments, const char *value)
+{
+	return add_part(arguments, SQLOOM_PART_CHECK, value);
+}
+
+static bool add_check_cmd(struct slm_cli_arguments *arguments,
+			  const char *value)
+{
+	return add_part(arguments, SQLOOM_PART_CHECK_EXEC, value);
+}
+
+/* Of the last server before it. */
+static bool set_ready(struct slm_cli_arguments *arguments, const char *value)
+{
+	unsigned i = arguments->nparts;
+
+	while (i > 0 && arguments->parts[i - 1].kind != SQLOOM_PART_SERVER)
+		i--;
+	if (i > 0)
+		arguments->parts[i - 1].ready = value;
+	else
+		arguments->ready_alone = true;
+	return *value != '\0';
+}
+
+static bool set_proxy_port(struct slm_cli_arguments *arguments,
+			   const char *value)
+{
+	uint64_t number;
+
+	if (!read_between(value, 1, 65535, &number))
+		return false;
+	arguments->options.proxy_port = (int)number;
+	return true;
+}
+
+static bool set_attribution(struct slm_cli_arguments *arguments,
+			    const char *value)
+{
+	static const char *const words[] = { "exclusive", "port", "name",
+					     NULL };
+
+	arguments->options.attribution = value;
+	return index_of(value, words) >= 0;
+}
+
+static bool add_background(struct slm_cli_arguments *arguments,
+			   const char *value)
+{
+	if (arguments->nbackground == SLM_CLI_BACKGROUND_MAX)
+		arguments->too_many = "--background";
+	else
+		arguments->background[arguments->nbackground++] = value;
+	return *value != '\0';
+}
+
+static bool set_stall_after(struct slm_cli_arguments *arguments,
+			    const char *value)
+{
+	return slm_cli_read_ms(value, &arguments->options.stall_after_ms) &&
+	       arguments->options.stall_after_ms > 0;
+}
+
+static bool set_call_limit(struct slm_cli_arguments *arguments,
+			   const char *value)
+{
+	return slm_cli_read_ms(value, &arguments->options.call_limit_ms) &&
+	       arguments->options.call_limit_ms > 0;
+}
+
+static bool set_write_spec(struct slm_cli_arguments *arguments,
+			   const char *value)
+{
+	arguments->write_spec = value;
+	return *value != '\0';
+}
+
+/* ---- The proxy alone */
+
+static bool set_host(struct slm_cli_arguments *arguments, const char *value)
+{
+	arguments->host = value;
+	return *value != '\0';
+}
+
+static bool set_port(struct slm_cli_arguments *arguments, const char *value)
+{
+	uint64_t number;
+
+	if (!read_between(value, 0, 65535, &number))
+		return false;
+	arguments->port = (int)number;
+	return true;
+}
+
+static bool set_socket_dir(struct slm_cli_arguments *arguments,
+			   const char *value)
+{
+	arguments->socket_dir = value;
+	return *value != '\0';
+}
+
+static bool set_record(struct slm_cli_arguments *arguments, const char *value)
+{
+	arguments->record = value;
+	return *value != '\0' && strcmp(value, "-") != 0;
+}
+
+static bool set_max_connections(struct slm_cli_arguments *arguments,
+				const char *value)
+{
+	uint64_t number;
+
+	if (!read_between(value, 1, 1000000, &number))
+		return false;
+	arguments->max_connections = (unsigned)number;
+	return true;
+}
+
 static bool set_store(struct slm_cli_arguments *arguments, const char *value)
 {
 	static const char *const words[] = { "memory", "file", NULL };
@@ -317,10 +470,11 @@ static bool set_help(struct slm_cli_arguments *arguments, const char *value)
 
 #define RUNS (SLM_CLI_EXPLORE | SLM_CLI_REPLAY)
 #define REPORTS (RUNS | SLM_CLI_SHOW)
-#define ALL (REPORTS | SLM_CLI_ISOLATION)
+#define ALL (REPORTS | SLM_CLI_ISOLATION | SLM_CLI_PROXY | SLM_CLI_DOCTOR)
+#define CALLS (RUNS | SLM_CLI_DOCTOR)
 
 static const struct slm_cli_option database_options[] = {
-	{ "db", 0, "DATABASE", RUNS | SLM_CLI_ISOLATION,
+	{ "db", 0, "DATABASE", CALLS | SLM_CLI_ISOLATION | SLM_CLI_PROXY,
 	  "a PostgreSQL test database: postgresql://... or\n"
 	  "keywords such as \"host=/run dbname=test\"; what\n"
 	  "runs write is put back. Or an SQLite file that\n"
@@ -328,7 +482,7 @@ static const struct slm_cli_option database_options[] = {
 	  "(default: that of the spec, else an empty SQLite\n"
 	  "database)",
 	  set_db, "a postgresql:// URI or the path of an SQLite file" },
-	{ "pg-temp", 0, NULL, RUNS,
+	{ "pg-temp", 0, NULL, CALLS | SLM_CLI_PROXY,
 	  "start a private PostgreSQL server for this run,\n"
 	  "from the installed packages; it is removed after",
 	  set_pg_temp, NULL },
@@ -342,7 +496,7 @@ static const struct slm_cli_option database_options[] = {
 	  "and end inconclusive (default 60 seconds; 0 is no\n"
 	  "limit)",
 	  set_statement_limit, "seconds, or a time such as 500ms or 2m" },
-	{ "any-database", 0, NULL, RUNS,
+	{ "any-database", 0, NULL, CALLS,
 	  "PostgreSQL: work also in a database that does not\n"
 	  "look like one for tests",
 	  set_any_database, NULL },
@@ -362,6 +516,90 @@ static const struct slm_cli_option database_options[] = {
 	  "a plain BEGIN takes no lock: make it no choice\n"
 	  "point, so there are fewer schedules",
 	  set_local_begin, NULL },
+	{ 0 },
+};
+
+static const struct slm_cli_option call_options[] = {
+	{ "call", 0, "COMMAND", CALLS,
+	  "a call is this command, run by a shell: the first\n"
+	  "--call or --http is call a, the next one b ...",
+	  add_call, "a command" },
+	{ "http", 0, "REQUEST", CALLS,
+	  "a call is this request, such as\n"
+	  "'POST http://127.0.0.1:8000/redeem code=X'",
+	  add_http, "a request: [METHOD] URL [ITEM ...]" },
+	{ "server", 0, "COMMAND", CALLS,
+	  "the application that serves the calls: started\n"
+	  "before the first run, ended after the last",
+	  add_server, "a command" },
+	{ "ready", 0, "WHAT", CALLS,
+	  "the server is ready when this answers: http://...,\n"
+	  "HOST:PORT or the path of a socket (default: when\n"
+	  "it listens, or has used the database)",
+	  set_ready, "a URL, HOST:PORT or the path of a socket" },
+	{ "before", 0, "COMMAND", CALLS,
+	  "run once, before all: makes the tables and rows\n"
+	  "from which every run starts",
+	  add_before, "a command" },
+	{ "check", 0, "SQL", RUNS,
+	  "a query that must return no row after a run", add_check, "a query" },
+	{ "check-cmd", 0, "COMMAND", RUNS,
+	  "a command that must exit with 0 after a run", add_check_cmd,
+	  "a command" },
+	{ "write-spec", 0, "FILE", SLM_CLI_EXPLORE,
+	  "write what these options say to FILE, as a spec to\n"
+	  "keep, and explore that",
+	  set_write_spec, "the path of a file to write" },
+	{ 0 },
+};
+
+static const struct slm_cli_option program_options[] = {
+	{ "proxy-port", 0, "N", CALLS,
+	  "the port on which programs find the database\n"
+	  "(default: a free one)",
+	  set_proxy_port, "a port from 1 to 65535" },
+	{ "attribution", 0, "HOW", RUNS,
+	  "how it is told whose a connection is. exclusive\n"
+	  "(default): of the call that runs; port: each call\n"
+	  "has a port of its own; name: application_name is\n"
+	  "the name of the call",
+	  set_attribution, "exclusive, port or name" },
+	{ "background", 0, "NAME", RUNS,
+	  "connections with this application_name belong to\n"
+	  "no call: they pass at once",
+	  add_background, "an application_name" },
+	{ "stall-after", 0, "TIME", RUNS,
+	  "a call that does nothing for so long, and not\n"
+	  "because of a lock in the database, is stalled, and\n"
+	  "the others go on (default 100ms)",
+	  set_stall_after, "a time such as 200ms, 0.5s or 2m" },
+	{ "call-limit", 0, "TIME", RUNS,
+	  "a call that takes longer ends the exploration as\n"
+	  "inconclusive (default 60s)",
+	  set_call_limit, "a time such as 200ms, 0.5s or 2m" },
+	{ 0 },
+};
+
+static const struct slm_cli_option proxy_options[] = {
+	{ "host", 0, "HOST", SLM_CLI_PROXY,
+	  "the address to listen on (default 127.0.0.1; who\n"
+	  "reaches the proxy reaches the server through it)",
+	  set_host, "a name or an address of this machine" },
+	{ "port", 0, "N", SLM_CLI_PROXY,
+	  "the port to listen on (default 7432); 0 is a free\n"
+	  "one",
+	  set_port, "a port from 0 to 65535" },
+	{ "socket-dir", 0, "DIR", SLM_CLI_PROXY,
+	  "listen on a Unix socket in DIR, too", set_socket_dir,
+	  "a directory" },
+	{ "max-connections", 0, "N", SLM_CLI_PROXY,
+	  "refuse further clients beyond so many (default\n"
+	  "1000)",
+	  set_max_connections, "a number from 1 to 1000000" },
+	{ "record", 0, "FILE", SLM_CLI_PROXY,
+	  "write who said what to FILE, when the proxy ends,\n"
+	  "for sqloom show",
+	  set_record, "the path of a file to write" },
 	{ 0 },
 };
 
@@ -442,7 +680,7 @@ static const struct slm_cli_option output_options[] = {
 	  "auto (default): on a terminal, unless NO_COLOR is\n"
 	  "set; always; never",
 	  set_color, "auto, always or never" },
-	{ "width", 0, "N", REPORTS,
+	{ "width", 0, "N", REPORTS | SLM_CLI_DOCTOR,
 	  "columns, 40 to 1000 (default: those of the\n"
 	  "terminal; 100 in a pipe)",
 	  set_width, "a number from 40 to 1000" },
@@ -457,13 +695,16 @@ static const struct slm_cli_option output_options[] = {
 };
 
 static const struct group groups[] = {
+	{ "the calls, where there is no FILE", call_options },
 	{ "the database", database_options },
+	{ "calls that are programs", program_options },
+	{ "the proxy", proxy_options },
 	{ "what is run and judged", search_options },
 	{ "what is told", output_options },
 };
 
 #define NGROUPS (sizeof(groups) / sizeof(groups[0]))
-#define OPTIONS_MAX 48 /* more than the table has */
+#define OPTIONS_MAX 64 /* more than the table has */
 
 /* ---- Help -------------------------------------------------------------- */
 

@@ -3,35 +3,41 @@
 #include "cli.h"
 
 static enum sqloom_status replay(const struct slm_cli_arguments *arguments,
+				 const struct slm_cli_source *source,
 				 struct sqloom_report **out,
 				 struct sqloom_error *err)
 {
+	const char *token = arguments->operands[arguments->noperands - 1];
 	struct sqloom_report *recorded = NULL;
-	struct sqloom_spec *spec = NULL;
-	enum sqloom_status status;
+	enum sqloom_status status = SQLOOM_OK;
 
-	status = sqloom_spec_read(arguments->operands[0], &spec, err);
-	if (!status && arguments->from)
+	if (arguments->from)
 		status = sqloom_trace_read(arguments->from, &recorded, err);
 	if (!status)
-		status = sqloom_replay(spec, arguments->operands[1], recorded,
-				       &arguments->options, out, err);
+		status = sqloom_replay(source->spec, token, recorded,
+				       &source->options, out, err);
 	sqloom_report_free(recorded);
-	sqloom_spec_free(spec);
 	return status;
 }
 
 static int run(const struct slm_cli_arguments *arguments)
 {
+	struct slm_cli_source source = { 0 };
 	struct sqloom_report *report = NULL;
 	struct sqloom_error err;
-	int exit_code;
+	int exit_code = slm_cli_source_open(arguments, &source);
 
-	if (replay(arguments, &report, &err) != SQLOOM_OK)
-		return slm_cli_error(&err);
+	if (exit_code)
+		goto out;
+	if (replay(arguments, &source, &report, &err) != SQLOOM_OK) {
+		exit_code = slm_cli_error(&err);
+		goto out;
+	}
 	exit_code = sqloom_verdict_exit_code(sqloom_report_verdict(report));
 	exit_code = slm_cli_print_report(arguments, report, exit_code);
+out:
 	sqloom_report_free(report);
+	slm_cli_source_close(&source);
 	return exit_code;
 }
 
@@ -39,6 +45,7 @@ const struct slm_cli_command slm_cli_replay = {
 	.name = "replay",
 	.bit = SLM_CLI_REPLAY,
 	.operands = { "FILE", "TOKEN" },
+	.calls = true,
 	.summary = "run the one schedule that a token names",
 	.about = "Runs the sessions of the spec FILE in the order that TOKEN "
 		 "names and shows the\n"
@@ -46,7 +53,9 @@ const struct slm_cli_command slm_cli_replay = {
 		 "its report has them.\n"
 		 "If the steps of the spec are not those of the token any "
 		 "more, it says where the\n"
-		 "run left the recorded one, and that is no pass.\n",
+		 "run left the recorded one, and that is no pass. FILE is left "
+		 "out where options\n"
+		 "say what the calls are.\n",
 	.exits = "  0   holds: this schedule does not end wrong\n"
 		 "  1   broken: it ends wrong\n"
 		 "  2   an option, the spec, the token or the trace is not "

@@ -157,12 +157,16 @@ class Server:
         if done.returncode:
             pytest.fail(f"{program} fails:\n{done.stdout}", pytrace=False)
 
-    def start(self):
+    def start(self, settings="", hba=None):
+        """More settings, and the lines of pg_hba.conf (None: trust)."""
         data = self.directory / "data"
         self.run("initdb", "-D", data, "--no-sync", "--auth=trust",
                  f"--username={self.user}", "--encoding=UTF8", "--no-locale")
         with open(data / "postgresql.conf", "a", encoding="utf-8") as conf:
             conf.write(POSTGRES_SETTINGS.format(directory=self.directory))
+            conf.write(settings)
+        if hba is not None:
+            (data / "pg_hba.conf").write_text(hba)
         # A session of its own: Ctrl-C ends the tests, and they the server.
         self.guard = subprocess.Popen(
             ["/bin/sh", "-c", POSTGRES_GUARD, "sh", self.directory, self.log,
@@ -213,6 +217,20 @@ class Server:
             env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"})
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def new_server():
+    """new_server() is one more server, not started yet."""
+    made = []
+
+    def make():
+        made.append(Server(find_postgres()))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
 
 
 @pytest.fixture(scope="session")

@@ -106,6 +106,41 @@ enum sqloom_status sqloom_spec_parse(const char *text, size_t size_bytes,
 				     const char *name, struct sqloom_spec **out,
 				     struct sqloom_error *err);
 
+/* What a spec of programs can be built from. */
+enum sqloom_part_kind {
+	SQLOOM_PART_EXEC,	/* a call: a command, for sh -c */
+	SQLOOM_PART_HTTP,	/* a call: a request, see docs/calls.md */
+	SQLOOM_PART_BEFORE,	/* a command that sets up the database */
+	SQLOOM_PART_SERVER,	/* a command that runs beside the calls */
+	SQLOOM_PART_CHECK,	/* a query that must return no row */
+	SQLOOM_PART_CHECK_EXEC, /* a command that must exit with 0 */
+	SQLOOM_PART_OPTION,	/* an option of the spec: its value */
+};
+
+struct sqloom_part {
+	enum sqloom_part_kind kind;
+	const char *name;  /* of a call (NULL: its letter), a check (NULL:
+			      "check 1", ...) or an option */
+	const char *text;  /* the command, request, query or value */
+	const char *ready; /* SERVER: ready when this answers: a URL,
+			      "HOST:PORT" or the path of a socket; NULL: not
+			      said */
+};
+
+/*
+ * Writes the parts (borrowed) as a spec and parses it. Fails with SQLOOM_USAGE
+ * (a text that no spec can hold), else as sqloom_spec_parse().
+ */
+enum sqloom_status sqloom_spec_build(const struct sqloom_part *parts,
+				     size_t nparts, const char *name,
+				     struct sqloom_spec **out,
+				     struct sqloom_error *err);
+
+/* The text of the spec, NUL-terminated. Borrowed from spec. size_bytes (may be
+ * NULL) excludes the NUL. */
+const char *sqloom_spec_text(const struct sqloom_spec *spec,
+			     size_t *size_bytes);
+
 /* free(NULL) is fine. */
 void sqloom_spec_free(struct sqloom_spec *spec);
 
@@ -307,6 +342,71 @@ enum sqloom_status sqloom_report_render(const struct sqloom_report *report,
 
 void sqloom_text_free(char *text);
 
+/* ---- The proxy alone ---------------------------------------------------- */
+
+/*
+ * Relays between clients and a PostgreSQL server, and records who says what if
+ * that is wanted. Nothing is explored, nothing is held.
+ */
+
+#define SQLOOM_PROXY_PORT 7432
+
+/* What a client needs to know. Borrowed. */
+struct sqloom_proxy_place {
+	const char *host; /* that it listens on */
+	int port;
+	const char *socket_dir;	     /* NULL: TCP only */
+	const char *user, *database; /* as the connection string has them; NULL:
+					it does not say */
+};
+
+/* Always start from sqloom_proxy_options_init(); strings are borrowed for the
+ * duration of the call. */
+struct sqloom_proxy_options {
+	/* The server, as libpq understands it: host, hostaddr, port, sslmode,
+	 * sslrootcert, sslcert and sslkey count. NULL: libpq's defaults. */
+	const char *database;
+	bool pg_temp; /* as in sqloom_options, with the next three */
+	const char *pg_bindir, *pg_path, *pg_place;
+	const char *host;	 /* to listen on; NULL: 127.0.0.1 */
+	int port;		 /* 0: a free one (SQLOOM_PROXY_PORT) */
+	const char *socket_dir;	 /* a Unix socket there, too; NULL: none */
+	unsigned connections_max; /* 0: 1,000 */
+	const char *record_path; /* the trace is written there at the end;
+				    NULL: nothing is recorded */
+	/* It listens. May be NULL. */
+	void (*started)(const struct sqloom_proxy_place *place, void *userdata);
+	/* One line, without a newline: what was refused and why. May be
+	 * NULL. */
+	void (*log)(const char *line, void *userdata);
+	/* Asked about every 50 ms. Return false to end cleanly. NULL: for
+	 * ever. */
+	bool (*goes_on)(void *userdata);
+	void *userdata;
+};
+
+void sqloom_proxy_options_init(struct sqloom_proxy_options *options);
+
+/* What was relayed. */
+struct sqloom_proxy_summary {
+	uint64_t connections, cancels; /* of clients */
+	uint64_t complaints;	       /* lines that were logged */
+	/* Recorded: */
+	unsigned clients;
+	uint64_t statements;
+};
+
+/*
+ * Listens and relays until goes_on says no; the connections that are open are
+ * ended then. Blocks. summary (may be NULL) is filled in. SQLOOM_USAGE (the
+ * connection string, the trace's path), SQLOOM_IO (the port is in use, the
+ * trace cannot be written), SQLOOM_UNSUPPORTED (sslmode), SQLOOM_DATABASE (no
+ * such host, no private server), SQLOOM_NOMEM.
+ */
+enum sqloom_status sqloom_proxy_run(const struct sqloom_proxy_options *options,
+				    struct sqloom_proxy_summary *summary,
+				    struct sqloom_error *err);
+
 /* ---- PostgreSQL isolation specs ---------------------------------------- */
 
 /*
@@ -370,6 +470,55 @@ enum sqloom_status sqloom_isolation_run(struct sqloom_isolation *isolation,
 
 /* Closes the connections. free(NULL) is fine. */
 void sqloom_isolation_free(struct sqloom_isolation *isolation);
+
+/* ---- The set-up ---------------------------------------------------------- */
+
+/*
+ * Looks at what an exploration on PostgreSQL needs, one thing after another,
+ * and tells what is right, what is wrong, and what to do.
+ */
+
+enum sqloom_health {
+	SQLOOM_HEALTH_OK,
+	SQLOOM_HEALTH_NOTE, /* it works, but: */
+	SQLOOM_HEALTH_PROBLEM,
+};
+
+struct sqloom_checkup {
+	enum sqloom_health health;
+	const char *what;   /* "server", "call alice" */
+	const char *found;  /* one or two sentences */
+	const char *advice; /* what to do; NULL */
+};
+
+/* Always start from sqloom_doctor_options_init(); strings are borrowed for the
+ * duration of the call. */
+struct sqloom_doctor_options {
+	const char *database; /* as in sqloom_options; NULL: the spec's, else
+				 libpq's defaults */
+	bool pg_temp;	      /* as there, with the next three */
+	const char *pg_bindir, *pg_path, *pg_place;
+	bool any_database;
+	int proxy_port; /* 0: a free one */
+	const char *const *environment; /* of the programs */
+	/* A thing was looked at. checkup is borrowed. Must be set. */
+	void (*tell)(const struct sqloom_checkup *checkup, void *userdata);
+	/* Asked now and then. Return false to end early. May be NULL. */
+	bool (*goes_on)(void *userdata);
+	void *userdata;
+};
+
+void sqloom_doctor_options_init(struct sqloom_doctor_options *options);
+
+/*
+ * Looks at the server, and, if spec (borrowed; NULL: none) has calls, runs each
+ * of them once, alone, to see whether it comes to the proxy. *problems: how
+ * many were told. Blocks. What is wrong is told, and is no failure; this fails
+ * with SQLOOM_USAGE (no PostgreSQL server is named), SQLOOM_NOMEM.
+ */
+enum sqloom_status sqloom_doctor(const struct sqloom_spec *spec,
+				 const struct sqloom_doctor_options *options,
+				 unsigned *problems, struct sqloom_error *err);
 
 /* Version of the library and of the database libraries it was built with, one
  * per line. Static. */

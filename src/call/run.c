@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The driver of the loom for SQL sessions. A call goes through phases: its
- * steps, the ROLLBACK after an error, its session's teardown, the end.
+ * The driver of the loom. A call that is an SQL session goes through phases:
+ * its steps, the ROLLBACK after an error, its session's teardown, the end. A
+ * call that is a program says itself where it has come to (slm_db_arrive).
  * Invariant: when the loom is asked, every event of the last order has been
  * delivered.
  */
@@ -57,6 +58,8 @@ static unsigned session_steps(const struct slm_runner *runner, unsigned call)
 /* The step the call is at, as traces number it. */
 static uint32_t trace_step(const struct slm_runner *runner, unsigned call)
 {
+	if (slm_db_arrives(runner->db))
+		return runner->at[call];
 	switch (runner->phase[call]) {
 	case SLM_PHASE_COMMIT:
 		return SLM_STEP_COMMIT(session_steps(runner, call));
@@ -72,6 +75,8 @@ static uint32_t trace_step(const struct slm_runner *runner, unsigned call)
 
 static uint32_t db_step(const struct slm_runner *runner, unsigned call)
 {
+	if (slm_db_arrives(runner->db))
+		return runner->at[call];
 	switch (runner->phase[call]) {
 	case SLM_PHASE_COMMIT:
 		return SLM_DB_COMMIT;
@@ -114,6 +119,17 @@ static void digest_result(struct slm_runner *runner, unsigned call,
 	for (; result; result = result->next)
 		digest = slm_hash_mix(digest, result->digest);
 	runner->call_digest[call] = digest;
+}
+
+/* What a program reads is its own business, but not the errors that it got:
+ * the last one says why it failed. */
+static void digest_error(struct slm_runner *runner, unsigned call,
+			 const struct slm_result *result)
+{
+	for (; result; result = result->next)
+		if (result->error != SLM_ERROR_NONE)
+			runner->call_digest[call] = slm_hash_mix(
+				runner->call_digest[call], result->error);
 }
 
 /* ---- The way of a call ------------------------------------------------- */
@@ -206,6 +222,63 @@ static enum sqloom_status skip_steps(struct slm_runner *runner, unsigned call,
 	return SQLOOM_OK;
 }
 
+/* A program is over, and what it gave is known. */
+static enum sqloom_status program_ended(struct slm_runner *runner,
+					unsigned call,
+					const struct slm_db_arrival *arrival,
+					struct sqloom_error *err)
+{
+	struct slm_event event = { .kind = SLM_EVENT_END,
+				   .call = call,
+				   .step = SLM_STEP_NONE,
+				   .ok = !arrival->failed,
+				   .result = arrival->result };
+	enum sqloom_status status = record(runner, &event, err);
+
+	if (arrival->failed)
+		runner->failed |= 1u << call;
+	for (const struct slm_result *r = arrival->result; r; r = r->next)
+		runner->call_digest[call] =
+			slm_hash_mix(runner->call_digest[call], r->digest);
+	if (!status && !slm_loom_finished(&runner->loom, call))
+		status = internal("finished", err);
+	return status;
+}
+
+/* The running call is a program: where does it come to? */
+static enum sqloom_status program_arrives(struct slm_runner *runner,
+					  unsigned call,
+					  struct sqloom_error *err)
+{
+	struct slm_event event = { .kind = SLM_EVENT_STALLED,
+				   .call = call,
+				   .step = SLM_STEP_NONE };
+	struct slm_db_arrival arrival = { 0 };
+	enum sqloom_status status =
+		slm_db_arrive(runner->db, call, &arrival, err);
+
+	if (status)
+		return status;
+	switch (arrival.kind) {
+	case SLM_ARRIVAL_END:
+		return program_ended(runner, call, &arrival, err);
+	case SLM_ARRIVAL_STEP:
+		runner->at[call] = arrival.step;
+		runner->params[call] = arrival.params;
+		return slm_loom_arrive(&runner->loom, call, arrival.local) ?
+			       SQLOOM_OK :
+			       internal("arrive", err);
+	case SLM_ARRIVAL_STALLED:
+		break;
+	}
+	event.what = arrival.what;
+	runner->stalled = true;
+	status = record(runner, &event, err);
+	if (!status && !slm_loom_stalled(&runner->loom, call))
+		status = internal("stalled", err);
+	return status;
+}
+
 /* The running call goes to its next step, or ends. */
 static enum sqloom_status advance(struct slm_runner *runner, unsigned call,
 				  struct sqloom_error *err)
@@ -214,6 +287,8 @@ static enum sqloom_status advance(struct slm_runner *runner, unsigned call,
 	enum sqloom_status status = SQLOOM_OK;
 	bool local = false;
 
+	if (slm_db_arrives(runner->db))
+		return program_arrives(runner, call, err);
 	if (runner->phase[call] == SLM_PHASE_STEPS && !runner->stopped[call])
 		status = skip_steps(runner, call, err);
 	if (status)
@@ -257,6 +332,10 @@ static enum sqloom_status step_done(struct slm_runner *runner, unsigned call,
 	enum slm_call_phase phase = runner->phase[call];
 	enum sqloom_status status = SQLOOM_OK;
 
+	if (slm_db_arrives(runner->db)) {
+		digest_error(runner, call, result);
+		return advance(runner, call, err);
+	}
 	digest_result(runner, call, result);
 	switch (phase) {
 	case SLM_PHASE_STEPS:
@@ -304,9 +383,29 @@ static enum sqloom_status resumed(struct slm_runner *runner, unsigned call,
 	return status ? status : step_done(runner, call, answer->result, err);
 }
 
+/* Stalled calls that go on by themselves. */
+static enum sqloom_status wake_up(struct slm_runner *runner, bool patiently,
+				  struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+	int call = 0;
+
+	while (!status && runner->loom.stalled && call >= 0) {
+		status = slm_db_awake(runner->db, runner->loom.stalled,
+				      patiently, &call, err);
+		patiently = false;
+		if (status || call < 0)
+			return status;
+		if (!slm_loom_unblocked(&runner->loom, (unsigned)call))
+			return internal("awake", err);
+		status = advance(runner, (unsigned)call, err);
+	}
+	return status;
+}
+
 /* Blocked calls whose way is free go on, one after another. */
-static enum sqloom_status let_go(struct slm_runner *runner,
-				 struct sqloom_error *err)
+static enum sqloom_status resume_all(struct slm_runner *runner,
+				     struct sqloom_error *err)
 {
 	for (;;) {
 		struct slm_db_answer answer;
@@ -324,6 +423,14 @@ static enum sqloom_status let_go(struct slm_runner *runner,
 	}
 }
 
+static enum sqloom_status let_go(struct slm_runner *runner,
+				 struct sqloom_error *err)
+{
+	enum sqloom_status status = resume_all(runner, err);
+
+	return status ? status : wake_up(runner, false, err);
+}
+
 /* The running call does the step it is at. */
 static enum sqloom_status do_step(struct slm_runner *runner, unsigned call,
 				  bool choice, struct sqloom_error *err)
@@ -331,11 +438,14 @@ static enum sqloom_status do_step(struct slm_runner *runner, unsigned call,
 	struct slm_event event = { .kind = SLM_EVENT_STEP,
 				   .call = call,
 				   .step = trace_step(runner, call),
-				   .choice = choice };
+				   .choice = choice,
+				   .params = runner->params[call] };
 	struct slm_db_answer answer;
 	enum sqloom_status status = slm_db_step(
 		runner->db, call, db_step(runner, call), &answer, err);
 
+	runner->way = slm_hash_mix(runner->way, ((uint64_t)call << 32) |
+							event.step);
 	if (status)
 		return status;
 	if (answer.blocked) {
@@ -365,6 +475,10 @@ static enum sqloom_status stuck(struct slm_runner *runner,
 	enum sqloom_status status;
 	int call;
 
+	if (runner->loom.stalled) {
+		status = wake_up(runner, true, err);
+		return status ? status : let_go(runner, err);
+	}
 	status = slm_db_expire(runner->db, &call, &answer, err);
 	if (status)
 		return status;
@@ -499,6 +613,8 @@ static void begin(struct slm_runner *runner, uint32_t members,
 	runner->members = members;
 	runner->failed = 0;
 	runner->failed_at = -1;
+	runner->way = 0;
+	runner->stalled = false;
 	runner->director = director;
 	runner->script_at = 0;
 	for (unsigned i = 0; i < n; i++) {
@@ -506,8 +622,12 @@ static void begin(struct slm_runner *runner, uint32_t members,
 		runner->position[i] = 0;
 		runner->stopped[i] = false;
 		runner->call_digest[i] = i;
+		runner->params[i] = NULL;
 	}
 	slm_loom_begin(&runner->loom, n, members);
+	/* Programs are not even started before it is their turn. */
+	if (slm_db_arrives(runner->db))
+		runner->loom.serial = director->order;
 }
 
 enum sqloom_status slm_run(struct slm_runner *runner, uint32_t members,

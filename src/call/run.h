@@ -66,6 +66,8 @@ struct slm_runner {
 	uint32_t members;
 	uint32_t failed; /* mask: calls that ended with an error */
 	uint64_t digest; /* of the results of all calls */
+	uint64_t way;	 /* of the steps that were taken, in order */
+	bool stalled;	 /* a call was: the run proves nothing */
 	int failed_at;	 /* script: entry that could not be followed, -1 */
 
 	/* Internal */
@@ -74,6 +76,8 @@ struct slm_runner {
 	unsigned position[SLM_CALLS_MAX];
 	bool stopped[SLM_CALLS_MAX];
 	uint64_t call_digest[SLM_CALLS_MAX];
+	uint32_t at[SLM_CALLS_MAX]; /* of calls that are programs: the step */
+	const char *params[SLM_CALLS_MAX];
 	const struct slm_director *director;
 	unsigned script_at;
 };

@@ -40,6 +40,9 @@ struct slm_db_step_info {
 	const char *reads; /* "account, orders" */
 	const char *writes;
 	bool local; /* cannot matter to anybody else: no choice point */
+	/* Of a call that is a program: */
+	const char *sql; /* its text; NULL: that of the spec */
+	bool implicit;	 /* made by sqloom: the COMMIT of what was split */
 };
 
 /* Where a call of a program has come to (see slm_db_arrive). */
@@ -84,6 +87,7 @@ struct slm_db_ops {
 	enum sqloom_status (*arrive)(struct slm_db *db, unsigned call,
 				     struct slm_db_arrival *arrival,
 				     struct sqloom_error *err);
+	unsigned (*nsteps)(struct slm_db *db, unsigned call);
 	enum sqloom_status (*awake)(struct slm_db *db, uint32_t stalled,
 				    bool patiently, int *call,
 				    struct sqloom_error *err);
@@ -202,9 +206,16 @@ static inline enum sqloom_status slm_db_arrive(struct slm_db *db, unsigned call,
 	return db->ops->arrive(db, call, arrival, err);
 }
 
-/* Which of the stalled calls goes on? *call is -1 when all are as they were.
- * patiently: nobody else can go on, so it waits as long as the limit allows.
- * Then ask where it has come to by slm_db_arrive(). */
+/* How many steps of this call are known by now. */
+static inline unsigned slm_db_nsteps(struct slm_db *db, unsigned call)
+{
+	return db->ops->nsteps(db, call);
+}
+
+/* Which of the stalled calls goes on? Then ask where it has come to by
+ * slm_db_arrive(). *call is -1 when all are as they were. patiently: nobody
+ * else can go on, so it waits for one of them, or until a blocked call can be
+ * resumed (then *call is -1, too), as long as the limit allows. */
 static inline enum sqloom_status slm_db_awake(struct slm_db *db,
 					      uint32_t stalled, bool patiently,
 					      int *call,

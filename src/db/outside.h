@@ -13,16 +13,20 @@
 #ifndef SLM_DB_OUTSIDE_H
 #define SLM_DB_OUTSIDE_H
 
+#include <stdint.h>
+
 #include "db/db.h"
 #include "sql/pg_statement.h"
 
 /* setup (may be NULL) is called once, after the spec's global setup, while
  * what is made in the database is watched as that of a setup: the programs'
- * own set-up, and the start of their servers. Its status ends the opening. */
+ * own set-up, and the start of their servers. It may ask slm_outside_place() of
+ * db, and nothing else yet. Its status ends the opening. */
 enum sqloom_status slm_outside_open(
 	const struct sqloom_spec *spec,
 	const struct slm_postgres_options *options,
-	enum sqloom_status (*setup)(void *userdata, struct sqloom_error *err),
+	enum sqloom_status (*setup)(struct slm_db *db, void *userdata,
+				    struct sqloom_error *err),
 	void *userdata, struct slm_db **out, struct sqloom_error *err);
 
 /* What is known of a statement. Kept as long as the db; one for equal texts
@@ -33,6 +37,8 @@ struct slm_outside_statement {
 	const char *sql;
 	const struct slm_pg_step *parsed;
 	bool local; /* cannot matter to anybody else, as slm_db_step_info */
+	bool local_idle; /* the same, outside of a transaction only: SELECT 1,
+			    whose snapshot is then nobody's but its own */
 	bool split; /* in autocommit it can have a COMMIT step of its own */
 	const char *reads, *writes; /* as slm_db_step_info */
 	const char *waits_for;	    /* "a lock on account" */
@@ -41,13 +47,22 @@ enum sqloom_status slm_outside_statement(
 	struct slm_db *db, const char *sql, size_t size,
 	const struct slm_outside_statement **out, struct sqloom_error *err);
 
-/* One connection of a program; zero it at its begin. */
+/* One connection of a program; zero it at its begin. pid, call and failed are
+ * set by the driver, the rest is slm_outside's. */
 struct slm_outside_connection {
-	int pid;      /* of the server process */
-	int call;     /* whose it is at present; -1: nobody's */
-	bool uncertain; /* what its transaction wrote must be asked */
-	bool keys;    /* new keys may have been generated */
-	bool deadlock_known, deadlock_short; /* its deadlock_timeout */
+	int pid;	   /* of the server process */
+	int call;	   /* whose it is at present; -1: nobody's */
+	bool failed;	   /* its transaction has ('E') */
+	struct slm_db *db; /* that knows it; NULL: not yet */
+	bool inside;	   /* in a transaction */
+	bool uncertain;	   /* what its transaction wrote must be asked */
+	bool locks_tables; /* its transaction may have locked tables */
+	bool keys;	   /* new keys may have been generated */
+	const struct slm_outside_statement *statement; /* the last one, of */
+	uint64_t run;	   /* this run */
+	/* Its deadlock_timeout is short: until its transaction ends; for good */
+	bool deadlock_local, deadlock_session;
+	bool may_asked, may_deadlock; /* may its role set it? */
 };
 
 /*
@@ -65,7 +80,8 @@ enum sqloom_status slm_outside_before(
 enum sqloom_status slm_outside_after(
 	struct slm_db *db, struct slm_outside_connection *connection,
 	bool inside, struct sqloom_error *err);
-/* It was closed, or rolled back by force. */
+/* It was closed, or rolled back by force. If it goes on, pid and call must be
+ * set again. */
 void slm_outside_forget(struct slm_outside_connection *connection);
 
 /* SQL to send before a step so that, if it closes a circle of waits, its

@@ -19,6 +19,9 @@
 #include "sql/sql.h"
 
 #define ADMIN_LOCK_TIMEOUT "20ms"
+/* Programs may still be busy ending a transaction when a run has ended. */
+#define ADMIN_LOCK_TIMEOUT_OUTSIDE "500ms"
+#define END_LOCK_TIMEOUT_OUTSIDE "5s"
 
 static struct postgres *of(struct slm_db *base)
 {
@@ -114,6 +117,8 @@ static enum sqloom_status run_setup(struct postgres *db,
 	db->set_up = true;
 	for (unsigned i = 0; !status && i < db->spec->nsetups; i++)
 		status = run_script(db, "setup", &db->spec->setups[i], err);
+	if (!status && db->outside)
+		status = slm_pgoutside_set_up(db, err);
 	return status;
 }
 
@@ -152,14 +157,17 @@ static enum sqloom_status connect_sessions(struct postgres *db,
 
 	if (!status)
 		slm_pg_pin(&db->monitor, db->options.worker, &db->pinned);
-	for (unsigned i = 0; !status && i < db->nsessions; i++)
+	for (unsigned i = 0; !status && !db->outside && i < db->nsessions; i++)
 		status = slm_pgsession_open(&db->sessions[i], err);
 	/* From now on it must not wait for what a session holds. */
 	if (!status)
-		status = slm_pg_exec(&db->admin, "set up a connection",
-				     "SET lock_timeout = '" ADMIN_LOCK_TIMEOUT
-				     "'",
-				     NULL, err);
+		status = slm_pg_exec(
+			&db->admin, "set up a connection",
+			db->outside ? "SET lock_timeout = "
+				      "'" ADMIN_LOCK_TIMEOUT_OUTSIDE "'" :
+				      "SET lock_timeout = "
+				      "'" ADMIN_LOCK_TIMEOUT "'",
+			NULL, err);
 	return status;
 }
 
@@ -242,9 +250,12 @@ static enum sqloom_status open_in_place(struct postgres *db,
 		status = slm_pgsteps_resolve(db, err);
 	if (!status)
 		status = slm_pgcontents_check_ignored(db, err);
-	if (!status && slm_pgsteps_any(db, slm_pgstep_is_uncertain))
+	if (!status && db->outside)
+		status = slm_pgoutside_show(db, err);
+	else if (!status && slm_pgsteps_any(db, slm_pgstep_is_uncertain))
 		slm_pgsteps_show_all(db);
-	if (!status && slm_pgsteps_any(db, slm_pgstep_needs_snapshots))
+	if (!status &&
+	    (db->outside || slm_pgsteps_any(db, slm_pgstep_needs_snapshots)))
 		status = slm_pgsnap_take_all(db, err);
 	if (!status)
 		status = connect_sessions(db, err);
@@ -337,8 +348,9 @@ static enum sqloom_status open_all(struct postgres *db,
 		status = slm_pgsteps_read(&db->sessions[i], err);
 	if (status)
 		return status;
-	db->cloning = db->options.cloning ||
-		      slm_pgsteps_any(db, slm_pgstep_needs_clone);
+	db->cloning = !db->outside &&
+		      (db->options.cloning ||
+		       slm_pgsteps_any(db, slm_pgstep_needs_clone));
 	db->base.alone = db->cloning;
 	status = slm_pgguard_host(db, err);
 	if (!status)
@@ -371,7 +383,10 @@ static enum sqloom_status end_setup(struct postgres *db,
 	if (db->cloning)
 		return SQLOOM_OK;
 	status = slm_pg_exec(&db->admin, "prepare the end",
-			     "RESET lock_timeout", NULL, err);
+			     db->outside ? "SET lock_timeout = "
+					   "'" END_LOCK_TIMEOUT_OUTSIDE "'" :
+					   "RESET lock_timeout",
+			     NULL, err);
 	if (!status)
 		status = slm_pgsnap_teardown_begins(db, err);
 	if (!status && db->spec->teardown.text)
@@ -395,10 +410,10 @@ static void op_free(struct slm_db *base)
 	for (unsigned i = 0; i < db->nsessions; i++)
 		if (db->sessions[i].pg.conn && !db->sessions[i].pg.lost)
 			(void)slm_pgsession_reset(&db->sessions[i], NULL);
-	if (db->admin.conn && !db->admin.lost && db->set_up) {
-		(void)slm_pgrestore(db, false, NULL);
+	/* What cannot be put back now must stay kept. */
+	if (db->admin.conn && !db->admin.lost && db->set_up &&
+	    !slm_pgrestore(db, false, NULL))
 		(void)end_setup(db, NULL);
-	}
 	disconnect(db);
 	if (db->scratch)
 		(void)slm_pgclone_drop(db, db->scratch, NULL);
@@ -408,6 +423,7 @@ static void op_free(struct slm_db *base)
 	slm_pg_unpin(&db->pinned);
 	slm_pgcat_free(&db->catalogue);
 	slm_pgrestore_free(db);
+	slm_pgoutside_free(db->outside);
 	slm_free(db->generated);
 	slm_arena_deinit(&db->arena);
 	slm_free(db);
@@ -495,6 +511,8 @@ static enum sqloom_status op_run_begin(struct slm_db *base, uint32_t members,
 	db->failures = NULL;
 	db->nfailures = 0;
 	memset(&db->contents, 0, sizeof(db->contents));
+	if (db->outside)
+		slm_pgoutside_run_begins(db);
 	if (db->cloning)
 		status = new_copy(db, err);
 	for (uint32_t i = 0; i < db->catalogue.nsequences; i++) {
@@ -503,6 +521,7 @@ static enum sqloom_status op_run_begin(struct slm_db *base, uint32_t members,
 		sequence->known =
 			sequence->last_value -
 			(sequence->is_called ? 0 : sequence->increment);
+		sequence->taker = 0;
 	}
 	for (unsigned i = 0; !status && i < db->nsessions; i++)
 		if (members & (1u << i))
@@ -707,7 +726,8 @@ static enum sqloom_status run_checks(struct postgres *db,
 	if (!failures)
 		return slm_error_nomem(err);
 	for (unsigned i = 0; !status && i < db->spec->nchecks; i++)
-		status = run_check(db, &db->spec->checks[i], failures, err);
+		if (!db->spec->checks[i].exec)
+			status = run_check(db, &db->spec->checks[i], failures, err);
 	db->failures = failures;
 	return status;
 }
@@ -716,9 +736,10 @@ static enum sqloom_status op_run_end(struct slm_db *base,
 				     struct sqloom_error *err)
 {
 	struct postgres *db = of(base);
+	struct sqloom_error why = { 0 };
 	enum sqloom_status status = SQLOOM_OK;
 
-	for (unsigned i = 0; !status && i < db->nsessions; i++)
+	for (unsigned i = 0; !status && !db->outside && i < db->nsessions; i++)
 		if (db->members & (1u << i))
 			status = slm_pgsession_reset(&db->sessions[i], err);
 	db->blocked = 0;
@@ -730,7 +751,14 @@ static enum sqloom_status op_run_end(struct slm_db *base,
 		return status;
 	if (db->cloning)
 		slm_pgsteps_show_all(db);
-	return slm_pgrestore(db, true, err);
+	if (db->outside)
+		slm_pgoutside_run_ends(db);
+	status = slm_pgrestore(db, true, &why);
+	if (status && db->outside)
+		return slm_pgoutside_in_the_way(db, &why, err);
+	if (status && err)
+		*err = why;
+	return status;
 }
 
 static uint64_t op_image(struct slm_db *base)
@@ -776,17 +804,20 @@ static const struct slm_db_ops ops = {
 	.finish = op_finish,
 };
 
-enum sqloom_status slm_postgres_open(const struct sqloom_spec *spec,
-				     const struct slm_postgres_options *options,
-				     struct slm_db **out,
-				     struct sqloom_error *err)
+enum sqloom_status slm_pgdb_open(const struct sqloom_spec *spec,
+				 const struct slm_postgres_options *options,
+				 struct pg_outside *outside,
+				 struct slm_db **out, struct sqloom_error *err)
 {
 	struct postgres *db = slm_calloc(1, sizeof(*db));
 	enum sqloom_status status;
 
-	if (!db)
+	if (!db) {
+		slm_pgoutside_free(outside);
 		return slm_error_nomem(err);
+	}
 	slm_arena_init(&db->arena);
+	db->outside = outside;
 	db->base.ops = &ops;
 	db->base.variants = 2;
 	db->base.splits = true;
@@ -810,4 +841,12 @@ enum sqloom_status slm_postgres_open(const struct sqloom_spec *spec,
 	else
 		*out = &db->base;
 	return status;
+}
+
+enum sqloom_status slm_postgres_open(const struct sqloom_spec *spec,
+				     const struct slm_postgres_options *options,
+				     struct slm_db **out,
+				     struct sqloom_error *err)
+{
+	return slm_pgdb_open(spec, options, NULL, out, err);
 }

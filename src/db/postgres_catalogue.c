@@ -328,6 +328,7 @@ static void keep(const struct pg_catalogue *old, struct pg_catalogue *new)
 		new->sequences[index].is_called = from->is_called;
 		new->sequences[index].dirty = from->dirty;
 		new->sequences[index].known = from->known;
+		new->sequences[index].taker = from->taker;
 	}
 }
 
@@ -356,8 +357,8 @@ static void see_settings(struct pg_loader *loader)
 	const struct postgres *db = loader->db;
 	struct pg_catalogue *to = loader->to;
 
-	to->paths = mentions(db, "search_path");
-	to->read_committed &= !mentions(db, "isolation");
+	to->paths = db->outside || mentions(db, "search_path");
+	to->read_committed &= !db->outside && !mentions(db, "isolation");
 	for (unsigned i = 0; i < db->nsessions; i++) {
 		const char *level = db->options.isolation[i];
 

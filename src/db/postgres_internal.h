@@ -7,7 +7,8 @@
  * postgres_resolve.c (what a step writes), postgres_snapshot.c (what is kept to go
  * back to, leftovers), postgres_restore.c (going back), postgres_contents.c
  * (what a run left), postgres_guard.c (may this database be used?),
- * postgres_clone.c (scratch databases). Nobody else includes this.
+ * postgres_clone.c (scratch databases), outside.c and outside_*.c (programs
+ * that have connections of their own). Nobody else includes this.
  *
  * Connections: one per session; `admin`, which sets up, reads contents and
  * restores while no session is at work; `monitor`, which is asked who waits
@@ -116,6 +117,8 @@ struct pg_sequence {
 	bool is_called; /* as in the snapshot */
 	bool dirty;	/* of this run */
 	int64_t known;	/* last value that has been told to somebody */
+	unsigned taker; /* call + 1 that those since then belong to; 0: none
+			   were taken */
 };
 
 struct pg_catalogue {
@@ -163,10 +166,23 @@ struct pg_step {
 	bool split;   /* in autocommit: BEGIN; it, and a COMMIT of its own */
 	bool has_parameters;
 	struct slm_db_step_info info;
-	const char *waits_for; /* "a lock on account" */
+	bool local_idle; /* info.local, outside of a transaction: what it sees
+			    is nobody's but its own */
+	struct slm_arena *arena; /* of what is known of it; NULL: the db's */
+	const char *waits_for;	 /* "a lock on account" */
 	bool takes_keys;       /* may take values of sequences */
+	bool keeps_locks;      /* in a transaction: gives no lock back */
 	char prepared[24];   /* its name on the session's connection; "": not */
 	uint32_t blocked_by; /* calls that it was seen to wait for, in any run */
+};
+
+/* Of a connection: how the writes of its transaction become known. */
+struct pg_watch {
+	int pid;
+	bool uncertain;	   /* they must be asked for before it ends */
+	bool failed;	   /* it is to be rolled back, and holds no locks */
+	bool locks_tables; /* a step of it may have locked a table as a whole,
+			      so that such a lock tells of no hidden ALTER */
 };
 
 struct pg_session {
@@ -182,7 +198,7 @@ struct pg_session {
 
 	/* In a run */
 	bool split_open; /* a transaction that sqloom began is open */
-	bool uncertain;	 /* what its transaction wrote must be asked */
+	struct pg_watch watch;
 	bool inserted;	 /* new keys may have been generated: to be asked */
 	bool stateful;	 /* must be reset before the next run */
 	enum pg_deadlock {
@@ -191,6 +207,7 @@ struct pg_session {
 		PG_DEADLOCK_LONG
 	} deadlock;		    /* its timeout */
 	bool deadlock_undone;	    /* if its transaction is rolled back */
+	bool deadlock_local;	    /* until its transaction ends; LONG then */
 	const struct pg_step *step; /* under way or blocked */
 	bool splitting;		    /* it is sent behind a BEGIN */
 	PGresult **results;	    /* those of it that have come */
@@ -198,6 +215,9 @@ struct pg_session {
 	bool blocked;
 	uint64_t blocked_since;
 	uint32_t blockers; /* mask of calls */
+	bool stale;	   /* they may have given way since they were asked */
+	bool pipelined;	   /* the step was sent behind something of ours, of
+			      which nothing is told */
 };
 
 /* A key that a sequence gave out in this run. */
@@ -231,6 +251,8 @@ struct postgres {
 	struct pg_session *sessions;
 	unsigned nsessions;
 	int pids[SLM_CALLS_MAX];
+	struct pg_outside *outside; /* of outside.c: no session is ours; NULL:
+				       all are. Owned */
 	bool set_up;   /* the global setup has been run */
 	bool resolved; /* the steps are known by the catalogue */
 
@@ -256,11 +278,42 @@ struct postgres {
 	struct pg_restore_plan *plan; /* of postgres_restore.c; owned */
 };
 
+/* ---- postgres.c -------------------------------------------------------- */
+
+/* slm_postgres_open(). outside (owned from here on, also if it fails): see
+ * there. */
+enum sqloom_status slm_pgdb_open(const struct sqloom_spec *spec,
+				 const struct slm_postgres_options *options,
+				 struct pg_outside *outside,
+				 struct slm_db **out, struct sqloom_error *err);
+
+/* ---- outside.c --------------------------------------------------------- */
+
+/* What postgres.c asks for if db->outside. */
+
+/* The programs' own setup. */
+enum sqloom_status slm_pgoutside_set_up(struct postgres *db,
+					struct sqloom_error *err);
+bool slm_pgoutside_has_setup(const struct postgres *db);
+/* Contents show all tables, but for those with too many rows. */
+enum sqloom_status slm_pgoutside_show(struct postgres *db,
+				      struct sqloom_error *err);
+void slm_pgoutside_run_begins(struct postgres *db);
+void slm_pgoutside_run_ends(struct postgres *db);
+/* The tables could not be put back because of `why`: who is in the way? */
+enum sqloom_status slm_pgoutside_in_the_way(struct postgres *db,
+					    const struct sqloom_error *why,
+					    struct sqloom_error *err);
+void slm_pgoutside_free(struct pg_outside *outside);
+
 /* ---- postgres_steps.c -------------------------------------------------- */
 
 /* Reads the text of all steps of a session, and its variables. */
 enum sqloom_status slm_pgsteps_read(struct pg_session *session,
 				    struct sqloom_error *err);
+/* Looks a step up in the catalogue: how it is to be sent, what it may do. */
+enum sqloom_status slm_pgstep_resolve(struct postgres *db, struct pg_step *step,
+				      struct sqloom_error *err);
 /* Looks all steps up in the catalogue. */
 enum sqloom_status slm_pgsteps_resolve(struct postgres *db,
 				       struct sqloom_error *err);
@@ -335,17 +388,16 @@ uint32_t slm_pgcat_close(const struct pg_catalogue *catalogue, uint32_t *list,
 
 /* ---- postgres_resolve.c ------------------------------------------------ */
 
-/* Fills in writes, sequences, certain, info of a step from its parsed text,
- * and marks the tables that it writes. Allocates in db->arena, nothing if it
- * comes to the same as last time. */
+/* Fills in writes, sequences, certain, info, local_idle of a step from its
+ * parsed text, and marks the tables that it writes. Allocates in its arena,
+ * nothing if it comes to the same as last time. */
 enum sqloom_status slm_pgcat_resolve(struct postgres *db, struct pg_step *step,
 				     struct sqloom_error *err);
 
 /* ---- postgres_snapshot.c ----------------------------------------------- */
 
 /*
- * Before a transaction of a session commits (or right after an autocommit
- * statement that could not be wrapped): asks the monitor which tables and
+ * Before a transaction of a connection commits: asks the monitor which tables and
  * sequences it holds write locks on, marks them dirty and, where they have no
  * snapshot yet, takes it (the transaction's changes are not visible yet).
  * Locks on system catalogues set db->ddl_seen; a table that cannot be read
@@ -353,12 +405,23 @@ enum sqloom_status slm_pgcat_resolve(struct postgres *db, struct pg_step *step,
  * db->ddl_seen, too.
  */
 enum sqloom_status slm_pgsnap_ask(struct postgres *db,
-				  const struct pg_session *session,
+				  const struct pg_watch *watch,
 				  struct sqloom_error *err);
 /* The same without asking: the step may write these. */
 enum sqloom_status slm_pgsnap_mark(struct postgres *db,
 				   const struct pg_step *step,
 				   struct sqloom_error *err);
+/*
+ * Before a step is sent on a connection: what it will write, or what the
+ * transaction has written that it ends, is kept before it is gone. inside: in a
+ * transaction now; split: it is sent behind a BEGIN.
+ */
+enum sqloom_status slm_pgsnap_before(struct postgres *db,
+				     struct pg_watch *watch,
+				     const struct pg_step *step, bool inside,
+				     bool split, struct sqloom_error *err);
+/* Any of them may have been used in what was rolled back. */
+void slm_pgsnap_mark_sequences(struct postgres *db);
 /* Takes the snapshots of all tables that have none yet. */
 enum sqloom_status slm_pgsnap_take_all(struct postgres *db,
 				       struct sqloom_error *err);
@@ -419,6 +482,28 @@ enum sqloom_status slm_pgcontents_check_ignored(struct postgres *db,
 
 /* ---- postgres_generated.c ---------------------------------------------- */
 
+/*
+ * Who took which value of a sequence: its position is asked when somebody else
+ * is about to take one, and at the end of the run (slm_pgrestore() does so).
+ * Around a step of the call that may take keys: begins; and ends, whenever it
+ * is done or waits. others: another call's step that takes keys waits, and may
+ * go on without a word.
+ */
+enum sqloom_status slm_pggenerated_begins(struct postgres *db, unsigned call,
+					  const struct pg_step *step,
+					  struct sqloom_error *err);
+enum sqloom_status slm_pggenerated_ends(struct postgres *db, unsigned call,
+					const struct pg_step *step, bool others,
+					struct sqloom_error *err);
+/* The values since it was asked last went to this call; -1: to none. */
+enum sqloom_status slm_pggenerated_ask(struct postgres *db, int call,
+				       const struct pg_step *step,
+				       struct sqloom_error *err);
+/* Takes the answer: last_value, is_called. */
+enum sqloom_status slm_pggenerated_learn(struct postgres *db, int call,
+					 struct pg_sequence *sequence,
+					 const PGresult *position,
+					 struct sqloom_error *err);
 /* Adds a key that a sequence of the table (pg_sequence.table) gave to the call
  * in this run. False: no memory. */
 bool slm_pggenerated_add(struct postgres *db, unsigned call, uint32_t table,

@@ -45,11 +45,16 @@ struct pg_kept {
 	PGresult *contents; /* as in the snapshot; owned; NULL: not read */
 };
 
+/* Statements that are prepared for a sequence on the admin connection. */
+struct pg_kept_sequence {
+	bool setval, position;
+};
+
 struct pg_restore_plan {
 	uint64_t version; /* of the catalogue that the rest is about */
 	struct pg_kept *tables;
 	uint32_t ntables;
-	bool *sequences;    /* setval is prepared, per sequence */
+	struct pg_kept_sequence *sequences; /* per sequence */
 	enum pg_set set;    /* that is gone back to */
 	unsigned emptied;   /* VACUUMs so far */
 	bool begun;	    /* PG_SCHEMA is ours */
@@ -87,6 +92,10 @@ enum sqloom_status slm_pgkeep_settings(struct postgres *db, bool restores,
 enum sqloom_status slm_pgkeep_exec(struct postgres *db, const char *doing,
 				   struct slm_buf *sql, PGresult **result,
 				   struct sqloom_error *err);
+
+/* Prepares the question where a sequence is, and tells its name. */
+enum sqloom_status slm_pgkeep_position(struct postgres *db, uint32_t index,
+				       char name[32], struct sqloom_error *err);
 
 /* The tables (and all dirty sequences) are put back by a role that must obey
  * constraints and triggers. */

@@ -221,6 +221,43 @@ static void see_statement(struct resolving *resolving,
 
 /* ---- Can it matter to others? ------------------------------------------ */
 
+/* Views and tables of the system that tell what others do at the moment. */
+static bool tells_of_others(const char *name)
+{
+	static const char *const prefixes[] = {
+		"pg_stat", "pg_locks", "pg_prepared_xacts", "pg_sequences",
+		"pg_largeobject", "pg_replication",
+	};
+
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return false;
+}
+
+/* Drivers ask for types and tables. What they read is written by DDL only,
+ * which no call may do. */
+static bool asks_for_schema(const struct postgres *db,
+			    const struct pg_step *step)
+{
+	const struct slm_pg_step *parsed = &step->parsed;
+
+	for (size_t i = 0; i < parsed->nstatements; i++) {
+		const struct slm_pg_statement *s = &parsed->statements[i];
+
+		for (size_t j = 0; j < s->nrelations; j++)
+			if (!is_system(&s->relations[j]) ||
+			    slm_pgcat_find(db, s->relations[j].schema,
+					   s->relations[j].name) >= 0 ||
+			    tells_of_others(s->relations[j].name))
+				return false;
+		for (size_t j = 0; j < s->nfunctions; j++)
+			if (s->functions[j].effects)
+				return false;
+	}
+	return parsed->pure;
+}
+
 /*
  * LISTEN is none of these: a NOTIFY before it is missed. Nor is PREPARE of a
  * query: it waits for who has the table locked.
@@ -229,9 +266,8 @@ static bool is_local(const struct postgres *db, const struct pg_step *step)
 {
 	const struct slm_pg_step *parsed = &step->parsed;
 
-	/* What is the first decides what a whole transaction sees. */
-	if (!parsed->parsed || !parsed->touches_nothing ||
-	    (parsed->takes_snapshot && !db->catalogue.read_committed))
+	if (!parsed->parsed || !(parsed->touches_nothing ||
+				 (db->outside && asks_for_schema(db, step))))
 		return false;
 	for (size_t i = 0; i < parsed->nstatements; i++) {
 		const struct slm_pg_statement *s = &parsed->statements[i];
@@ -315,6 +351,7 @@ static int compare_index(const void *a, const void *b)
 static bool finish(struct resolving *resolving, struct pg_step *step)
 {
 	struct postgres *db = resolving->db;
+	struct slm_arena *arena = step->arena ? step->arena : &db->arena;
 	struct table_set *writes = &resolving->writes;
 	const char *reads_text = names_of(resolving, &resolving->reads);
 	const char *writes_text = names_of(resolving, writes);
@@ -332,13 +369,17 @@ static bool finish(struct resolving *resolving, struct pg_step *step)
 		qsort(writes->list, writes->count, sizeof(*writes->list),
 		      compare_index);
 	step->certain = resolving->certain;
-	step->info.local = is_local(db, step);
-	return keep_text(&db->arena, &step->info.reads, reads_text) &&
-	       keep_text(&db->arena, &step->info.writes, writes_text) &&
-	       keep_list(&db->arena, &step->writes, &step->nwrites,
-			 writes->list, writes->count) &&
-	       keep_list(&db->arena, &step->sequences, &step->nsequences,
-			 sequences, nsequences);
+	step->local_idle = is_local(db, step);
+	/* What is the first decides what a whole transaction sees. */
+	step->info.local =
+		step->local_idle && !(step->parsed.takes_snapshot &&
+				      !db->catalogue.read_committed);
+	return keep_text(arena, &step->info.reads, reads_text) &&
+	       keep_text(arena, &step->info.writes, writes_text) &&
+	       keep_list(arena, &step->writes, &step->nwrites, writes->list,
+			 writes->count) &&
+	       keep_list(arena, &step->sequences, &step->nsequences, sequences,
+			 nsequences);
 }
 
 static void mark_written(struct postgres *db, const struct pg_step *step)

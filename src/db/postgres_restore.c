@@ -179,7 +179,7 @@ static enum sqloom_status prepare_sequence(struct postgres *db, uint32_t index,
 	enum sqloom_status status;
 	char sql[160], name[32];
 
-	if (db->plan->sequences[index])
+	if (db->plan->sequences[index].setval)
 		return SQLOOM_OK;
 	snprintf(name, sizeof(name), "sqloom_q%u", sequence->oid);
 	snprintf(sql, sizeof(sql),
@@ -188,7 +188,29 @@ static enum sqloom_status prepare_sequence(struct postgres *db, uint32_t index,
 		 sequence->oid, (long long)sequence->last_value,
 		 sequence->is_called ? "true" : "false");
 	status = prepare_text(db, name, sql, err);
-	db->plan->sequences[index] = !status;
+	db->plan->sequences[index].setval = !status;
+	return status;
+}
+
+enum sqloom_status slm_pgkeep_position(struct postgres *db, uint32_t index,
+				       char name[32], struct sqloom_error *err)
+{
+	const struct pg_sequence *sequence = &db->catalogue.sequences[index];
+	struct slm_buf sql;
+	enum sqloom_status status = slm_pgkeep_plan(db, err);
+
+	if (status)
+		return status;
+	snprintf(name, 32, "sqloom_p%u", sequence->oid);
+	if (db->plan->sequences[index].position)
+		return SQLOOM_OK;
+	slm_buf_init(&sql);
+	slm_buf_printf(&sql, "SELECT last_value, is_called FROM %s",
+		       sequence->quoted);
+	status = slm_buf_failed(&sql) ? slm_error_nomem(err) :
+					prepare_text(db, name, sql.data, err);
+	slm_buf_deinit(&sql);
+	db->plan->sequences[index].position = !status;
 	return status;
 }
 
@@ -263,6 +285,7 @@ enum op_kind {
 	OP_CONTENTS, /* rows of a table */
 	OP_PLACES,   /* where the rows were put */
 	OP_XID,	     /* the transaction that put them there */
+	OP_POSITION, /* of a sequence, which is in place of the table */
 	OP_OTHER,
 	OP_SYNC,
 };
@@ -327,6 +350,25 @@ static bool comes_with_delete(const struct batch *batch,
 			      const struct pg_kept *kept)
 {
 	return !batch->plain && !kept->by_rows;
+}
+
+/* Keys that were taken since somebody asked. */
+static bool send_positions(struct batch *batch)
+{
+	struct postgres *db = batch->db;
+	char name[32];
+
+	for (uint32_t i = 0; batch->read && i < db->catalogue.nsequences; i++) {
+		if (!db->catalogue.sequences[i].taker)
+			continue;
+		snprintf(name, sizeof(name), "sqloom_p%u",
+			 db->catalogue.sequences[i].oid);
+		add_op(batch, OP_POSITION, i);
+		if (!PQsendQueryPrepared(db->admin.conn, name, 0, NULL, NULL,
+					 NULL, 0))
+			return false;
+	}
+	return true;
 }
 
 static bool send_reads(struct batch *batch)
@@ -504,6 +546,17 @@ static void explain(const struct batch *batch, const struct op *op,
 		snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", state);
 }
 
+static void learn_position(struct batch *batch, uint32_t index,
+			   const PGresult *position)
+{
+	struct postgres *db = batch->db;
+	struct pg_sequence *sequence = &db->catalogue.sequences[index];
+
+	if (slm_pggenerated_learn(db, (int)sequence->taker - 1, sequence,
+				  position, &batch->why))
+		batch->failed = true;
+}
+
 static void take_result(struct batch *batch, const struct op *op,
 			PGresult *result)
 {
@@ -527,6 +580,8 @@ static void take_result(struct batch *batch, const struct op *op,
 	}
 	if (op->kind == OP_PLACES)
 		judge_places(batch, op->table, result);
+	if (op->kind == OP_POSITION)
+		learn_position(batch, op->table, result);
 	if (op->kind == OP_XID) /* without its epoch */
 		snprintf(batch->xid, sizeof(batch->xid), "%u",
 			 (unsigned)strtoull(PQgetvalue(result, 0, 0), NULL,
@@ -569,7 +624,7 @@ static enum sqloom_status exchange(struct batch *batch,
 
 	if (!PQenterPipelineMode(conn))
 		return slm_pg_broken(&batch->db->admin, err);
-	ok = send_reads(batch);
+	ok = send_positions(batch) && send_reads(batch);
 	if (ok && !batch->plain)
 		ok = send_deletes(batch) &&
 		     (!batch->any_emptied || send_vacuum(batch)) &&
@@ -580,7 +635,7 @@ static enum sqloom_status exchange(struct batch *batch,
 	if (!status && !PQexitPipelineMode(conn))
 		status = slm_pg_broken(&batch->db->admin, err);
 	if (!status && batch->failed) {
-		status = SQLOOM_DATABASE;
+		status = batch->why.status;
 		if (err)
 			*err = batch->why;
 	}
@@ -661,9 +716,14 @@ static enum sqloom_status prepare_batch(struct batch *batch,
 			status =
 				prepare(db, table, PG_PREPARED_STATISTICS, err);
 	}
-	for (uint32_t i = 0; !status && i < db->catalogue.nsequences; i++)
+	for (uint32_t i = 0; !status && i < db->catalogue.nsequences; i++) {
+		char name[32];
+
 		if (db->catalogue.sequences[i].dirty)
 			status = prepare_sequence(db, i, err);
+		if (!status && batch->read && db->catalogue.sequences[i].taker)
+			status = slm_pgkeep_position(db, i, name, err);
+	}
 	if (!status && batch->any_by_rows && !db->plan->xid_prepared) {
 		status = prepare_text(db, "sqloom_x",
 				      "SELECT pg_catalog.txid_current()", err);
@@ -681,7 +741,7 @@ static enum sqloom_status init_batch(struct batch *batch, struct postgres *db,
 	batch->db = db;
 	batch->read = read;
 	batch->plain = !db->may_replica;
-	batch->capacity = (unsigned)(4 * n + db->catalogue.nsequences + 8);
+	batch->capacity = (unsigned)(4 * n + 2 * db->catalogue.nsequences + 8);
 	batch->ops = slm_calloc(batch->capacity, sizeof(*batch->ops));
 	batch->contents = slm_calloc(n, sizeof(*batch->contents));
 	batch->tables = slm_calloc(n, sizeof(*batch->tables));

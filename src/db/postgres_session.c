@@ -22,7 +22,7 @@
 
 #define DEADLOCK_SHORT "1ms"
 #define DEADLOCK_LONG "1h"
-#define PATIENCE_MS 1	  /* for statements that hardly ever wait */
+#define PATIENCE_MS 2	  /* for statements that hardly ever wait */
 #define EXPIRE_POLL_MS 20 /* between two questions whether to go on */
 
 /* ---- Opening, resetting, closing --------------------------------------- */
@@ -88,7 +88,7 @@ static enum sqloom_status prepare_steps(struct pg_session *session,
 		step->prepared[0] = '\0';
 		if (session->owner->cloning || !step->parsed.parsed ||
 		    step->parsed.nstatements != 1 || step->has_parameters ||
-		    step->split || !is_preparable(&step->parsed.statements[0]))
+		    !is_preparable(&step->parsed.statements[0]))
 			continue;
 		snprintf(name, sizeof(name), "sqloom_%u", i);
 		result = PQprepare(session->pg.conn, name, step->text, 0, NULL);
@@ -113,6 +113,11 @@ enum sqloom_status slm_pgsession_open(struct pg_session *session,
 		return status;
 	slm_pg_pin(&session->pg, db->options.worker, &db->pinned);
 	db->pids[session->call] = session->pg.pid;
+	session->watch.pid = session->pg.pid;
+	for (unsigned i = 0; i < session->nsteps; i++)
+		session->watch.locks_tables |=
+			session->steps[i].parsed.truncates ||
+			session->steps[i].parsed.locks_tables;
 	status = settings(session, err);
 	return status ? status : prepare_steps(session, err);
 }
@@ -135,7 +140,7 @@ void slm_pgsession_close(struct pg_session *session)
 
 static void out_of_transaction(struct pg_session *session)
 {
-	session->uncertain = false;
+	session->watch.uncertain = false;
 	/* What was SET in a transaction that was undone was undone with it. */
 	if (session->deadlock_undone)
 		session->deadlock = PG_DEADLOCK_UNKNOWN;
@@ -176,6 +181,7 @@ enum sqloom_status slm_pgsession_reset(struct pg_session *session,
 	out_of_transaction(session);
 	session->blocked = false;
 	session->blockers = 0;
+	session->stale = false;
 	session->split_open = false;
 	session->inserted = false;
 	session->stateful = false;
@@ -359,9 +365,24 @@ static enum sqloom_status ask(struct pg_session *session,
 	enum sqloom_status status =
 		slm_pg_blockers(&wait, session->pg.pid, pids, &n, err);
 
-	if (!status)
-		session->blockers = calls_of(session->owner, pids, n);
-	return status;
+	if (status)
+		return status;
+	session->blockers = calls_of(session->owner, pids, n);
+	session->stale = false;
+	return SQLOOM_OK;
+}
+
+/* The session has done a step: those who wait for it may be able to go on. */
+static void gives_way(struct pg_session *session, bool kept_locks)
+{
+	struct postgres *db = session->owner;
+
+	if (kept_locks &&
+	    PQtransactionStatus(session->pg.conn) == PQTRANS_INTRANS)
+		return;
+	for (unsigned i = 0; i < db->nsessions; i++)
+		if (db->sessions[i].blockers & (1u << session->call))
+			db->sessions[i].stale = true;
 }
 
 /* Who waits for whom now? */
@@ -398,70 +419,27 @@ static enum sqloom_status choose_deadlock(struct pg_session *session,
 
 /* ---- Generated keys ---------------------------------------------------- */
 
-/* The values of a sequence since it was asked last went to this session. */
-static enum sqloom_status keys_of(struct pg_session *session,
-				  struct pg_sequence *sequence,
-				  struct sqloom_error *err)
+/* Has another session's statement that waits begun to take keys? */
+static bool others_take_keys(const struct pg_session *session)
 {
-	struct postgres *db = session->owner;
-	const char *sql = slm_arena_printf(
-		db->run, "SELECT last_value, is_called FROM %s",
-		sequence->quoted);
-	struct sqloom_error why = { 0 };
-	PGresult *result;
-	enum sqloom_status status;
-	int64_t last;
+	const struct postgres *db = session->owner;
 
-	if (!sql)
-		return slm_error_nomem(err);
-	status = slm_pg_exec(&db->admin, "read a sequence", sql, &result, &why);
-	/* lock_not_available: it is being restarted or altered. */
-	if (status && strcmp(why.sqlstate, "55P03") == 0)
-		return SQLOOM_OK;
-	if (status && err)
-		*err = why;
-	if (status)
-		return status;
-	last = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-	if (*PQgetvalue(result, 0, 1) != 't')
-		last -= sequence->increment;
-	PQclear(result);
-	while (!status && sequence->known != last &&
-	       (sequence->increment > 0) == (sequence->known < last)) {
-		sequence->known += sequence->increment;
-		if (!slm_pggenerated_add(db, session->call,
-					 (uint32_t)sequence->table,
-					 sequence->known))
-			status = slm_error_nomem(err);
-	}
-	sequence->known = last;
-	return status;
+	for (unsigned i = 0; i < db->nsessions; i++)
+		if (&db->sessions[i] != session && db->sessions[i].blocked &&
+		    db->sessions[i].inserted)
+			return true;
+	return false;
 }
 
-static enum sqloom_status ask_keys(struct pg_session *session,
+/* The statement is done, or waits. */
+static enum sqloom_status see_keys(struct pg_session *session,
 				   struct sqloom_error *err)
 {
-	struct postgres *db = session->owner;
-	const struct pg_step *step = session->step;
-	enum sqloom_status status = SQLOOM_OK;
-
-	session->inserted = false;
-	if (step->certain)
-		for (uint32_t i = 0; !status && i < step->nsequences; i++) {
-			struct pg_sequence *sequence =
-				&db->catalogue.sequences[step->sequences[i]];
-
-			if (sequence->table >= 0)
-				status = keys_of(session, sequence, err);
-		}
-	else
-		for (uint32_t i = 0; !status && i < db->catalogue.nsequences;
-		     i++)
-			if (db->catalogue.sequences[i].table >= 0)
-				status = keys_of(session,
-						 &db->catalogue.sequences[i],
-						 err);
-	return status;
+	if (!session->inserted)
+		return SQLOOM_OK;
+	return slm_pggenerated_ends(session->owner, session->call,
+				    session->step, others_take_keys(session),
+				    err);
 }
 
 /* ---- The end of a step ------------------------------------------------- */
@@ -577,7 +555,9 @@ static enum sqloom_status end_split(struct pg_session *session, bool failed,
 		return SQLOOM_OK;
 	session->splitting = false;
 	if (failed) {
-		session->uncertain = false;
+		if (session->watch.uncertain)
+			slm_pgsnap_mark_sequences(session->owner);
+		session->watch.uncertain = false;
 		return slm_pg_exec(&session->pg, "roll back", "ROLLBACK", NULL,
 				   err);
 	}
@@ -590,7 +570,9 @@ static enum sqloom_status done(struct pg_session *session,
 			       struct sqloom_error *err)
 {
 	struct postgres *db = session->owner;
-	enum sqloom_status status = SQLOOM_OK;
+	enum sqloom_status status;
+	/* What waited had locks meanwhile that others may wait for. */
+	bool kept_locks = session->step->keeps_locks && !session->blocked;
 	bool failed = false;
 
 	if (session->blocked) {
@@ -598,14 +580,15 @@ static enum sqloom_status done(struct pg_session *session,
 		session->blockers = 0;
 		db->blocked &= ~(1u << session->call);
 	}
-	if (session->inserted)
-		status = ask_keys(session, err);
+	status = see_keys(session, err);
+	session->inserted = false;
 	memset(answer, 0, sizeof(*answer));
 	if (!status)
 		status = convert(session, &answer->result, &failed, err);
 	drop_results(session);
 	if (!status)
 		status = end_split(session, failed, err);
+	gives_way(session, kept_locks);
 	if (!slm_pgsession_in_transaction(session))
 		out_of_transaction(session);
 	if (PQstatus(session->pg.conn) == CONNECTION_BAD)
@@ -712,7 +695,7 @@ static enum sqloom_status blocked(struct pg_session *session,
 	*answer = (struct slm_db_answer){ .blocked = true,
 					  .blocked_by = session->blockers,
 					  .what = session->step->waits_for };
-	return session->inserted ? ask_keys(session, err) : SQLOOM_OK;
+	return see_keys(session, err);
 }
 
 /* Has something of the session's statement arrived? */
@@ -832,6 +815,7 @@ static enum sqloom_status go_on(struct pg_session *session,
 			continue;
 		}
 		session->blockers = calls_of(db, pids, n);
+		session->stale = false;
 		((struct pg_step *)session->step)->blocked_by |=
 			session->blockers;
 		status = blocked(session, answer, err);
@@ -862,6 +846,13 @@ enum sqloom_status slm_pgsession_resume(struct pg_session *session,
 	if (!slm_pg_consume(&session->pg))
 		return slm_pg_broken(&session->pg, err);
 	if (PQisBusy(session->pg.conn)) {
+		if (!session->stale)
+			return SQLOOM_OK;
+		status = slm_pg_yield(&session->pg, err);
+		if (status)
+			return status;
+	}
+	if (PQisBusy(session->pg.conn)) {
 		status = ask(session, err);
 		if (status || session->blockers)
 			return status;
@@ -887,29 +878,6 @@ enum sqloom_status slm_pgsession_expire(struct postgres *db,
 
 /* ---- A step ------------------------------------------------------------ */
 
-/* What the step will write is kept before it is gone. */
-static enum sqloom_status prepare_restore(struct pg_session *session,
-					  const struct pg_step *step,
-					  struct sqloom_error *err)
-{
-	bool inside = slm_pgsession_in_transaction(session);
-	enum sqloom_status status = SQLOOM_OK;
-
-	if (session->owner->cloning)
-		return SQLOOM_OK;
-	if (step->parsed.ends && inside && session->uncertain)
-		status = slm_pgsnap_ask(session->owner, session, err);
-	if (status)
-		return status;
-	if (step->certain)
-		return slm_pgsnap_mark(session->owner, step, err);
-	session->uncertain = true;
-	/* Not in a transaction that could be asked about before it ends. */
-	if (!inside && !step->split && !step->parsed.begins_only)
-		session->owner->all_dirty = true;
-	return slm_pgsnap_mark(session->owner, step, err);
-}
-
 enum sqloom_status slm_pgsession_step(struct pg_session *session,
 				      const struct pg_step *step,
 				      struct slm_db_answer *answer,
@@ -917,9 +885,14 @@ enum sqloom_status slm_pgsession_step(struct pg_session *session,
 {
 	bool inside = slm_pgsession_in_transaction(session);
 	struct slm_buf sql;
-	enum sqloom_status status;
+	enum sqloom_status status = SQLOOM_OK;
+	bool prepared;
 
-	status = prepare_restore(session, step, err);
+	session->watch.failed =
+		PQtransactionStatus(session->pg.conn) == PQTRANS_INERROR;
+	if (!session->owner->cloning)
+		status = slm_pgsnap_before(session->owner, &session->watch,
+					   step, inside, step->split, err);
 	if (!status)
 		status = choose_deadlock(session, step, err);
 	if (status)
@@ -937,16 +910,22 @@ enum sqloom_status slm_pgsession_step(struct pg_session *session,
 	session->splitting = step->split && !inside;
 	session->stateful |= step->parsed.session_state;
 	session->inserted = step->takes_keys;
+	if (step->takes_keys)
+		status = slm_pggenerated_begins(session->owner, session->call,
+						step, err);
+	if (status)
+		return status;
+	prepared = *step->prepared && !session->splitting;
 	slm_buf_init(&sql);
 	if (session->splitting)
 		slm_buf_puts(&sql, "BEGIN;");
 	if (step->has_parameters)
 		slm_pgsession_text(session, step->text, &sql);
-	else if (!*step->prepared)
+	else if (!prepared)
 		slm_buf_puts(&sql, step->text);
 	if (slm_buf_failed(&sql))
 		status = slm_error_nomem(err);
-	else if (!(*step->prepared ?
+	else if (!(prepared ?
 			   PQsendQueryPrepared(session->pg.conn, step->prepared,
 					       0, NULL, NULL, NULL, 0) :
 			   PQsendQuery(session->pg.conn, sql.data)))

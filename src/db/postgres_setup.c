@@ -261,6 +261,47 @@ static enum sqloom_status use_set(struct postgres *db, enum pg_set set,
 	return status;
 }
 
+/* A setup may have added columns to a table that was there before it. They
+ * stay, but nothing is kept of them: rows get their defaults. */
+static enum sqloom_status hide_new_columns(struct postgres *db, enum pg_set set,
+					   struct sqloom_error *err)
+{
+	struct pg_catalogue *catalogue = &db->catalogue;
+	struct slm_buf sql;
+	PGresult *result;
+	enum sqloom_status status;
+
+	slm_buf_init(&sql);
+	slm_buf_printf(&sql,
+		       "SELECT k.oid, c.attnum FROM " PG_SCHEMA ".kept AS k "
+		       "JOIN pg_catalog.pg_attribute AS c ON c.attrelid = "
+		       "k.oid AND c.attnum > 0 AND NOT c.attisdropped WHERE "
+		       "k.set = '%c' AND k.rows > 0 AND NOT EXISTS (SELECT "
+		       "FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = "
+		       "pg_catalog.to_regclass('" PG_SCHEMA ".%c' || "
+		       "k.oid) AND a.attname = 'c' || c.attnum)",
+		       set, set);
+	status = slm_pgkeep_exec(db, "look which columns are kept", &sql,
+				 &result, err);
+	if (status)
+		return status;
+	for (int i = 0; i < PQntuples(result); i++) {
+		int table = slm_pgcat_find_oid(
+			catalogue,
+			(Oid)strtoul(PQgetvalue(result, i, 0), NULL, 10));
+		int number = atoi(PQgetvalue(result, i, 1));
+
+		for (uint32_t j = 0;
+		     table >= 0 && j < catalogue->tables[table].ncolumns; j++)
+			if (catalogue->tables[table].columns[j].number ==
+			    number)
+				catalogue->tables[table].columns[j].generated =
+					true;
+	}
+	PQclear(result);
+	return SQLOOM_OK;
+}
+
 /* Has the table other rows than the snapshot? As text: not all types have an
  * equality. */
 static void put_compare(const struct pg_table *table, enum pg_set set,
@@ -346,6 +387,8 @@ static enum sqloom_status put_back(struct postgres *db, enum pg_set set,
 		status = slm_pgkeep_forget(db, set, err);
 	if (!status)
 		status = use_set(db, set, err);
+	if (!status)
+		status = hide_new_columns(db, set, err);
 	if (!status)
 		status = slm_pgkeep_settings(db, true, err);
 	if (!status)
@@ -530,6 +573,12 @@ enum sqloom_status slm_pgsnap_begin(struct postgres *db, const char **cleaned,
 
 /* ---- The setup --------------------------------------------------------- */
 
+static bool has_setup(const struct postgres *db)
+{
+	return db->spec->nsetups || db->spec->teardown.text ||
+	       slm_pgoutside_has_setup(db);
+}
+
 static enum sqloom_status keep_before(struct postgres *db,
 				      struct sqloom_error *err)
 {
@@ -555,7 +604,7 @@ enum sqloom_status slm_pgsnap_setup_begins(struct postgres *db,
 {
 	enum sqloom_status status;
 
-	if (!db->spec->nsetups && !db->spec->teardown.text)
+	if (!has_setup(db))
 		return SQLOOM_OK;
 	status = slm_pgcat_load(db, err);
 	if (!status)
@@ -602,7 +651,7 @@ enum sqloom_status slm_pgsnap_end(struct postgres *db, struct sqloom_error *err)
 		status = note_created(db, err);
 	if (!status)
 		status = drop_created(db, &tables, &others, err);
-	if (!status && (db->spec->nsetups || db->spec->teardown.text)) {
+	if (!status && has_setup(db)) {
 		status = slm_pgcat_load(db, err);
 		if (!status)
 			status = put_back(db, PG_SET_BEFORE, &changed, err);

@@ -136,7 +136,8 @@ enum sqloom_status slm_pgkeep_plan(struct postgres *db,
 	plan->xid_prepared = false;
 	plan->tables =
 		slm_calloc(catalogue->ntables + 1u, sizeof(*plan->tables));
-	plan->sequences = slm_calloc(catalogue->nsequences + 1u, sizeof(bool));
+	plan->sequences = slm_calloc(catalogue->nsequences + 1u,
+				     sizeof(*plan->sequences));
 	if (!plan->tables || !plan->sequences) {
 		forget_tables(plan);
 		return slm_error_nomem(err);
@@ -450,6 +451,12 @@ enum sqloom_status slm_pgsnap_mark(struct postgres *db,
 	return mark_tables(db, step->writes, step->nwrites, err);
 }
 
+void slm_pgsnap_mark_sequences(struct postgres *db)
+{
+	for (uint32_t i = 0; i < db->catalogue.nsequences; i++)
+		db->catalogue.sequences[i].dirty = true;
+}
+
 /* ---- Asking ------------------------------------------------------------ */
 
 static int compare_oids(const void *a, const void *b)
@@ -522,19 +529,8 @@ static int find_sequence(const struct pg_catalogue *catalogue, Oid oid)
 	return -1;
 }
 
-/* Has some step of the session the word for it, so that an exclusive lock
- * need not be that of a hidden ALTER TABLE? */
-static bool may_lock_tables(const struct pg_session *session)
-{
-	for (unsigned i = 0; i < session->nsteps; i++)
-		if (session->steps[i].parsed.truncates ||
-		    session->steps[i].parsed.locks_tables)
-			return true;
-	return false;
-}
-
 static enum sqloom_status held_relation(struct postgres *db,
-					const struct pg_session *session,
+					const struct pg_watch *watch,
 					Oid oid, const char *mode,
 					struct sqloom_error *err)
 {
@@ -549,7 +545,7 @@ static enum sqloom_status held_relation(struct postgres *db,
 		char kind = catalogue->tables[table].kind;
 
 		/* What refreshes a materialized view is no simple write. */
-		if (kind == 'm' || (alone && !may_lock_tables(session)))
+		if (kind == 'm' || (alone && !watch->locks_tables))
 			db->ddl_seen = true;
 		return writes ? mark_tables(db, &index, 1, err) : SQLOOM_OK;
 	}
@@ -589,7 +585,7 @@ static bool makes_index(const struct postgres *db, Oid oid, const char *mode,
 }
 
 static enum sqloom_status judge_locks(struct postgres *db,
-				      const struct pg_session *session,
+				      const struct pg_watch *watch,
 				      const PGresult *locks,
 				      struct sqloom_error *err)
 {
@@ -611,7 +607,7 @@ static enum sqloom_status judge_locks(struct postgres *db,
 		if (has_oid(db->plan->others, db->plan->nothers, oid))
 			continue;
 		db->ddl_seen |= makes_index(db, oid, mode, &shared, &new);
-		status = held_relation(db, session, oid, mode, err);
+		status = held_relation(db, watch, oid, mode, err);
 	}
 	return status;
 }
@@ -661,7 +657,7 @@ static enum sqloom_status prepare_held(struct postgres *db,
 }
 
 enum sqloom_status slm_pgsnap_ask(struct postgres *db,
-				  const struct pg_session *session,
+				  const struct pg_watch *watch,
 				  struct sqloom_error *err)
 {
 	char pid[16];
@@ -675,11 +671,11 @@ enum sqloom_status slm_pgsnap_ask(struct postgres *db,
 		status = know_others(db, err);
 	if (status)
 		return status;
-	snprintf(pid, sizeof(pid), "%d", session->pg.pid);
+	snprintf(pid, sizeof(pid), "%d", watch->pid);
 	locks = PQexecPrepared(db->monitor.conn, HELD, 1, values, NULL, NULL,
 			       0);
 	if (PQresultStatus(locks) == PGRES_TUPLES_OK)
-		status = judge_locks(db, session, locks, err);
+		status = judge_locks(db, watch, locks, err);
 	else if (PQstatus(db->monitor.conn) == CONNECTION_BAD)
 		status = slm_pg_broken(&db->monitor, err);
 	else
@@ -690,4 +686,28 @@ enum sqloom_status slm_pgsnap_ask(struct postgres *db,
 			PQresultErrorField(locks, PG_DIAG_MESSAGE_PRIMARY));
 	PQclear(locks);
 	return status;
+}
+
+enum sqloom_status slm_pgsnap_before(struct postgres *db,
+				     struct pg_watch *watch,
+				     const struct pg_step *step, bool inside,
+				     bool split, struct sqloom_error *err)
+{
+	const struct slm_pg_step *parsed = &step->parsed;
+	enum sqloom_status status = SQLOOM_OK;
+
+	if (parsed->ends && inside && watch->uncertain && watch->failed)
+		slm_pgsnap_mark_sequences(db);
+	else if (parsed->ends && inside && watch->uncertain)
+		status = slm_pgsnap_ask(db, watch, err);
+	if (status)
+		return status;
+	if (!step->certain) {
+		watch->uncertain = true;
+		/* Not in a transaction that could be asked about before it
+		 * ends. */
+		if ((!inside && !split && !parsed->begins_only) || parsed->ends)
+			db->all_dirty = true;
+	}
+	return slm_pgsnap_mark(db, step, err);
 }

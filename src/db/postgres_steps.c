@@ -173,13 +173,14 @@ void slm_pgsteps_show_all(struct postgres *db)
 /* What a step waits for when it waits, as well as its text tells. */
 static bool name_lock(struct postgres *db, struct pg_step *step)
 {
+	struct slm_arena *arena = step->arena ? step->arena : &db->arena;
 	const char *tables = step->info.writes && *step->info.writes ?
 				     step->info.writes :
 				     step->info.reads;
 
 	step->waits_for =
 		tables && *tables ?
-			slm_arena_printf(&db->arena, "a lock on %s", tables) :
+			slm_arena_printf(arena, "a lock on %s", tables) :
 			"a lock";
 	return step->waits_for != NULL;
 }
@@ -202,6 +203,43 @@ static bool takes_keys(const struct pg_step *step)
 	return step->nsequences && strcasestr(step->text, "default");
 }
 
+/* Not ROLLBACK TO, pg_advisory_unlock() and the like. */
+static bool keeps_locks(const struct pg_step *step)
+{
+	for (size_t i = 0; i < step->parsed.nstatements; i++) {
+		const struct slm_pg_statement *s = &step->parsed.statements[i];
+
+		switch (s->kind) {
+		case SLM_PG_QUERY:
+		case SLM_PG_INSERT:
+		case SLM_PG_UPDATE:
+		case SLM_PG_DELETE:
+		case SLM_PG_BEGIN:
+		case SLM_PG_SAVEPOINT:
+			break;
+		default:
+			return false;
+		}
+		for (size_t j = 0; j < s->nfunctions; j++)
+			if (s->functions[j].effects)
+				return false;
+	}
+	return step->parsed.parsed && step->certain;
+}
+
+enum sqloom_status slm_pgstep_resolve(struct postgres *db, struct pg_step *step,
+				      struct sqloom_error *err)
+{
+	enum sqloom_status status = slm_pgcat_resolve(db, step, err);
+
+	step->split = is_split(step);
+	step->takes_keys = takes_keys(step);
+	step->keeps_locks = keeps_locks(step);
+	if (!status && !name_lock(db, step))
+		status = slm_error_nomem(err);
+	return status;
+}
+
 enum sqloom_status slm_pgsteps_resolve(struct postgres *db,
 				       struct sqloom_error *err)
 {
@@ -215,11 +253,8 @@ enum sqloom_status slm_pgsteps_resolve(struct postgres *db,
 		     j++) {
 			if (!step->text)
 				continue;
-			status = slm_pgcat_resolve(db, step, err);
-			step->split = j < session->nsteps && is_split(step);
-			step->takes_keys = takes_keys(step);
-			if (!status && !name_lock(db, step))
-				status = slm_error_nomem(err);
+			status = slm_pgstep_resolve(db, step, err);
+			step->split &= j < session->nsteps;
 		}
 	}
 	db->resolved = true;

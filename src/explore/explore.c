@@ -23,18 +23,25 @@ static enum sqloom_status collect_unobserved(struct explorer *explorer,
 	if (!all)
 		return slm_error_nomem(err);
 	for (unsigned i = 0; i < spec->nsessions; i++) {
-		/* Three more: rollback, teardown, commit, as in traces. */
-		bool *flags = slm_arena_zalloc(&explorer->arena,
-					       spec->sessions[i].nsteps + 3,
-					       sizeof(*flags));
+		/* Three more: rollback, teardown, commit, as in traces. What
+		 * programs read is their own business. */
+		bool *flags = slm_arena_zalloc(
+			&explorer->arena,
+			spec->has_calls ? SLM_PROGRAM_STEPS_MAX :
+					  spec->sessions[i].nsteps + 3,
+			sizeof(*flags));
 
 		if (!flags)
 			return slm_error_nomem(err);
+		all[i] = flags;
+		if (spec->has_calls) {
+			memset(flags, 1, SLM_PROGRAM_STEPS_MAX);
+			continue;
+		}
 		for (unsigned j = 0; j < spec->sessions[i].nsteps; j++)
 			flags[j] = spec->sessions[i].steps[j].unobserved;
 		flags[SLM_STEP_TEARDOWN(spec->sessions[i].nsteps)] = true;
 		flags[SLM_STEP_COMMIT(spec->sessions[i].nsteps)] = true;
-		all[i] = flags;
 	}
 	explorer->unobserved = all;
 	return SQLOOM_OK;
@@ -67,6 +74,15 @@ enum sqloom_status slm_explorer_open_database(const struct explorer *explorer,
 	struct slm_sqlite_options sqlite = explorer->settings.db;
 	struct slm_postgres_options pg = explorer->settings.pg;
 
+	if (explorer->spec->has_calls) {
+		struct slm_programs_options programs =
+			explorer->settings.programs;
+
+		programs.pg = pg;
+		programs.pg.goes_on = goes_on;
+		programs.pg.goes_on_userdata = userdata;
+		return slm_programs_open(explorer->spec, &programs, out, err);
+	}
 	if (!explorer->settings.postgres) {
 		sqlite.goes_on = goes_on;
 		sqlite.goes_on_userdata = userdata;
@@ -206,6 +222,8 @@ enum sqloom_status slm_explorer_use_plan(struct explorer *explorer,
 	status = drop_oracle(explorer, err);
 	if (!status)
 		status = slm_oracle_new(&config, &explorer->oracle, err);
+	if (!status && slm_db_arrives(explorer->db))
+		status = slm_serial_warm_up(explorer, err);
 	if (!status)
 		status = slm_serial_all(explorer, plan->members, err);
 	explorer->remasked = false;
@@ -305,14 +323,30 @@ static enum sqloom_status new_strategies(struct explorer *explorer,
 	return status;
 }
 
+enum sqloom_status slm_explorer_make(struct explorer *explorer,
+				     struct slm_runner *runner,
+				     uint32_t members, unsigned variant,
+				     const struct slm_director *director,
+				     struct sqloom_error *err)
+{
+	enum sqloom_status status =
+		slm_run(runner, members, variant, director, err);
+
+	explorer->stalled += !status && runner->stalled;
+	if (!status && slm_db_arrives(explorer->db))
+		status = slm_header_learn(explorer, err);
+	return status;
+}
+
 enum sqloom_status slm_explorer_run(struct explorer *explorer,
 				    struct slm_strategy *strategy,
 				    enum slm_learn *learnt,
 				    struct sqloom_error *err)
 {
 	struct slm_director director = { .strategy = strategy };
-	enum sqloom_status status = slm_run(
-		&explorer->main, explorer->plan->members, 0, &director, err);
+	enum sqloom_status status =
+		slm_explorer_make(explorer, &explorer->main,
+				  explorer->plan->members, 0, &director, err);
 
 	if (!status)
 		status = slm_findings_add(explorer, err);
@@ -382,9 +416,14 @@ static enum sqloom_status exhaust(struct explorer *explorer, unsigned share,
 		status = one_run(explorer, &strategy, 1, 0, &learnt, err);
 		if (!status && learnt == SLM_LEARN_DIVERGED) {
 			explorer->reason =
-				"a schedule that was run again took other "
-				"steps than before: the database let calls "
-				"that waited go on in another order";
+				slm_db_arrives(explorer->db) ?
+					"a schedule that was run again took "
+					"other steps than before: the programs "
+					"do not do the same each time" :
+					"a schedule that was run again took "
+					"other steps than before: the database "
+					"let calls that waited go on in "
+					"another order";
 			explorer->diverged = true;
 			break;
 		}
@@ -500,8 +539,9 @@ enum sqloom_status slm_explorer_run_line(struct explorer *explorer,
 	const struct script *script = &explorer->plan->scripts[line];
 	struct slm_director director = { .script = script->steps,
 					 .nscript = script->nsteps };
-	enum sqloom_status status = slm_run(
-		&explorer->main, explorer->plan->members, 0, &director, err);
+	enum sqloom_status status =
+		slm_explorer_make(explorer, &explorer->main,
+				  explorer->plan->members, 0, &director, err);
 
 	if (status || explorer->main.failed_at >= 0)
 		return status;
@@ -565,7 +605,7 @@ static enum sqloom_status hire(struct explorer *explorer,
 {
 	unsigned jobs = explorer->options->jobs;
 
-	if (jobs < 2 || explorer->db->alone)
+	if (jobs < 2 || explorer->db->alone || explorer->spec->has_calls)
 		return SQLOOM_OK;
 	return slm_workers_new(explorer, jobs, &explorer->workers, err);
 }

@@ -10,6 +10,7 @@
 #ifndef SLM_EXPLORE_EXPLORER_H
 #define SLM_EXPLORE_EXPLORER_H
 
+#include "call/programs.h"
 #include "call/run.h"
 #include "db/db.h"
 #include "oracle/oracle.h"
@@ -37,6 +38,8 @@ struct settings {
 	uint32_t nallow;
 	const char *const *ignore;
 	uint32_t nignore;
+	bool has_calls;			      /* they are programs */
+	struct slm_programs_options programs; /* has_calls: all but its pg */
 };
 
 /* A permutation line as a script for a plan. */
@@ -111,6 +114,7 @@ struct explorer {
 	const char *reason; /* why it is not complete; NULL */
 	const char **notes; /* of ours */
 	uint32_t nnotes;
+	uint64_t stalled;  /* runs in which a call was */
 	uint64_t joint;	   /* runs whose results fit no one serial order */
 	bool checks_noted; /* some check fails in a serial run: told */
 };
@@ -138,6 +142,10 @@ enum sqloom_status slm_header_fill(struct explorer *explorer,
 				   struct sqloom_error *err);
 enum sqloom_status slm_header_finish(struct explorer *explorer,
 				     struct sqloom_error *err);
+/* Calls that are programs: the steps that have been seen by now are told. To be
+ * called after a run, before it is looked at. */
+enum sqloom_status slm_header_learn(struct explorer *explorer,
+				    struct sqloom_error *err);
 uint16_t slm_steps_fingerprint(const struct slm_trace *trace);
 bool slm_note(struct explorer *explorer, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -145,6 +153,9 @@ bool slm_note(struct explorer *explorer, const char *fmt, ...)
 /* ---- serial.c */
 enum sqloom_status slm_serial_all(struct explorer *explorer, uint32_t members,
 				  struct sqloom_error *err);
+/* Calls that are programs: until they take the same steps twice. */
+enum sqloom_status slm_serial_warm_up(struct explorer *explorer,
+				      struct sqloom_error *err);
 
 /* ---- findings.c */
 void slm_outcomes_clear(struct outcomes *outcomes);
@@ -202,6 +213,12 @@ enum sqloom_status slm_ahead_line(struct explorer *explorer, unsigned line,
 				  struct sqloom_error *err);
 
 /* ---- explore.c */
+/* A run of main's: slm_run(), and what is to be counted and learnt of it. */
+enum sqloom_status slm_explorer_make(struct explorer *explorer,
+				     struct slm_runner *runner,
+				     uint32_t members, unsigned variant,
+				     const struct slm_director *director,
+				     struct sqloom_error *err);
 /* worker: 0 is the explorer's own. Its workers may call it, one at a time. */
 enum sqloom_status slm_explorer_open_database(const struct explorer *explorer,
 					      unsigned worker,

@@ -217,7 +217,9 @@ static const struct slm_event *copy_events(struct slm_arena *arena,
 	for (uint32_t i = 0; !failed && i < count; i++) {
 		events[i] = from[i];
 		events[i].what = copy_text(arena, from[i].what);
-		if (from[i].what && !events[i].what)
+		events[i].params = copy_text(arena, from[i].params);
+		if ((from[i].what && !events[i].what) ||
+		    (from[i].params && !events[i].params))
 			failed = true;
 		events[i].result = copy_results(arena, from[i].result, &failed);
 	}

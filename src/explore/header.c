@@ -127,6 +127,60 @@ static bool fill_call(struct explorer *explorer, unsigned call,
 			 &steps[SLM_STEP_TEARDOWN(spec->nsteps)]);
 }
 
+/* ---- Calls that are programs -------------------------------------------- */
+
+static bool fill_program(struct explorer *explorer, unsigned call,
+			 struct slm_trace_call *out)
+{
+	const struct slm_spec_session *spec = &explorer->spec->sessions[call];
+	struct slm_arena *arena = &explorer->trace->arena;
+
+	out->name = slm_arena_strdup(arena, spec->name);
+	out->kind = spec->call == SLM_CALL_HTTP ? SLM_TRACE_HTTP :
+						  SLM_TRACE_EXEC;
+	out->text = trimmed(arena, spec->text.text);
+	out->steps = slm_arena_zalloc(arena, SLM_PROGRAM_STEPS_MAX,
+				      sizeof(*out->steps));
+	return out->name && out->text && out->steps;
+}
+
+static bool learn_step(struct explorer *explorer, unsigned call,
+		       unsigned number, struct slm_trace_step *out)
+{
+	struct slm_arena *arena = &explorer->trace->arena;
+	struct slm_db_step_info info = slm_db_info(explorer->db, call, number);
+
+	if (info.implicit)
+		return fill_implicit(arena, "commit", info.sql, out);
+	out->name = slm_arena_printf(arena, "s%u", number + 1);
+	out->sql = trimmed(arena, info.sql);
+	out->reads = slm_arena_strdup(arena, info.reads);
+	out->writes = slm_arena_strdup(arena, info.writes);
+	out->fingerprint = slm_sql_fingerprint(info.sql);
+	return out->name && out->sql && out->reads && out->writes;
+}
+
+enum sqloom_status slm_header_learn(struct explorer *explorer,
+				    struct sqloom_error *err)
+{
+	struct slm_trace_call *calls =
+		(struct slm_trace_call *)explorer->trace->calls;
+
+	for (unsigned i = 0; i < explorer->trace->ncalls; i++) {
+		struct slm_trace_step *steps =
+			(struct slm_trace_step *)calls[i].steps;
+
+		while (calls[i].nsteps < slm_db_nsteps(explorer->db, i)) {
+			uint32_t n = calls[i].nsteps;
+
+			if (!learn_step(explorer, i, n, &steps[n]))
+				return slm_error_nomem(err);
+			calls[i].nsteps = n + 1;
+		}
+	}
+	return SQLOOM_OK;
+}
+
 uint16_t slm_steps_fingerprint(const struct slm_trace *trace)
 {
 	uint64_t digest = trace->ncalls;
@@ -136,7 +190,12 @@ uint16_t slm_steps_fingerprint(const struct slm_trace *trace)
 
 		digest = slm_hash_mix(digest, slm_hash(call->name,
 						       strlen(call->name), 0));
-		for (uint32_t j = 0; j < call->nsteps; j++)
+		/* A program's steps are known only as far as it went. */
+		if (call->text)
+			digest = slm_hash_mix(digest,
+					      slm_hash(call->text,
+						       strlen(call->text), 0));
+		for (uint32_t j = 0; !call->text && j < call->nsteps; j++)
 			digest = slm_hash_mix(digest,
 					      call->steps[j].fingerprint);
 	}
@@ -194,7 +253,9 @@ static const char *options_of(struct explorer *explorer)
 	struct slm_arena *arena = &explorer->trace->arena;
 	const char *text = "";
 
-	if (o->database) {
+	if (o->source)
+		text = slm_arena_printf(arena, " %s", o->source);
+	if (text && o->database) {
 		const char *shown = slm_database_shown(arena, o->database);
 		const char *path = shown ? quoted(arena, shown) : NULL;
 
@@ -229,6 +290,19 @@ static const char *options_of(struct explorer *explorer)
 		text = slm_arena_printf(arena, "%s --joint", text);
 	if (text && o->strict)
 		text = slm_arena_printf(arena, "%s --strict", text);
+	if (text && o->proxy_port)
+		text = slm_arena_printf(arena, "%s --proxy-port %d", text,
+					o->proxy_port);
+	if (text && o->attribution)
+		text = slm_arena_printf(arena, "%s --attribution %s", text,
+					o->attribution);
+	for (unsigned i = 0; text && o->background && o->background[i]; i++) {
+		const char *name = quoted(arena, o->background[i]);
+
+		text = name ? slm_arena_printf(arena, "%s --background %s",
+					       text, name) :
+			      NULL;
+	}
 	if (text && o->seed)
 		text = slm_arena_printf(arena, "%s --seed %llu", text,
 					(unsigned long long)o->seed);
@@ -247,7 +321,8 @@ enum sqloom_status slm_header_fill(struct explorer *explorer,
 	if (!calls)
 		return slm_error_nomem(err);
 	for (unsigned i = 0; i < spec->nsessions; i++)
-		if (!fill_call(explorer, i, &calls[i]))
+		if (!(spec->has_calls ? fill_program : fill_call)(explorer, i,
+								  &calls[i]))
 			return slm_error_nomem(err);
 	trace->kind = kind;
 	trace->spec = slm_arena_strdup(&trace->arena, spec->name);
@@ -272,6 +347,52 @@ enum sqloom_status slm_header_fill(struct explorer *explorer,
 
 /* ---- The verdict ------------------------------------------------------- */
 
+/* A program that does not come to the proxy is not controlled. */
+static bool note_silent(struct explorer *explorer)
+{
+	const struct slm_trace *trace = explorer->trace;
+	unsigned silent = 0;
+
+	if (!slm_db_arrives(explorer->db))
+		return true;
+	for (uint32_t i = 0; i < trace->ncalls; i++) {
+		if (trace->calls[i].nsteps)
+			continue;
+		silent++;
+		if (!slm_note(explorer,
+			      "call \"%s\" never sent a statement through the "
+			      "proxy: does it connect by PGHOST and PGPORT, or "
+			      "by DATABASE_URL? sqloom doctor --call tells",
+			      trace->calls[i].name))
+			return false;
+	}
+	if (silent == trace->ncalls && !explorer->reason)
+		explorer->reason = "no call sent a statement through the "
+				   "proxy, see the notes";
+	return true;
+}
+
+/* What the programs' driver has to say, and what a stall means. */
+static bool note_programs(struct explorer *explorer)
+{
+	unsigned count;
+	const char *const *notes = slm_programs_notes(explorer->db, &count);
+
+	for (unsigned i = 0; i < count; i++)
+		if (!slm_note(explorer, "%s", notes[i]))
+			return false;
+	return !explorer->stalled ||
+	       slm_note(explorer,
+			"in %llu of the runs a call waited for something that "
+			"is not the database (a lock inside of the program, a "
+			"sleep, another service): the others went on, and "
+			"these orders were run, but such a wait is not "
+			"controlled. If it is a lock of one process, it does "
+			"not protect against a second process of the same "
+			"program",
+			(unsigned long long)explorer->stalled);
+}
+
 static enum sqloom_status give_notes(struct explorer *explorer,
 				     struct sqloom_error *err)
 {
@@ -281,6 +402,8 @@ static enum sqloom_status give_notes(struct explorer *explorer,
 	uint32_t ntheirs = 0;
 	enum sqloom_status status = SQLOOM_OK;
 
+	if (!note_silent(explorer) || !note_programs(explorer))
+		return slm_error_nomem(err);
 	if (explorer->oracle)
 		status = slm_oracle_notes(explorer->oracle, &trace->arena,
 					  &theirs, &ntheirs, err);
@@ -321,6 +444,10 @@ enum sqloom_status slm_header_finish(struct explorer *explorer,
 				   "results, see the notes";
 	if (!explorer->reason)
 		explorer->reason = explorer->db->blind;
+	if (explorer->stalled && !explorer->reason)
+		explorer->reason =
+			"calls waited for something that is not the database, "
+			"see the notes";
 	trace->complete = !explorer->reason;
 	if (trace->wrong)
 		trace->verdict = SQLOOM_BROKEN;

@@ -33,7 +33,7 @@ static enum sqloom_status read_schedule(struct explorer *explorer,
 			return slm_error_set(
 				err, SQLOOM_TOKEN,
 				"the token has call %c, but \"%s\" has only %u "
-				"sessions (a to %c): is it the token of "
+				"calls (a to %c): is it the token of "
 				"another spec?",
 				token->schedule[i], explorer->spec->name,
 				ncalls, 'a' + (char)ncalls - 1);
@@ -274,7 +274,8 @@ static enum sqloom_status run_token(struct explorer *explorer,
 						 err);
 	director.strategy = strategy;
 	if (!status)
-		status = slm_run(&explorer->main, members, 0, &director, err);
+		status = slm_explorer_make(explorer, &explorer->main, members,
+					   0, &director, err);
 	if (!status) {
 		int failed_at;
 

@@ -11,6 +11,8 @@
 #include "base/hash.h"
 #include "explore/explorer.h"
 
+#define WARM_UP_RUNS 6
+
 static enum sqloom_status describe(struct explorer *explorer,
 				   struct slm_runner *runner,
 				   struct slm_run *out,
@@ -67,8 +69,8 @@ static enum sqloom_status run_again(struct explorer *explorer,
 	enum sqloom_status status;
 	bool remasked = false;
 
-	status = slm_run(&explorer->again, first->members, variant, &director,
-			 err);
+	status = slm_explorer_make(explorer, &explorer->again, first->members,
+				   variant, &director, err);
 	if (!status)
 		status = describe(explorer, &explorer->again, &again, &contents,
 				  err);
@@ -89,7 +91,8 @@ static enum sqloom_status run_order(struct explorer *explorer, uint32_t members,
 	struct slm_run first;
 	enum sqloom_status status;
 
-	status = slm_run(&explorer->first, members, 0, &director, err);
+	status = slm_explorer_make(explorer, &explorer->first, members, 0,
+				   &director, err);
 	if (!status)
 		status = describe(explorer, &explorer->first, &first, &contents,
 				  err);
@@ -177,5 +180,36 @@ enum sqloom_status slm_serial_all(struct explorer *explorer, uint32_t members,
 	do {
 		status = run_order(explorer, members, order, err);
 	} while (!status && next_order(order, n));
+	return status;
+}
+
+enum sqloom_status slm_serial_warm_up(struct explorer *explorer,
+				      struct sqloom_error *err)
+{
+	char order[SLM_CALLS_MAX + 1];
+	struct slm_director director = { .order = order };
+	enum sqloom_status status = SQLOOM_OK;
+	uint64_t way = 0;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < explorer->plan->steps.ncalls; i++)
+		order[n++] = (char)('a' + i);
+	order[n] = '\0';
+	for (unsigned i = 0; !status && i < WARM_UP_RUNS; i++) {
+		status = slm_explorer_make(explorer, &explorer->first,
+					   explorer->plan->members, 0,
+					   &director, err);
+		explorer->trace->reruns++;
+		if (!status && i && explorer->first.way == way)
+			return SQLOOM_OK;
+		way = explorer->first.way;
+	}
+	if (!status &&
+	    !slm_note(explorer,
+		      "the programs did not take the same steps in any two of "
+		      "%d equal runs after another: what they send depends on "
+		      "more than the database",
+		      WARM_UP_RUNS))
+		return slm_error_nomem(err);
 	return status;
 }

@@ -14,6 +14,11 @@
  * fixed time, so that the same spec gives the same trace on any day. */
 #define CLOCK_DEFAULT_MS INT64_C(1767225600000)
 
+#define STALL_AFTER_DEFAULT_MS 100
+#define CALL_LIMIT_DEFAULT_MS 60000
+#define CALL_TIME_MAX_MS 86400000 /* a day */
+#define PORT_MAX 65535
+
 void sqloom_options_init(struct sqloom_options *options)
 {
 	*options = (struct sqloom_options){
@@ -227,6 +232,192 @@ static enum sqloom_status isolation_of(const struct sqloom_spec *spec,
 	return status;
 }
 
+/* ---- Calls that are programs ------------------------------------------- */
+
+/* Options that mean nothing for sessions are refused, not passed over. */
+static enum sqloom_status check_no_calls(const struct sqloom_options *options,
+					 struct sqloom_error *err)
+{
+	const char *given = options->proxy_port	    ? "--proxy-port" :
+			    options->attribution    ? "--attribution" :
+			    options->background	    ? "--background" :
+			    options->stall_after_ms ? "--stall-after" :
+			    options->call_limit_ms  ? "--call-limit" :
+						      NULL;
+
+	if (!given)
+		return SQLOOM_OK;
+	return slm_error_set(err, SQLOOM_USAGE,
+			     "%s is for calls that are programs, and the spec "
+			     "has sessions: take it out",
+			     given);
+}
+
+/* What calls cannot do, whatever their options. */
+static enum sqloom_status check_calls(const struct sqloom_spec *spec,
+				      const struct sqloom_options *options,
+				      const struct settings *settings,
+				      struct sqloom_error *err)
+{
+	if (!settings->postgres && settings->db.database)
+		return slm_error_set(
+			err, SQLOOM_USAGE,
+			"the calls are programs, which sqloom sees as clients "
+			"of PostgreSQL, and %s is an SQLite file: give --db "
+			"postgresql://... or --pg-temp",
+			settings->db.database);
+	if (!settings->postgres)
+		return slm_error_set(
+			err, SQLOOM_USAGE,
+			"the calls are programs, and programs need "
+			"PostgreSQL: give --db postgresql://... or --pg-temp");
+	if (options->jobs > 1)
+		return slm_error_set(
+			err, SQLOOM_USAGE,
+			"--jobs %u is asked for, and the calls are programs, "
+			"which work on one database: leave --jobs out",
+			options->jobs);
+	if (!options->isolation && !value(spec, "isolation"))
+		return SQLOOM_OK;
+	return slm_error_set(
+		err, SQLOOM_USAGE,
+		"an isolation level is given for sessions, and the calls are "
+		"programs, which choose theirs: take it out, or start sqloom "
+		"with PGOPTIONS='-c default_transaction_isolation=...'");
+}
+
+static enum sqloom_status attribution_of(const struct sqloom_spec *spec,
+					 const struct sqloom_options *options,
+					 enum slm_attribution *out,
+					 struct sqloom_error *err)
+{
+	static const char *const words[] = {
+		[SLM_ATTRIBUTION_EXCLUSIVE] = "exclusive",
+		[SLM_ATTRIBUTION_PORT] = "port",
+		[SLM_ATTRIBUTION_NAME] = "name",
+	};
+	const char *word = options->attribution ? options->attribution :
+						  value(spec, "attribution");
+
+	*out = SLM_ATTRIBUTION_EXCLUSIVE;
+	for (size_t i = 0; word && i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(word, words[i]) == 0) {
+			*out = (enum slm_attribution)i;
+			return SQLOOM_OK;
+		}
+	if (!word)
+		return SQLOOM_OK;
+	return slm_error_set(err, SQLOOM_USAGE,
+			     "\"%.40s\" is no way to tell whose a connection "
+			     "is: give exclusive, port or name",
+			     word);
+}
+
+static enum sqloom_status port_of(const struct sqloom_spec *spec,
+				  const struct sqloom_options *options,
+				  struct slm_programs_options *programs,
+				  struct sqloom_error *err)
+{
+	const char *text = value(spec, "proxy_port");
+	int port = options->proxy_port ? options->proxy_port :
+		   text		       ? atoi(text) :
+					 0;
+	int last = port;
+
+	if (programs->attribution == SLM_ATTRIBUTION_PORT && port)
+		last += (int)spec->nsessions - 1;
+	programs->proxy_port = port;
+	if (port >= 0 && last <= PORT_MAX)
+		return SQLOOM_OK;
+	if (port < 0 || port > PORT_MAX)
+		return slm_error_set(err, SQLOOM_USAGE,
+				     "the proxy's port is %d; give 1 to %d, or "
+				     "none for a free one",
+				     port, PORT_MAX);
+	return slm_error_set(err, SQLOOM_USAGE,
+			     "each of the %u calls has a port of its own, and "
+			     "from %d on there are only %d: give a lower port",
+			     spec->nsessions, port, PORT_MAX - port + 1);
+}
+
+static enum sqloom_status background_of(const struct sqloom_spec *spec,
+					const struct sqloom_options *options,
+					struct slm_arena *arena,
+					const char *const **out,
+					struct sqloom_error *err)
+{
+	const char *const *given = options->background;
+	const char **names;
+	unsigned count = 0;
+
+	for (unsigned i = 0; given && given[i]; i++)
+		if (!*given[i] || strlen(given[i]) > SLM_SPEC_NAME_MAX)
+			return slm_error_set(
+				err, SQLOOM_USAGE,
+				"\"%.80s\" can be no application_name: one has "
+				"1 to %d bytes",
+				given[i], SLM_SPEC_NAME_MAX);
+	*out = given;
+	if (given)
+		return SQLOOM_OK;
+	names = slm_arena_zalloc(arena, spec->noptions + 1, sizeof(*names));
+	if (!names)
+		return slm_error_nomem(err);
+	for (unsigned i = 0; i < spec->noptions; i++)
+		if (strcmp(spec->options[i].name, "background") == 0)
+			names[count++] = spec->options[i].values[0];
+	*out = names;
+	return SQLOOM_OK;
+}
+
+static enum sqloom_status time_of(const struct sqloom_spec *spec,
+				  const char *name, uint64_t given,
+				  uint64_t otherwise, uint64_t *out,
+				  struct sqloom_error *err)
+{
+	const char *text = value(spec, name);
+
+	*out = given ? given : text ? strtoull(text, NULL, 10) : otherwise;
+	if (*out <= CALL_TIME_MAX_MS)
+		return SQLOOM_OK;
+	return slm_error_set(err, SQLOOM_USAGE,
+			     "%s is %llu ms; the most is a day, %d ms", name,
+			     (unsigned long long)*out, CALL_TIME_MAX_MS);
+}
+
+static enum sqloom_status programs_of(const struct sqloom_spec *spec,
+				      const struct sqloom_options *options,
+				      struct slm_arena *arena,
+				      struct settings *settings,
+				      struct sqloom_error *err)
+{
+	struct slm_programs_options *programs = &settings->programs;
+	enum sqloom_status status;
+
+	settings->has_calls = spec->has_calls;
+	if (!spec->has_calls)
+		return check_no_calls(options, err);
+	programs->environment = options->environment;
+	status = check_calls(spec, options, settings, err);
+	if (!status)
+		status = attribution_of(spec, options, &programs->attribution,
+					err);
+	if (!status)
+		status = port_of(spec, options, programs, err);
+	if (!status)
+		status = background_of(spec, options, arena,
+				       &programs->background, err);
+	if (!status)
+		status = time_of(spec, "stall_after", options->stall_after_ms,
+				 STALL_AFTER_DEFAULT_MS,
+				 &programs->stall_after_ms, err);
+	if (!status)
+		status = time_of(spec, "call_limit", options->call_limit_ms,
+				 CALL_LIMIT_DEFAULT_MS,
+				 &programs->call_limit_ms, err);
+	return status;
+}
+
 /* ---- Which database ---------------------------------------------------- */
 
 const char *slm_database_shown(struct slm_arena *arena, const char *database)
@@ -344,6 +535,8 @@ enum sqloom_status slm_settings_resolve(const struct sqloom_spec *spec,
 		.statement_limit_ms = options->statement_limit_ms,
 		.jobs = options->jobs,
 	};
+	if (!status)
+		status = programs_of(spec, options, arena, &settings, err);
 	if (!status && settings.postgres)
 		status = check_postgres(options, err);
 	if (!status)

@@ -33,7 +33,8 @@ static enum sqloom_status search(struct explorer *explorer, uint32_t members,
 		struct slm_judgement judgement;
 		struct slm_run run;
 
-		status = slm_run(&explorer->main, members, 0, &director, err);
+		status = slm_explorer_make(explorer, &explorer->main, members,
+					   0, &director, err);
 		if (!status)
 			status = slm_findings_describe(&explorer->main, &run,
 						       err);

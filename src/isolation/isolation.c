@@ -119,13 +119,26 @@ static enum sqloom_status run_all(struct sqloom_isolation *iso,
 	return status;
 }
 
+static enum sqloom_status no_calls(const struct sqloom_spec *spec,
+				   struct sqloom_error *err)
+{
+	slm_error_set(err, SQLOOM_UNSUPPORTED,
+		      "this spec has calls, which are programs, and isolation "
+		      "specs have sessions; run it with sqloom explore");
+	slm_spec_error_place(spec, spec->sessions[0].line,
+			     spec->sessions[0].column, err);
+	return SQLOOM_UNSUPPORTED;
+}
+
 static enum sqloom_status run(struct sqloom_isolation *iso,
 			      const struct sqloom_spec *spec,
 			      struct sqloom_error *err)
 {
-	enum sqloom_status status =
-		slm_iso_script_make(&iso->arena, spec, &iso->script, err);
+	enum sqloom_status status;
 
+	if (spec->has_calls)
+		return no_calls(spec, err);
+	status = slm_iso_script_make(&iso->arena, spec, &iso->script, err);
 	if (status)
 		return status;
 	for (unsigned i = 0; i < iso->script.nunused; i++)

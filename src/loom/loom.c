@@ -136,9 +136,27 @@ static struct slm_loom_order set_off(struct slm_loom *loom, unsigned call,
 					.previous = loom->previous };
 }
 
+/* The call to start now, or -1. */
+static int next_start(const struct slm_loom *loom)
+{
+	uint32_t others = loom->enabled | loom->blocked | loom->stalled;
+
+	if (!loom->waiting)
+		return -1;
+	if (!loom->serial)
+		return (int)lowest(loom->waiting);
+	if (others)
+		return -1;
+	for (const char *at = loom->serial; *at; at++)
+		if (loom->waiting & bit((unsigned)(*at - 'a')))
+			return *at - 'a';
+	return (int)lowest(loom->waiting);
+}
+
 struct slm_loom_order slm_loom_next(struct slm_loom *loom)
 {
 	struct slm_loom_order order = { .previous = loom->previous };
+	int next;
 
 	if (loom->running >= 0) {
 		order.kind = SLM_ORDER_WAIT;
@@ -148,8 +166,9 @@ struct slm_loom_order slm_loom_next(struct slm_loom *loom)
 	if (loom->local)
 		return set_off(loom, lowest(loom->local), EVENT_GO,
 			       SLM_ORDER_GO);
-	if (loom->waiting)
-		return set_off(loom, lowest(loom->waiting), EVENT_START,
+	next = next_start(loom);
+	if (next >= 0)
+		return set_off(loom, (unsigned)next, EVENT_START,
 			       SLM_ORDER_START);
 	if (loom->enabled) {
 		order.kind = SLM_ORDER_CHOOSE;
@@ -168,7 +187,7 @@ struct slm_loom_order slm_loom_next(struct slm_loom *loom)
 bool slm_loom_grant(struct slm_loom *loom, unsigned call)
 {
 	/* A choice is open only when every call is settled. */
-	if (loom->waiting | loom->local)
+	if (loom->local || next_start(loom) >= 0)
 		return false;
 	if (!move(loom, call, EVENT_GRANT))
 		return false;

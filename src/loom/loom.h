@@ -62,6 +62,9 @@ struct slm_loom {
 	int previous;	   /* the call granted last, or -1 */
 	unsigned finished; /* number of FINISHED calls, non-members included */
 	bool had_stall;	   /* a stall happened: the run proves nothing */
+	const char *serial; /* set by the owner after begin: letters; each call
+			       is started when those before it are over. NULL:
+			       all are started at the begin */
 };
 
 /* Ready for a run of ncalls calls, of which those in members take part; the

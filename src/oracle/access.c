@@ -9,6 +9,7 @@
 
 #include "oracle/internal.h"
 #include "oracle/statement.h"
+#include "trace/params.h"
 
 /* ---- Tables ----------------------------------------------------------- */
 
@@ -166,6 +167,35 @@ static bool is_split(const struct slm_oracle *oracle,
 	return false;
 }
 
+/* The parameters of the event, or of the one at which its step began to
+ * wait. */
+static const char *params_of(const struct slm_run *run, uint32_t index)
+{
+	const struct slm_event *event = &run->events[index];
+
+	for (uint32_t i = index; event->kind == SLM_EVENT_RESUMED && i > 0;
+	     i--) {
+		const struct slm_event *before = &run->events[i - 1];
+
+		if (before->call == event->call &&
+		    before->kind == SLM_EVENT_BLOCKED &&
+		    before->step == event->step)
+			return before->params;
+	}
+	return event->params;
+}
+
+const char *slm_access_sql(const struct slm_oracle *oracle,
+			   const struct slm_run *run, uint32_t event,
+			   struct slm_arena *arena)
+{
+	const struct slm_event *at = &run->events[event];
+
+	return slm_params_put(arena,
+			      oracle->config.calls[at->call].steps[at->step].sql,
+			      params_of(run, event), NULL);
+}
+
 static bool add_access(const struct slm_oracle *oracle,
 		       const struct slm_view *view, uint32_t index,
 		       struct position *at, struct slm_accesses *out,
@@ -179,11 +209,13 @@ static bool add_access(const struct slm_oracle *oracle,
 		.step = event->step,
 		.event = index,
 		.visible = index,
-		.sql = step->sql,
+		.sql = slm_access_sql(oracle, view->run, index, arena),
 		.name = step->name,
 	};
 	bool failed = false, error = has_failed(event);
 
+	if (!access.sql)
+		return false;
 	if (!error && !step->implicit && is_split(oracle, view, index)) {
 		at->begun = true;
 		at->transaction = ++at->last;
@@ -194,7 +226,7 @@ static bool add_access(const struct slm_oracle *oracle,
 		access.transaction = at->transaction;
 	else
 		access.transaction =
-			follow_step(out, event->call, at, step->sql, index);
+			follow_step(out, event->call, at, access.sql, index);
 	access.deferred = at->transaction && at->deferred;
 	if (access.transaction && access.transaction == at->transaction)
 		access.visible = UINT32_MAX; /* until it is committed */

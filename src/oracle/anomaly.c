@@ -3,7 +3,7 @@
  * The field's name of what went wrong, and its cause in a sentence or two.
  *
  * All that is known of a step is which tables it reads and writes, and its
- * text. A pattern is named only where these leave no doubt; else the name
+ * text, parameters included. A pattern is named only where these leave no doubt; else the name
  * stays NULL. References: Berenson et al., "A Critique of ANSI SQL Isolation
  * Levels" (1995), for P2, P4, A5A and A5B.
  *
@@ -22,6 +22,7 @@ struct naming {
 	const struct slm_oracle *oracle;
 	const struct slm_group *group;
 	const struct slm_view *view;
+	struct slm_arena *scratch;
 	struct slm_accesses all;
 	struct slm_buf cause;
 	const char *name; /* static; NULL: none found */
@@ -203,14 +204,69 @@ static bool find_insert(struct naming *n, const struct stale *s)
 	return true;
 }
 
+/* ---- What is decided ---------------------------------------------------- */
+
+/* The step of a program that is the same statement but for literals: what it
+ * does at that place. NULL: it does not. */
+static const struct slm_taken *find_alike(const struct naming *n,
+					  const struct slm_serial *serial,
+					  const struct slm_access *access)
+{
+	const struct slm_trace_step *steps =
+		n->oracle->config.calls[access->call].steps;
+	const struct slm_call_result *result =
+		&serial->results.calls[access->call];
+
+	for (uint32_t i = 0; i < result->ntaken; i++)
+		if (!result->taken[i].error &&
+		    steps[result->taken[i].step].fingerprint ==
+			    steps[access->step].fingerprint)
+			return &result->taken[i];
+	return NULL;
+}
+
+/* Does the call leave the step out in some serial run? */
+static bool is_left_out(const struct naming *n, const struct slm_access *access)
+{
+	if (!slm_given_is_program(n->oracle, access->call))
+		return n->group->variable[n->oracle->first_step[access->call] +
+					  access->step];
+	for (uint32_t i = 0; i < n->oracle->nserials; i++)
+		if (n->oracle->serials[i].run.members == n->group->members &&
+		    !find_alike(n, &n->oracle->serials[i], access))
+			return true;
+	return false;
+}
+
+/* Does a program write the same at this place in all serial runs? */
+static bool writes_alike(const struct naming *n, const struct slm_access *own)
+{
+	for (uint32_t i = 0; i < n->oracle->nserials; i++) {
+		const struct slm_serial *serial = &n->oracle->serials[i];
+		const struct slm_taken *taken = find_alike(n, serial, own);
+		const char *sql;
+
+		if (serial->run.members != n->group->members || !taken)
+			continue;
+		sql = slm_access_sql(n->oracle, &serial->run, taken->event,
+				     n->scratch);
+		if (!sql || strcmp(sql, own->sql) != 0)
+			return false;
+	}
+	return true;
+}
+
 /* Does a condition decide whether the step runs, and nothing of what it
  * writes? Then it is the decision that is stale. */
 static bool is_decided(const struct naming *n, const struct slm_access *own)
 {
 	char name[2];
 
-	return n->group->variable[n->oracle->first_step[own->call] + own->step] &&
-	       !slm_sql_next_parameter(own->sql, name, sizeof(name));
+	if (!is_left_out(n, own))
+		return false;
+	if (slm_given_is_program(n->oracle, own->call))
+		return writes_alike(n, own);
+	return !slm_sql_next_parameter(own->sql, name, sizeof(name));
 }
 
 static bool find_lost_update(struct naming *n, const struct stale *s)
@@ -240,8 +296,7 @@ static bool find_check_then_act(struct naming *n, const struct stale *s)
 {
 	const char *other = call_name(n, s->foreign->call);
 
-	if (!n->group->variable[n->oracle->first_step[s->own->call] +
-				s->own->step] ||
+	if (!is_left_out(n, s->own) ||
 	    relate(n, s->read, s->foreign, s->table) == SLM_ROWS_DISJOINT)
 		return false;
 	n->name = "check-then-act";
@@ -295,6 +350,43 @@ static bool find_stale_value(struct naming *n, const struct stale *s)
 		       before_what(s), s->foreign->name);
 	say_transactions(n, s->read, s->own);
 	return true;
+}
+
+/* An INSERT that looks and inserts in one statement, before an other one was
+ * committed. Told of programs, whose statements are all there is to see. */
+static bool try_blind_insert(struct naming *n, const struct slm_access *own,
+			     const struct slm_access *foreign, uint32_t table)
+{
+	if (own->call == foreign->call || !both_ok(n, own, foreign) ||
+	    !slm_given_is_program(n->oracle, own->call) ||
+	    !in_table(own->reads & own->writes & foreign->writes, table) ||
+	    !is_insert(own) || !is_insert(foreign) ||
+	    foreign->visible == UINT32_MAX || foreign->event > own->event ||
+	    own->event > foreign->visible)
+		return false;
+	n->name = has_twins(n, table) ? "duplicate insert" :
+					"check-then-insert";
+	slm_buf_printf(&n->cause,
+		       "%s's step %s looked at %s and inserted into it before "
+		       "%s's insert in %s was committed, so it could not see "
+		       "it (%s). Only a unique constraint makes the two wait "
+		       "for each other.",
+		       call_name(n, own->call), own->name, n->all.tables[table],
+		       call_name(n, foreign->call), foreign->name, n->name);
+	return true;
+}
+
+static bool find_blind_insert(struct naming *n)
+{
+	const struct slm_access *end = n->all.list + n->all.count;
+
+	for (const struct slm_access *own = n->all.list; own < end; own++)
+		for (const struct slm_access *foreign = n->all.list;
+		     own->writes && foreign < end; foreign++)
+			for (uint32_t t = 0; t < n->all.ntables; t++)
+				if (try_blind_insert(n, own, foreign, t))
+					return true;
+	return false;
 }
 
 /* ---- Write skew ------------------------------------------------------- */
@@ -610,9 +702,10 @@ static const char *told_circle(const struct naming *n, uint32_t call)
 
 		for (const struct slm_result *r = event->result;
 		     r && event->call == call; r = r->next) {
-			const char *colon = r->error == SLM_ERROR_DEADLOCK ?
-						    strstr(r->message, ": ") :
-						    NULL;
+			const char *colon =
+				r->error == SLM_ERROR_DEADLOCK && r->message ?
+					strstr(r->message, ": ") :
+					NULL;
 
 			if (colon)
 				return colon + 2;
@@ -744,7 +837,8 @@ static void find_name(struct naming *n, enum slm_class class)
 	case SLM_CLASS_CHECK:
 	case SLM_CLASS_CONTENTS:
 	case SLM_CLASS_RESULT:
-		(void)(each_stale(n, find_insert) || find_write_skew(n) ||
+		(void)(each_stale(n, find_insert) || find_blind_insert(n) ||
+		       find_write_skew(n) ||
 		       each_stale(n, find_lost_update) ||
 		       each_stale(n, find_check_then_act) || find_reads(n) ||
 		       each_stale(n, find_stale_value) ||
@@ -768,7 +862,10 @@ bool slm_anomaly_name(const struct slm_oracle *oracle,
 		      const struct slm_view *view, struct slm_arena *scratch,
 		      struct slm_arena *arena, struct slm_finding *out)
 {
-	struct naming n = { .oracle = oracle, .group = group, .view = view };
+	struct naming n = { .oracle = oracle,
+			    .group = group,
+			    .view = view,
+			    .scratch = scratch };
 	bool failed = false;
 
 	if (!slm_access_make(oracle, view, scratch, &n.all))

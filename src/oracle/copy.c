@@ -102,6 +102,7 @@ static const struct slm_event *copy_events(struct slm_arena *arena,
 	for (uint32_t i = 0; copy && i < run->nevents; i++) {
 		copy[i] = run->events[i];
 		if (!copy_text(arena, &copy[i].what) ||
+		    !copy_text(arena, &copy[i].params) ||
 		    !copy_result(arena, &copy[i].result))
 			return NULL;
 	}

@@ -170,7 +170,8 @@ typedef bool (*step_fn)(struct explaining *ex, uint32_t call,
 			const struct slm_taken *actual,
 			const struct slm_taken *expected);
 
-/* Calls fn for each step of a survivor that differs; one may be NULL. */
+/* Calls fn for each step of a survivor that differs; one may be NULL. The
+ * steps of programs are passed over. */
 static bool each_step(struct explaining *ex, const struct slm_results *a,
 		      const struct slm_results *b, step_fn fn)
 {
@@ -178,7 +179,7 @@ static bool each_step(struct explaining *ex, const struct slm_results *a,
 		const struct slm_call_result *x = &a->calls[call];
 		const struct slm_call_result *y = &b->calls[call];
 
-		if (!(ex->members & (1u << call)))
+		if (!(ex->members & (1u << call)) || x->program)
 			continue;
 		for (uint32_t i = 0; i < x->ntaken; i++) {
 			const struct slm_taken *taken = &x->taken[i];
@@ -208,6 +209,21 @@ static bool count_step(struct explaining *ex, uint32_t call,
 	return true;
 }
 
+/* How many survivors that are programs gave something else. */
+static uint32_t count_programs(const struct explaining *ex,
+			       const struct slm_results *serial)
+{
+	const struct slm_results *actual = &ex->actual->results;
+	uint32_t count = 0;
+
+	for (uint32_t call = 0; call < ex->oracle->config.ncalls; call++)
+		count += ((ex->members >> call) & 1) &&
+			 actual->calls[call].program &&
+			 actual->calls[call].digest !=
+				 serial->calls[call].digest;
+	return count;
+}
+
 /* ---- The nearest serial run ------------------------------------------- */
 
 /* How far a serial run is; sets *rows and the number of steps that differ. */
@@ -232,7 +248,7 @@ static bool measure(struct explaining *ex, const struct slm_serial *serial,
 	}
 	ex->ndifferences = 0;
 	each_step(ex, &ex->actual->results, &serial->results, count_step);
-	*steps = ex->ndifferences;
+	*steps = ex->ndifferences + count_programs(ex, &serial->results);
 	ex->ndifferences = 0;
 	return true;
 }
@@ -531,6 +547,101 @@ static bool tell_step(struct explaining *ex, uint32_t call,
 	return add_difference(ex, where, x, y);
 }
 
+/* ---- What programs gave ------------------------------------------------ */
+
+/* One side of a comparison. */
+struct side {
+	const struct slm_call_result *result;
+	const struct slm_canonical *contents;
+	const struct slm_order *orders;
+};
+
+/* A part as text; behind the status stands why the call failed. */
+static const char *part_text(struct explaining *ex, uint32_t call,
+			     const struct side *side, uint32_t part)
+{
+	struct slm_value value;
+	size_t size;
+
+	if (!slm_given_value(ex->oracle, call, side->result->given, part,
+			     side->contents, side->orders, ex->scratch, &value))
+		return NULL;
+	slm_show_value(&ex->buf, &value);
+	if (part == 0) {
+		size = ex->buf.size;
+		slm_buf_puts(&ex->buf, " (");
+		slm_show_reason(&ex->buf, side->result);
+		if (ex->buf.size == size + 2)
+			ex->buf.size = size;
+		else
+			slm_buf_putc(&ex->buf, ')');
+	}
+	return slm_show_take(&ex->buf, ex->arena);
+}
+
+/* A part of the actual or the expected side, the other of which may lack it. */
+static bool tell_part(struct explaining *ex, uint32_t call,
+		      const struct side *actual, uint32_t part,
+		      const struct side *expected, uint32_t other)
+{
+	const struct slm_result *x = actual->result->given;
+	const struct slm_result *y = expected->result->given;
+	bool in_x = part < slm_given_parts(x), in_y = other < slm_given_parts(y);
+	const char *a = NULL, *b = NULL;
+
+	if (full(ex) ||
+	    (in_x && in_y &&
+	     slm_given_part(ex->oracle, call, x, part, actual->contents) ==
+		     slm_given_part(ex->oracle, call, y, other,
+				    expected->contents)))
+		return true;
+	if (in_x)
+		a = part_text(ex, call, actual, part);
+	if (in_y)
+		b = part_text(ex, call, expected, other);
+	if ((in_x && !a) || (in_y && !b))
+		return false;
+	return add_difference(
+		ex,
+		slm_arena_printf(ex->arena, "%s: %s",
+				 ex->oracle->config.calls[call].name,
+				 in_x ? x->rows.columns[part] :
+					y->rows.columns[other]),
+		a, b);
+}
+
+static bool tell_program(struct explaining *ex, uint32_t call)
+{
+	const struct side actual = { &ex->actual->results.calls[call],
+				     &ex->actual->contents, ex->actual_order };
+	const struct side expected = { &ex->expected.results.calls[call],
+				       &ex->expected.contents,
+				       ex->expected_order };
+	const struct slm_result *x = actual.result->given;
+	const struct slm_result *y = expected.result->given;
+	uint32_t n = slm_given_parts(x), m = slm_given_parts(y);
+
+	for (uint32_t i = 0; i < n; i++)
+		if (!tell_part(ex, call, &actual, i, &expected,
+			       slm_given_find(y, x->rows.columns[i])))
+			return false;
+	for (uint32_t i = 0; i < m; i++)
+		if (slm_given_find(x, y->rows.columns[i]) == n &&
+		    !tell_part(ex, call, &actual, n, &expected, i))
+			return false;
+	return true;
+}
+
+static bool tell_programs(struct explaining *ex)
+{
+	for (uint32_t call = 0; call < ex->oracle->config.ncalls; call++)
+		if (((ex->members >> call) & 1) &&
+		    ex->actual->results.calls[call].program &&
+		    !tell_program(ex, call))
+			return false;
+	return true;
+}
+
 /* Fills in what the nearest serial run says. */
 static bool tell(struct explaining *ex)
 {
@@ -554,7 +665,8 @@ static bool tell(struct explaining *ex)
 		return false;
 	drop_equal(ex);
 	return each_step(ex, &ex->actual->results, &ex->expected.results,
-			 tell_step);
+			 tell_step) &&
+	       tell_programs(ex);
 }
 
 /* The first check that failed. */

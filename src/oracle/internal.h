@@ -3,9 +3,13 @@
  * What the files of the oracle share. Nobody outside src/oracle includes this.
  *
  * A run is looked at twice: its contents become canonical (canonical.c), its
- * events become one sequence of taken steps per call (results.c). Both are
- * digests under the masks of the moment; when a mask is added, what is kept of
- * the serial runs is digested again (oracle.c).
+ * events become one sequence of taken steps per call (results.c), and of calls
+ * that are programs what they gave at their end (given.c). All are digests
+ * under the masks of the moment; when a mask is added, what is kept of the
+ * serial runs is digested again (oracle.c).
+ *
+ * The steps of a program are not known beforehand: nothing in here is sized by
+ * their number, and no step of one is control, ordered or variable.
  */
 #ifndef SLM_ORACLE_INTERNAL_H
 #define SLM_ORACLE_INTERNAL_H
@@ -42,6 +46,28 @@ struct slm_result_mask {
 	uint32_t column;    /* of that statement's result */
 	const char *name;   /* of the column */
 	enum slm_hiding hiding;
+};
+
+/* A part of what a program gives, by name. */
+struct slm_given_mask {
+	uint32_t call;
+	const char *name;
+	enum slm_hiding hiding;
+};
+
+#define SLM_KEY_TABLES_MAX 4
+
+/* A number in what a program gives: the nth in the part of this name. In all
+ * serial runs so far it was a key that was generated in the run, in one of
+ * these tables; none: in some it was not. */
+struct slm_given_key {
+	uint32_t call;
+	uint32_t nth;
+	const char *name;
+	const char *tables[SLM_KEY_TABLES_MAX];
+	uint32_t ntables;
+	int64_t value; /* in the first of these runs */
+	bool varies;   /* in some run it was another */
 };
 
 /* ---- Canonical contents ----------------------------------------------- */
@@ -87,9 +113,13 @@ struct slm_call_result {
 	uint32_t ntaken;
 	struct slm_taken *taken;
 	const struct slm_result *error; /* why it failed; NULL: not known */
-	uint32_t error_step;
-	uint64_t seen; /* of all that it observed together (judge.c) */
+	uint32_t error_step;		/* SLM_STEP_NONE: as a program */
+	uint64_t seen; /* of all that it observed together (judge.c); of a
+			  program: of what it gave */
 	uint64_t digest;
+	bool program;
+	const struct slm_result *given; /* of a program, at its end; NULL:
+					   nothing is known */
 };
 
 struct slm_results {
@@ -135,6 +165,10 @@ struct slm_oracle {
 	uint32_t ncolumn_masks, column_masks_room;
 	struct slm_result_mask *result_masks;
 	uint32_t nresult_masks, result_masks_room;
+	struct slm_given_mask *given_masks;
+	uint32_t ngiven_masks, given_masks_room;
+	struct slm_given_key *given_keys;
+	uint32_t ngiven_keys, given_keys_room;
 	const char **notes; /* about instability */
 	uint32_t nnotes, notes_room;
 	bool unstable;
@@ -202,12 +236,16 @@ bool slm_order_cell(const struct slm_canonical *contents,
 		    struct slm_value *out);
 
 /* results.c */
+/* Without digests. */
 bool slm_results_make(const struct slm_oracle *oracle,
 		      const struct slm_run *run, struct slm_arena *arena,
 		      struct slm_results *out);
-/* Digests again, after masks have grown. */
+/* Digests, again after masks have grown; contents are those of the run. */
 void slm_results_digest(const struct slm_oracle *oracle,
-			struct slm_results *results);
+			struct slm_results *results,
+			const struct slm_canonical *contents);
+/* The digest of an error by kind and code; NULL: none. */
+uint64_t slm_results_error(const struct slm_result *error);
 /* What is compared of this column of a result. */
 enum slm_hiding slm_results_hiding(const struct slm_oracle *oracle,
 				   uint32_t call, uint32_t step,
@@ -225,6 +263,49 @@ uint64_t slm_results_rows(const struct slm_oracle *oracle, uint32_t call,
 bool slm_results_allowed(const struct slm_oracle *oracle,
 			 const struct slm_result *error);
 
+/* given.c: calls that are programs. */
+bool slm_given_is_program(const struct slm_oracle *oracle, uint32_t call);
+
+/* How a call that is a program ended. */
+struct slm_fate {
+	bool ended, ok;
+	bool aborted;			/* by the database */
+	const struct slm_result *given; /* NULL: nothing is known */
+	const struct slm_result *error; /* !ok: why. Never NULL */
+	uint32_t step;			/* of the error; SLM_STEP_NONE: none */
+};
+/* From the events alone: nothing is allocated. */
+void slm_given_fate(const struct slm_oracle *oracle, const struct slm_run *run,
+		    uint32_t call, struct slm_fate *out);
+/* Is it an answer HTTP 4xx? It tells the caller that the call was refused. */
+bool slm_given_declares(const struct slm_result *error);
+
+/* The first row of a result of at least one; its columns are the parts. */
+uint32_t slm_given_parts(const struct slm_result *given);
+/* The number of the part of that name, or the number of parts. */
+uint32_t slm_given_find(const struct slm_result *given, const char *name);
+enum slm_hiding slm_given_hiding(const struct slm_oracle *oracle, uint32_t call,
+				 const char *name);
+/* Digest of one part as far as it is compared. */
+uint64_t slm_given_part(const struct slm_oracle *oracle, uint32_t call,
+			const struct slm_result *given, uint32_t part,
+			const struct slm_canonical *contents);
+/* Of all parts, their names included; NULL is fine. */
+uint64_t slm_given_digest(const struct slm_oracle *oracle, uint32_t call,
+			  const struct slm_result *given,
+			  const struct slm_canonical *contents);
+/* The part as it is to be shown: masked, or a key by its meaning, if it is one;
+ * orders may be NULL. Labels are allocated in arena. false: no memory. */
+bool slm_given_value(const struct slm_oracle *oracle, uint32_t call,
+		     const struct slm_result *given, uint32_t part,
+		     const struct slm_canonical *contents,
+		     const struct slm_order *orders, struct slm_arena *arena,
+		     struct slm_value *out);
+/* Learns from a serial run which numbers are keys. *changed is set if digests
+ * made before no longer hold. false: no memory. */
+bool slm_given_learn_keys(struct slm_oracle *oracle,
+			  const struct slm_view *view, bool *changed);
+
 /* masks.c: what differs between two runs of one order is masked; what cannot
  * be is noted. *grown is set if a mask was added. false: no memory. */
 bool slm_masks_learn(struct slm_oracle *oracle, const char *order,
@@ -240,7 +321,8 @@ uint64_t slm_judge_outcome(enum slm_class class, const struct slm_view *view);
 bool slm_judge_joint(const struct slm_oracle *oracle,
 		     const struct slm_group *group,
 		     const struct slm_view *view);
-/* Does the call fail with this error's code in some serial run of members? */
+/* Does the call fail with this error's code in some serial run of members? With
+ * members 0: in some serial run that it takes part in. */
 bool slm_judge_fails_alike(const struct slm_oracle *oracle, uint32_t members,
 			   uint32_t call, const struct slm_result *error);
 /* Brings group up to date with the serial runs. */
@@ -251,9 +333,15 @@ void slm_show_value(struct slm_buf *buf, const struct slm_value *value);
 void slm_show_error(struct slm_buf *buf, const struct slm_result *error);
 void slm_show_taken(const struct slm_oracle *oracle, struct slm_buf *buf,
 		    uint32_t call, const struct slm_taken *taken);
-/* "ok", "ok, step pay skipped" or the error. */
+/* "ok", "ok, step pay skipped" or the error; of a program "exit 0 'done'",
+ * "HTTP 409: sold out". contents and orders are those of the run. */
 void slm_show_call(const struct slm_oracle *oracle, struct slm_buf *buf,
-		   uint32_t call, const struct slm_call_result *result);
+		   uint32_t call, const struct slm_call_result *result,
+		   const struct slm_canonical *contents,
+		   const struct slm_order *orders, struct slm_arena *arena);
+/* The error of a program beside its status: "40001: could not ...", what it
+ * wrote to standard error; "" if there is nothing more to say. */
+void slm_show_reason(struct slm_buf *buf, const struct slm_call_result *result);
 /* Moves the text of buf into the arena and empties buf; NULL: no memory. */
 const char *slm_show_take(struct slm_buf *buf, struct slm_arena *arena);
 
@@ -281,7 +369,7 @@ struct slm_access {
 	uint64_t reads;
 	uint64_t writes; /* only where a row was changed, and not undone */
 	const struct slm_taken *taken;
-	const char *sql;
+	const char *sql;  /* with the parameters in it */
 	const char *name; /* of the step */
 };
 
@@ -295,6 +383,12 @@ struct slm_accesses {
 bool slm_access_make(const struct slm_oracle *oracle,
 		     const struct slm_view *view, struct slm_arena *arena,
 		     struct slm_accesses *out);
+
+/* The text of the statement at an event, with the parameters in it; NULL: no
+ * memory. */
+const char *slm_access_sql(const struct slm_oracle *oracle,
+			   const struct slm_run *run, uint32_t event,
+			   struct slm_arena *arena);
 
 /* anomaly.c: fills in name and cause where certain. false: no memory. */
 bool slm_anomaly_name(const struct slm_oracle *oracle,

@@ -15,6 +15,8 @@
  * second look.
  * A write that changed no row and returned none is never held against a run:
  * it is how compare-and-set refuses.
+ *
+ * Of a program all that is compared is what it gave at its end, as a whole.
  */
 #include <assert.h>
 #include <string.h>
@@ -112,8 +114,9 @@ void slm_judge_group(struct slm_oracle *oracle, struct slm_group *group)
 	group->most_ok = 0;
 	group->most_effects = 0;
 	for (uint32_t call = 0; call < oracle->config.ncalls; call++)
-		for (uint32_t step = 0;
-		     step < oracle->config.calls[call].nsteps; step++)
+		for (uint32_t step = 0; step < oracle->first_step[call + 1] -
+						       oracle->first_step[call];
+		     step++)
 			group->variable[oracle->first_step[call] + step] =
 				is_member(group->members, call) &&
 				is_variable(oracle, group->members, call, step);
@@ -210,7 +213,7 @@ static bool has_foreign_value(const struct slm_oracle *oracle, uint32_t members,
 
 		if (!is_member(members, call) || !result->ok)
 			continue;
-		if (result->reads_only &&
+		if ((result->reads_only || result->program) &&
 		    !sees_alike(oracle, members, call, result->seen))
 			return true;
 		for (uint32_t i = 0; i < result->ntaken; i++) {
@@ -236,14 +239,58 @@ bool slm_judge_fails_alike(const struct slm_oracle *oracle, uint32_t members,
 			   uint32_t call, const struct slm_result *error)
 {
 	for (uint32_t i = 0; i < oracle->nserials; i++) {
+		const struct slm_serial *serial = &oracle->serials[i];
 		const struct slm_result *other =
-			oracle->serials[i].results.calls[call].error;
+			serial->results.calls[call].error;
 
-		if (oracle->serials[i].run.members == members && other &&
-		    same_code(other, error))
+		if (members ? serial->run.members != members :
+			      !is_member(serial->run.members, call))
+			continue;
+		if (other && same_code(other, error))
 			return true;
 	}
 	return false;
+}
+
+/* Does the program end with the same status and message in some serial run?
+ * Whatever went wrong on its way, that is how it refuses. */
+static bool refuses_alike(const struct slm_oracle *oracle, uint32_t call,
+			  const struct slm_call_result *result)
+{
+	const struct slm_result *given = result->given;
+
+	for (uint32_t i = 0; i < oracle->nserials; i++) {
+		const struct slm_call_result *serial =
+			&oracle->serials[i].results.calls[call];
+		const struct slm_result *other = serial->given;
+
+		if (!is_member(oracle->serials[i].run.members, call) ||
+		    serial->ok || !other || !given ||
+		    !same_code(other, given) ||
+		    serial->seen != result->seen)
+			continue;
+		if (!other->message || !given->message ?
+			    other->message == given->message :
+			    strcmp(other->message, given->message) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Can the callers expect the error with which the call failed? */
+static bool is_expected(const struct slm_oracle *oracle, uint32_t members,
+			uint32_t call, const struct slm_call_result *result)
+{
+	const struct slm_result *error = result->error;
+	bool refused = error->error == SLM_ERROR_REFUSED;
+
+	if (slm_given_declares(error))
+		return true;
+	if (result->program && error->error == SLM_ERROR_INTEGRITY &&
+	    refuses_alike(oracle, call, result))
+		return true;
+	return slm_judge_fails_alike(oracle, refused ? 0 : members, call,
+				     error);
 }
 
 /* The class of the errors of the calls that failed. */
@@ -254,14 +301,15 @@ static enum slm_class error_class(const struct slm_oracle *oracle,
 	enum slm_class worst = SLM_CLASS_BENIGN;
 
 	for (uint32_t call = 0; call < oracle->config.ncalls; call++) {
-		const struct slm_result *error = results->calls[call].error;
+		const struct slm_call_result *result = &results->calls[call];
+		const struct slm_result *error = result->error;
 
 		if (!is_member(results->failed, call) || !error ||
 		    slm_results_allowed(oracle, error))
 			continue;
 		if (error->error == SLM_ERROR_RETRY)
 			worst = SLM_CLASS_RETRY;
-		else if (!slm_judge_fails_alike(oracle, members, call, error))
+		else if (!is_expected(oracle, members, call, result))
 			return SLM_CLASS_ERROR;
 	}
 	return worst;

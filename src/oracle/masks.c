@@ -2,9 +2,10 @@
 /*
  * What two runs of one serial order teach. They differ in nothing but the
  * clock and the random numbers, so a column whose values differ between them
- * is unstable and is masked. Anything else that differs (numbers of rows,
- * steps, errors) means that the calls are not deterministic, which is noted:
- * then no comparison with serial runs can be relied upon.
+ * is unstable and is masked; so is a part of what a program gives. Anything
+ * else that differs (numbers of rows, steps, errors) means that the calls are
+ * not deterministic, which is noted: then no comparison with serial runs can be
+ * relied upon. The statements of a program may differ.
  */
 #include <assert.h>
 #include <string.h>
@@ -65,6 +66,29 @@ static bool add_result_mask(struct slm_oracle *oracle,
 			     &oracle->result_masks_room, sizeof(mask)))
 		return false;
 	oracle->result_masks[oracle->nresult_masks++] = mask;
+	return true;
+}
+
+/* A part of what a program gives; the mask only grows. */
+static bool add_given_mask(struct slm_oracle *oracle, uint32_t call,
+			   const char *name, enum slm_hiding hiding)
+{
+	struct slm_given_mask mask = { .call = call, .hiding = hiding };
+
+	for (uint32_t i = 0; i < oracle->ngiven_masks; i++) {
+		struct slm_given_mask *old = &oracle->given_masks[i];
+
+		if (old->call == call && strcmp(old->name, name) == 0) {
+			old->hiding = hiding;
+			return true;
+		}
+	}
+	mask.name = slm_arena_strdup(&oracle->keep, name);
+	if (!mask.name ||
+	    !slm_oracle_grow(&oracle->given_masks, oracle->ngiven_masks,
+			     &oracle->given_masks_room, sizeof(mask)))
+		return false;
+	oracle->given_masks[oracle->ngiven_masks++] = mask;
 	return true;
 }
 
@@ -309,11 +333,76 @@ static void compare_taken(struct pair *pair, uint32_t call,
 		compare_values(pair, call, a, b);
 }
 
+/* ---- Programs --------------------------------------------------------- */
+
+static const struct slm_value *part_value(const struct slm_result *given,
+					  uint32_t part)
+{
+	return &given->rows.values[part];
+}
+
+/* A part that both runs have. The first is the status. */
+static void compare_part(struct pair *pair, uint32_t call, uint32_t part,
+			 uint32_t other)
+{
+	struct slm_oracle *oracle = pair->oracle;
+	const struct slm_result *a = pair->first.results.calls[call].given;
+	const struct slm_result *b = pair->again.results.calls[call].given;
+	bool null_a = part_value(a, part)->kind == SLM_NULL;
+	bool null_b = part_value(b, other)->kind == SLM_NULL;
+
+	if (slm_given_part(oracle, call, a, part, &pair->first.contents) ==
+	    slm_given_part(oracle, call, b, other, &pair->again.contents))
+		return;
+	if (part == 0) {
+		note(pair, "%s ends with another %s", call_name(pair, call),
+		     a->rows.columns[0]);
+		return;
+	}
+	pair->grown = true;
+	if (!add_given_mask(oracle, call, a->rows.columns[part],
+			    null_a == null_b ? SLM_NULLS : SLM_HIDDEN))
+		pair->failed = true;
+}
+
+static void compare_program(struct pair *pair, uint32_t call)
+{
+	const struct slm_call_result *a = &pair->first.results.calls[call];
+	const struct slm_call_result *b = &pair->again.results.calls[call];
+	uint32_t nparts = slm_given_parts(a->given);
+	uint32_t nothers = slm_given_parts(b->given);
+
+	if (a->ok != b->ok) {
+		note(pair, "%s fails only once", call_name(pair, call));
+		return;
+	}
+	if (!a->ok && !same_error(a->error, b->error)) {
+		note(pair, "%s fails with another error",
+		     call_name(pair, call));
+		return;
+	}
+	for (uint32_t i = 0; i < nparts; i++) {
+		const char *name = a->given->rows.columns[i];
+		uint32_t other = slm_given_find(b->given, name);
+
+		if (other == nothers || nparts != nothers) {
+			note(pair, "%s gives %u parts, then %u, or others",
+			     call_name(pair, call), nparts, nothers);
+			return;
+		}
+		compare_part(pair, call, i, other);
+	}
+}
+
 static void compare_call(struct pair *pair, uint32_t call)
 {
 	const struct slm_call_result *a = &pair->first.results.calls[call];
 	const struct slm_call_result *b = &pair->again.results.calls[call];
 
+	if (a->program) {
+		compare_program(pair, call);
+		return;
+	}
 	for (uint32_t i = 0; i < a->ntaken && i < b->ntaken; i++) {
 		compare_taken(pair, call, &a->taken[i], &b->taken[i]);
 		if (pair->noted)
@@ -367,6 +456,16 @@ static void widen_results(struct pair *pair)
 		mask->hiding = SLM_HIDDEN;
 		pair->grown = true;
 	}
+	for (uint32_t i = 0; i < pair->oracle->ngiven_masks; i++) {
+		struct slm_given_mask *mask = &pair->oracle->given_masks[i];
+
+		if (mask->hiding != SLM_NULLS ||
+		    pair->first.results.calls[mask->call].seen ==
+			    pair->again.results.calls[mask->call].seen)
+			continue;
+		mask->hiding = SLM_HIDDEN;
+		pair->grown = true;
+	}
 }
 
 /* Masking columns one by one was not enough if the two still differ. */
@@ -379,8 +478,11 @@ static void compare_masked(struct pair *pair)
 		if (pair->first.results.calls[i].digest !=
 		    pair->again.results.calls[i].digest)
 			note(pair,
-			     "the rows that %s returns differ in more "
-			     "than single columns",
+			     pair->first.results.calls[i].program ?
+				     "what %s gives differs in more than single "
+				     "parts" :
+				     "the rows that %s returns differ in more "
+				     "than single columns",
 			     call_name(pair, i));
 	if (a->digest == b->digest)
 		return;
@@ -401,7 +503,10 @@ bool slm_masks_learn(struct slm_oracle *oracle, const char *order,
 	pair.first.run = first;
 	pair.again.run = again;
 	assert(first->members == again->members);
-	if (!view_both(&pair))
+	if (!view_both(&pair) ||
+	    !slm_given_learn_keys(oracle, &pair.first, &pair.grown) ||
+	    !slm_given_learn_keys(oracle, &pair.again, &pair.grown) ||
+	    (pair.grown && !view_both(&pair)))
 		return false;
 	for (uint32_t i = 0; i < oracle->config.ncalls; i++)
 		compare_call(&pair, i);

@@ -59,6 +59,16 @@ static void add_masks(const struct slm_oracle *oracle, struct notes *notes)
 				   call->steps[mask->step].name,
 				   compared(mask->hiding)));
 	}
+	for (uint32_t i = 0; i < oracle->ngiven_masks; i++) {
+		const struct slm_given_mask *mask = &oracle->given_masks[i];
+
+		add(notes,
+		    slm_arena_printf(notes->arena,
+				     "%s: %s of what it gives differs between "
+				     "two equal serial runs and is %s",
+				     oracle->config.calls[mask->call].name,
+				     mask->name, compared(mask->hiding)));
+	}
 }
 
 /* The call's error in the first serial run of all the calls, if it fails in
@@ -98,10 +108,14 @@ static void add_failures(const struct slm_oracle *oracle, struct notes *notes)
 		result = fails_always(oracle, i, &same);
 		if (!result)
 			continue;
-		slm_buf_printf(&buf, "%s fails in every serial run%s step %s: ",
-			       call->name, same ? " at" : ", first at",
-			       call->steps[result->error_step].name);
-		if (result->error->message)
+		slm_buf_printf(&buf, "%s fails in every serial run",
+			       call->name);
+		if (result->error_step != SLM_STEP_NONE)
+			slm_buf_printf(&buf, "%s step %s",
+				       same ? " at" : ", first at",
+				       call->steps[result->error_step].name);
+		slm_buf_puts(&buf, ": ");
+		if (result->error->message && !result->program)
 			slm_buf_puts(&buf, result->error->message);
 		else
 			slm_show_error(&buf, result->error);
@@ -120,7 +134,8 @@ enum sqloom_status slm_oracle_notes(struct slm_oracle *oracle,
 	notes.list = slm_arena_zalloc(
 		arena,
 		(size_t)oracle->nnotes + oracle->ncolumn_masks +
-			oracle->nresult_masks + oracle->config.ncalls,
+			oracle->nresult_masks + oracle->ngiven_masks +
+			oracle->config.ncalls,
 		sizeof(*notes.list));
 	if (!notes.list)
 		return slm_error_nomem(err);

@@ -38,7 +38,8 @@ static bool number_steps(struct slm_oracle *oracle)
 
 	for (uint32_t call = 0; call < config->ncalls; call++) {
 		oracle->first_step[call] = total;
-		total += config->calls[call].nsteps;
+		if (!slm_given_is_program(oracle, call))
+			total += config->calls[call].nsteps;
 	}
 	oracle->first_step[config->ncalls] = total;
 	oracle->control = slm_calloc(total, sizeof(*oracle->control));
@@ -46,7 +47,9 @@ static bool number_steps(struct slm_oracle *oracle)
 	if (!oracle->control || !oracle->ordered)
 		return false;
 	for (uint32_t call = 0; call < config->ncalls; call++)
-		for (uint32_t i = 0; i < config->calls[call].nsteps; i++) {
+		for (uint32_t i = 0; i < oracle->first_step[call + 1] -
+						oracle->first_step[call];
+		     i++) {
 			const char *sql = config->calls[call].steps[i].sql;
 			uint32_t at = oracle->first_step[call] + i;
 
@@ -89,6 +92,8 @@ void slm_oracle_free(struct slm_oracle *oracle)
 	slm_free(oracle->ordered);
 	slm_free(oracle->column_masks);
 	slm_free(oracle->result_masks);
+	slm_free(oracle->given_masks);
+	slm_free(oracle->given_keys);
 	slm_free(oracle->notes);
 	slm_arena_deinit(&oracle->keep);
 	slm_arena_deinit(&oracle->scratch);
@@ -99,8 +104,11 @@ bool slm_oracle_view(const struct slm_oracle *oracle, const struct slm_run *run,
 		     struct slm_arena *arena, struct slm_view *out)
 {
 	out->run = run;
-	return slm_results_make(oracle, run, arena, &out->results) &&
-	       slm_canonical_make(oracle, run->contents, arena, &out->contents);
+	if (!slm_results_make(oracle, run, arena, &out->results) ||
+	    !slm_canonical_make(oracle, run->contents, arena, &out->contents))
+		return false;
+	slm_results_digest(oracle, &out->results, &out->contents);
+	return true;
 }
 
 const struct slm_group *slm_oracle_group(const struct slm_oracle *oracle,
@@ -155,7 +163,7 @@ static bool digest_serials(struct slm_oracle *oracle, uint32_t from)
 					&oracle->scratch, &contents))
 			return false;
 		serial->contents = contents.digest;
-		slm_results_digest(oracle, &serial->results);
+		slm_results_digest(oracle, &serial->results, &contents);
 	}
 	for (uint32_t i = 0; i < oracle->ngroups; i++)
 		if (from == 0 || oracle->groups[i].members ==
@@ -256,10 +264,21 @@ static void read_fates(const struct slm_oracle *oracle,
 		assert(event->call < oracle->config.ncalls);
 		call = &oracle->config.calls[event->call];
 		assert(event->kind == SLM_EVENT_END ||
+		       event->kind == SLM_EVENT_STALLED ||
 		       event->step < call->nsteps);
 		follow(&fates[event->call], event);
 	}
 	for (uint32_t i = 0; i < oracle->config.ncalls; i++) {
+		if (!(run->members & (1u << i)))
+			continue;
+		if (slm_given_is_program(oracle, i)) {
+			struct slm_fate fate;
+
+			slm_given_fate(oracle, run, i, &fate);
+			*failed |= (uint32_t)!fate.ok << i;
+			*aborted |= (uint32_t)fate.aborted << i;
+			continue;
+		}
 		if (fates[i].ended ? fates[i].ok : !fates[i].error)
 			continue;
 		*failed |= 1u << i;

@@ -4,6 +4,35 @@
  * another one (DESIGN, Oracle). Pure: it is given finished runs as data and
  * knows neither a database nor the scheduler.
  *
+ * What of a call is compared depends on its kind. Of an SQL session: what its
+ * steps return. Of a program (a command, an HTTP request): what it gave as a
+ * whole, the result of its END event, part by part: one row with the columns
+ * "exit" or "status", then the parts of what it wrote or answered. What a
+ * program sends to the database, how often and in which order is its own
+ * business, and so are errors of statements that it survived: all of that may
+ * differ between equal runs. Only two things are read off its statements: the
+ * last error, if the call failed (below), and the cause of a finding.
+ *
+ * A program that failed was aborted by the database, or failed by an integrity
+ * error, if the last statement of it that failed did so by such an error, and
+ * no statement that reads or writes a table went well behind it (errors of
+ * class 25P02, which only repeat that a transaction has failed, do not count).
+ * Else it failed by what it gave. A failure is
+ * - RETRY, DEADLOCK: aborted by the database, as a session is;
+ * - INTEGRITY: class ERROR, unless it fails so in a serial run, or a serial run
+ *   of it gives just the same, message included;
+ * - HTTP 4xx: benign, whatever statement failed before it;
+ * - REFUSED (another exit status than 0): benign if some serial run of this
+ *   call gives the same code, else class ERROR;
+ * - OTHER (HTTP 5xx, no answer, killed): class ERROR, unless some serial run of
+ *   the same calls has it.
+ *
+ * Numbers in what programs give are compared by meaning if they are keys that
+ * the database generated in the run: such a key is named by the row that has
+ * it. Which are is learnt from the serial runs: a number is one if it is a
+ * generated key of one table in all of them, and is not the same in all of them
+ * or the name of the part ends with id, key or pk.
+ *
  * Use: slm_oracle_add_serial() for every serial order of all the calls, each
  * with two runs that differ only in the clock and the random numbers they
  * saw; then slm_oracle_judge() for each run. What differs between two equal
@@ -33,10 +62,14 @@ struct slm_run {
 /* ---- The oracle ------------------------------------------------------- */
 
 struct slm_oracle_config {
-	const struct slm_trace_call *calls; /* borrowed: outlives the oracle */
+	/* Borrowed: outlives the oracle. Those that are programs may get more
+	 * steps meanwhile; steps that a run has must be there when it is given
+	 * to the oracle. */
+	const struct slm_trace_call *calls;
 	uint32_t ncalls;
 	/* unobserved[call][step]: rows and changes of that step are no part
-	 * of the outcome. Borrowed: outlives the oracle. */
+	 * of the outcome. Borrowed: outlives the oracle. Not asked of
+	 * programs. */
 	const bool *const *unobserved;
 	/* `option allow`: an abort whose code equals, or whose message
 	 * contains, one of these is what callers expect. Borrowed. */

@@ -61,6 +61,7 @@ static bool make_table(const struct slm_canonical *contents,
 
 static const char *const *make_results(const struct slm_oracle *oracle,
 				       const struct slm_view *view,
+				       const struct slm_order *orders,
 				       struct slm_arena *arena)
 {
 	const char **lines =
@@ -71,7 +72,8 @@ static const char *const *make_results(const struct slm_oracle *oracle,
 	for (uint32_t i = 0; lines && i < oracle->config.ncalls; i++) {
 		if (!(view->results.members & (1u << i)))
 			continue;
-		slm_show_call(oracle, &buf, i, &view->results.calls[i]);
+		slm_show_call(oracle, &buf, i, &view->results.calls[i],
+			      &view->contents, orders, arena);
 		lines[i] = slm_show_take(&buf, arena);
 		if (!lines[i])
 			lines = NULL;
@@ -99,6 +101,6 @@ bool slm_outcome_make(const struct slm_oracle *oracle,
 	out->failed = view->results.failed;
 	out->tables = tables;
 	out->ntables = contents->ntables;
-	out->results = make_results(oracle, view, arena);
+	out->results = make_results(oracle, view, orders, arena);
 	return out->results != NULL;
 }

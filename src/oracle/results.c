@@ -7,7 +7,8 @@
  * may follow from what is masked, so it does not count.
  *
  * Steps that sqloom made itself (the ROLLBACK after an error) are no part of
- * what the call did.
+ * what the call did. Of a call that is a program only what it gave at its end
+ * is (given.c); its steps are kept for the explanation.
  */
 #include <assert.h>
 #include <string.h>
@@ -54,8 +55,11 @@ bool slm_results_allowed(const struct slm_oracle *oracle,
 static bool has_order(const struct slm_oracle *oracle, uint32_t call,
 		      uint32_t step, uint32_t statement)
 {
-	uint64_t ordered = oracle->ordered[oracle->first_step[call] + step];
+	uint64_t ordered;
 
+	if (slm_given_is_program(oracle, call))
+		return false;
+	ordered = oracle->ordered[oracle->first_step[call] + step];
 	return statement < 64 && (ordered >> statement) & 1;
 }
 
@@ -116,7 +120,7 @@ static uint64_t digest_rows(const struct slm_oracle *oracle, uint32_t call,
 						    statement, rows));
 }
 
-static uint64_t digest_error(const struct slm_result *error)
+uint64_t slm_results_error(const struct slm_result *error)
 {
 	uint64_t kind = error ? (uint64_t)error->error : 0;
 
@@ -125,13 +129,14 @@ static uint64_t digest_error(const struct slm_result *error)
 	return slm_hash(error->code, strlen(error->code), kind);
 }
 
+/* valued: rows and changes are of interest. */
 static void digest_taken(const struct slm_oracle *oracle, uint32_t call,
-			 struct slm_taken *taken)
+			 struct slm_taken *taken, bool valued)
 {
 	uint32_t statement = 0;
 
 	taken->value = 0;
-	for (const struct slm_result *r = taken->result; r && taken->observed;
+	for (const struct slm_result *r = taken->result; r && valued;
 	     r = r->next, statement++) {
 		taken->value = slm_hash_mix(
 			taken->value, digest_rows(oracle, call, taken->step,
@@ -140,13 +145,15 @@ static void digest_taken(const struct slm_oracle *oracle, uint32_t call,
 	}
 	taken->digest = slm_hash_mix(taken->step, taken->skipped);
 	taken->digest = slm_hash_mix(taken->digest, taken->value);
-	taken->digest = slm_hash_mix(taken->digest, digest_error(taken->error));
+	taken->digest =
+		slm_hash_mix(taken->digest, slm_results_error(taken->error));
 }
 
 static bool is_control(const struct slm_oracle *oracle, uint32_t call,
 		       uint32_t step)
 {
-	return oracle->control[oracle->first_step[call] + step];
+	return !slm_given_is_program(oracle, call) &&
+	       oracle->control[oracle->first_step[call] + step];
 }
 
 static void see(const struct slm_oracle *oracle, uint32_t call,
@@ -156,22 +163,43 @@ static void see(const struct slm_oracle *oracle, uint32_t call,
 		*seen = slm_hash_mix(*seen, taken->digest);
 }
 
+/* What a program read on its way is digested for the explanation only. */
+static void digest_program(const struct slm_oracle *oracle, uint32_t call,
+			   struct slm_call_result *result,
+			   const struct slm_canonical *contents)
+{
+	for (uint32_t i = 0; i < result->ntaken; i++)
+		digest_taken(oracle, call, &result->taken[i], true);
+	result->seen = slm_given_digest(oracle, call, result->given, contents);
+	result->digest = slm_hash_mix(result->digest,
+				      slm_results_error(result->error));
+	if (!result->aborted)
+		result->digest = slm_hash_mix(result->digest, result->seen);
+}
+
 void slm_results_digest(const struct slm_oracle *oracle,
-			struct slm_results *results)
+			struct slm_results *results,
+			const struct slm_canonical *contents)
 {
 	for (uint32_t call = 0; call < oracle->config.ncalls; call++) {
 		struct slm_call_result *result = &results->calls[call];
 
 		result->digest = slm_hash_mix(result->ok, result->aborted);
 		result->seen = 0;
+		if (result->program) {
+			digest_program(oracle, call, result, contents);
+			continue;
+		}
 		/* What an aborted call saw until then was undone with it. */
 		if (result->aborted) {
 			result->digest = slm_hash_mix(
-				result->digest, digest_error(result->error));
+				result->digest,
+				slm_results_error(result->error));
 			continue;
 		}
 		for (uint32_t i = 0; i < result->ntaken; i++) {
-			digest_taken(oracle, call, &result->taken[i]);
+			digest_taken(oracle, call, &result->taken[i],
+				     result->taken[i].observed);
 			result->digest = slm_hash_mix(result->digest,
 						      result->taken[i].digest);
 			see(oracle, call, &result->taken[i], &result->seen);
@@ -225,7 +253,8 @@ static void take(const struct slm_oracle *oracle, const struct slm_event *event,
 	taken->step = event->step;
 	taken->event = index;
 	taken->skipped = event->kind == SLM_EVENT_SKIPPED;
-	taken->observed = !unobserved || !unobserved[event->step];
+	taken->observed = !out->program &&
+			  (!unobserved || !unobserved[event->step]);
 	taken->result = taken->skipped ? NULL : event->result;
 	taken->error = find_error(taken->result);
 	if (call->steps[event->step].implicit && !taken->error)
@@ -272,6 +301,20 @@ static void conclude(struct slm_call_result *call, bool ended, bool ok)
 	call->aborted = call->aborted && !call->ok;
 }
 
+static void conclude_program(const struct slm_oracle *oracle,
+			     const struct slm_run *run, uint32_t call,
+			     struct slm_call_result *out)
+{
+	struct slm_fate fate;
+
+	slm_given_fate(oracle, run, call, &fate);
+	out->ok = fate.ok;
+	out->aborted = fate.aborted;
+	out->error = fate.error;
+	out->error_step = fate.step;
+	out->given = fate.given;
+}
+
 bool slm_results_make(const struct slm_oracle *oracle,
 		      const struct slm_run *run, struct slm_arena *arena,
 		      struct slm_results *out)
@@ -290,6 +333,7 @@ bool slm_results_make(const struct slm_oracle *oracle,
 			arena, count[call] * sizeof(struct slm_taken));
 		if (!out->calls[call].taken)
 			return false;
+		out->calls[call].program = slm_given_is_program(oracle, call);
 	}
 	for (uint32_t i = 0; i < run->nevents; i++) {
 		const struct slm_event *event = &run->events[i];
@@ -304,12 +348,16 @@ bool slm_results_make(const struct slm_oracle *oracle,
 	for (uint32_t call = 0; call < oracle->config.ncalls; call++) {
 		if (!(run->members & (1u << call)))
 			continue;
-		conclude(&out->calls[call], ended[call], ok[call]);
-		out->calls[call].reads_only = reads_only(
-			&oracle->config.calls[call], &out->calls[call]);
+		if (out->calls[call].program)
+			conclude_program(oracle, run, call, &out->calls[call]);
+		else
+			conclude(&out->calls[call], ended[call], ok[call]);
+		out->calls[call].reads_only =
+			!out->calls[call].program &&
+			reads_only(&oracle->config.calls[call],
+				   &out->calls[call]);
 		out->failed |= (uint32_t)!out->calls[call].ok << call;
 		out->aborted |= (uint32_t)out->calls[call].aborted << call;
 	}
-	slm_results_digest(oracle, out);
 	return true;
 }

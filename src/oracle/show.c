@@ -11,6 +11,7 @@
 
 #define SHOWN_BYTES 60 /* of one value */
 #define SHOWN_ROWS 3   /* of one result */
+#define SHOWN_PARTS 6  /* of what a program gave */
 
 /* ---- Values ----------------------------------------------------------- */
 
@@ -202,12 +203,89 @@ void slm_show_taken(const struct slm_oracle *oracle, struct slm_buf *buf,
 		slm_buf_puts(buf, "done");
 }
 
+/* ---- Programs --------------------------------------------------------- */
+
+void slm_show_reason(struct slm_buf *buf, const struct slm_call_result *result)
+{
+	const struct slm_result *error = result->ok ? NULL : result->error;
+
+	if (!error)
+		return;
+	/* The code of what it gave is the status, which is told anyway. */
+	if (error != result->given)
+		slm_show_error(buf, error);
+	else if (error->message)
+		slm_buf_puts(buf, error->message);
+}
+
+/* "exit 0", "HTTP 409" */
+static void show_status(struct slm_buf *buf, const struct slm_rows *rows)
+{
+	bool http = strcmp(rows->columns[0], "status") == 0;
+
+	slm_buf_printf(buf, "%s ", http ? "HTTP" : rows->columns[0]);
+	slm_show_value(buf, &rows->values[0]);
+}
+
+/* A part: " ok='yes'", of a line of output only the text. */
+static void show_part(struct slm_buf *buf, const char *name,
+		      const struct slm_value *value)
+{
+	slm_buf_putc(buf, ' ');
+	if (strncmp(name, "line ", 5) != 0)
+		slm_buf_printf(buf, "%s=",
+			       strncmp(name, "$.", 2) == 0 ? name + 2 : name);
+	slm_show_value(buf, value);
+}
+
+static void show_program(const struct slm_oracle *oracle, struct slm_buf *buf,
+			 uint32_t call, const struct slm_call_result *result,
+			 const struct slm_canonical *contents,
+			 const struct slm_order *orders,
+			 struct slm_arena *arena)
+{
+	uint32_t n = slm_given_parts(result->given);
+	struct slm_value value;
+	size_t size;
+
+	if (n > 0)
+		show_status(buf, &result->given->rows);
+	else
+		slm_buf_puts(buf, result->ok ? "ok" : "failed");
+	for (uint32_t i = 1; i < n && i <= SHOWN_PARTS; i++) {
+		if (!slm_given_value(oracle, call, result->given, i, contents,
+				     orders, arena, &value)) {
+			buf->failed = true;
+			return;
+		}
+		show_part(buf, result->given->rows.columns[i], &value);
+	}
+	if (n > SHOWN_PARTS + 1)
+		slm_buf_printf(buf, " ... (%" PRIu32 " parts)", n - 1);
+	size = buf->size;
+	slm_buf_puts(buf, ": ");
+	slm_show_reason(buf, result);
+	if (!slm_buf_failed(buf) && buf->size == size + 2) {
+		buf->size = size;
+		buf->data[size] = '\0';
+	}
+}
+
+/* ---- Calls ------------------------------------------------------------ */
+
 void slm_show_call(const struct slm_oracle *oracle, struct slm_buf *buf,
-		   uint32_t call, const struct slm_call_result *result)
+		   uint32_t call, const struct slm_call_result *result,
+		   const struct slm_canonical *contents,
+		   const struct slm_order *orders, struct slm_arena *arena)
 {
 	const struct slm_trace_step *steps = oracle->config.calls[call].steps;
 	unsigned skipped = 0, shown = 0;
 
+	if (result->program) {
+		show_program(oracle, buf, call, result, contents, orders,
+			     arena);
+		return;
+	}
 	if (!result->ok) {
 		if (result->error)
 			slm_show_error(buf, result->error);

@@ -9,7 +9,8 @@
 
 #include "sql/sql.h"
 
-#define CONJUNCTS_MAX 8 /* of one WHERE that are looked at */
+#define CONJUNCTS_MAX 8	/* of one WHERE that are looked at */
+#define CONDITION_MAX 12 /* tokens of one condition */
 
 enum token_kind {
 	TOKEN_END,
@@ -266,6 +267,7 @@ bool slm_statement_same(const char *a, const char *b)
 
 /* A condition of the form column = literal. */
 struct conjunct {
+	struct token qualifier; /* END: there is none */
 	struct token column, literal;
 };
 
@@ -299,24 +301,55 @@ static bool find_where(const char **at)
 	return false;
 }
 
+/* Is it ::type? */
+static bool is_cast(const struct token *tokens, unsigned count)
+{
+	return count == 2 && tokens[0].kind == TOKEN_PARAMETER &&
+	       *tokens[0].text == ':' && tokens[0].size == 1 &&
+	       tokens[1].kind == TOKEN_PARAMETER && *tokens[1].text == ':';
+}
+
+/* Reads (table.column = literal::type); all but column = literal may lack. */
+static bool read_condition(const struct token *tokens, unsigned count,
+			   struct conjunct *out)
+{
+	memset(out, 0, sizeof(*out));
+	while (count > 2 && is_char(tokens, '(') &&
+	       is_char(&tokens[count - 1], ')')) {
+		tokens++;
+		count -= 2;
+	}
+	while (count > 2 && tokens[0].kind == TOKEN_WORD &&
+	       is_char(&tokens[1], '.')) {
+		out->qualifier = tokens[0];
+		tokens += 2;
+		count -= 2;
+	}
+	if (count < 3 || tokens[0].kind != TOKEN_WORD ||
+	    !is_char(&tokens[1], '=') ||
+	    (tokens[2].kind != TOKEN_NUMBER &&
+	     tokens[2].kind != TOKEN_STRING))
+		return false;
+	out->column = tokens[0];
+	out->literal = tokens[2];
+	return count == 3 || is_cast(tokens + 3, count - 3);
+}
+
 /* Keeps a condition of the form column = literal, and notes another. */
 static void end_condition(struct where *where, const struct token *tokens,
 			  unsigned count)
 {
-	if (count != 3 || where->nconjuncts == CONJUNCTS_MAX ||
-	    tokens[0].kind != TOKEN_WORD || !is_char(&tokens[1], '=') ||
-	    (tokens[2].kind != TOKEN_NUMBER &&
-	     tokens[2].kind != TOKEN_STRING)) {
+	if (where->nconjuncts < CONJUNCTS_MAX && count <= CONDITION_MAX &&
+	    read_condition(tokens, count,
+			   &where->conjuncts[where->nconjuncts]))
+		where->nconjuncts++;
+	else
 		where->simple = false;
-		return;
-	}
-	where->conjuncts[where->nconjuncts].column = tokens[0];
-	where->conjuncts[where->nconjuncts++].literal = tokens[2];
 }
 
 static void read_where(const char *sql, struct where *where)
 {
-	struct token tokens[4], token;
+	struct token tokens[CONDITION_MAX + 1], token;
 	unsigned count = 0;
 	int depth = 0;
 
@@ -337,10 +370,18 @@ static void read_where(const char *sql, struct where *where)
 			count = 0;
 			continue;
 		}
-		if (count < 4)
+		if (count <= CONDITION_MAX)
 			tokens[count++] = token;
 	}
 	end_condition(where, tokens, count);
+}
+
+static bool same_column(const struct conjunct *a, const struct conjunct *b)
+{
+	return same_token(&a->column, &b->column) &&
+	       (a->qualifier.kind == TOKEN_END ||
+		b->qualifier.kind == TOKEN_END ||
+		same_token(&a->qualifier, &b->qualifier));
 }
 
 static enum slm_relation relate(const struct where *a, const struct where *b,
@@ -354,7 +395,7 @@ static enum slm_relation relate(const struct where *a, const struct where *b,
 			const struct conjunct *x = &a->conjuncts[i];
 			const struct conjunct *y = &b->conjuncts[j];
 
-			if (!same_token(&x->column, &y->column) ||
+			if (!same_column(x, y) ||
 			    x->literal.kind != y->literal.kind)
 				continue;
 			if (!same_token(&x->literal, &y->literal))

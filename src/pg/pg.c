@@ -358,8 +358,7 @@ static enum sqloom_status ask_while_waiting(struct slm_pg *pg,
 	return take_answer(wait, blockers, nblockers, err);
 }
 
-/* Lets the server process run, where we share its CPU. */
-static enum sqloom_status yield(struct slm_pg *pg, struct sqloom_error *err)
+enum sqloom_status slm_pg_yield(struct slm_pg *pg, struct sqloom_error *err)
 {
 	if (PQflush(pg->conn) < 0)
 		return slm_pg_broken(pg, err);
@@ -383,7 +382,7 @@ enum sqloom_status slm_pg_settle(struct slm_pg *pg,
 		if (!slm_pg_consume(pg))
 			return slm_pg_broken(pg, err);
 	} else if (!is_done(pg)) {
-		status = yield(pg, err);
+		status = slm_pg_yield(pg, err);
 	}
 	for (unsigned asked = 0; !status && !is_done(pg); asked++) {
 		if (wait->monitor)
@@ -451,8 +450,8 @@ static bool nth_cpu(unsigned cpu, const cpu_set_t *may, cpu_set_t *out)
 	return false;
 }
 
-void slm_pg_pin(const struct slm_pg *pg, unsigned cpu,
-		struct slm_pg_pinned *pinned)
+void slm_pg_pin_process(const struct slm_pg *pg, int pid, unsigned cpu,
+			struct slm_pg_pinned *pinned)
 {
 	const char *host = PQhost(pg->conn);
 	cpu_set_t one;
@@ -464,14 +463,20 @@ void slm_pg_pin(const struct slm_pg *pg, unsigned cpu,
 	    sched_getaffinity(0, sizeof(pinned->before), &pinned->before) != 0)
 		return;
 	if (!nth_cpu(cpu, &pinned->before, &one) ||
-	    sched_setaffinity(pg->pid, sizeof(one), &one) != 0)
+	    sched_setaffinity(pid, sizeof(one), &one) != 0)
 		return;
 	/* On one CPU a batch process that is woken does not interrupt the one
 	 * that woke it: of two that were let go the first gets its row first. */
-	(void)sched_setscheduler(pg->pid, SCHED_BATCH,
+	(void)sched_setscheduler(pid, SCHED_BATCH,
 				 &(struct sched_param){ 0 });
 	if (!pinned->active)
 		pinned->active = sched_setaffinity(0, sizeof(one), &one) == 0;
+}
+
+void slm_pg_pin(const struct slm_pg *pg, unsigned cpu,
+		struct slm_pg_pinned *pinned)
+{
+	slm_pg_pin_process(pg, pg->pid, cpu, pinned);
 }
 
 void slm_pg_unpin(struct slm_pg_pinned *pinned)

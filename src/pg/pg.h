@@ -113,6 +113,10 @@ enum sqloom_status slm_pg_settle(struct slm_pg *pg,
 				 enum slm_pg_settled *settled, int *blockers,
 				 unsigned *nblockers, struct sqloom_error *err);
 
+/* Lets the server process run, where we share its CPU, and reads what has
+ * arrived then. */
+enum sqloom_status slm_pg_yield(struct slm_pg *pg, struct sqloom_error *err);
+
 /* Which processes of ours stand in the way of pid now? *nblockers 0: none. */
 enum sqloom_status slm_pg_blockers(const struct slm_pg_wait *wait, int pid,
 				   int *blockers, unsigned *nblockers,
@@ -139,6 +143,10 @@ struct slm_pg_pinned {
  */
 void slm_pg_pin(const struct slm_pg *pg, unsigned cpu,
 		struct slm_pg_pinned *pinned);
+/* The same for one more server process, by its id: of a connection to the same
+ * server as pg. */
+void slm_pg_pin_process(const struct slm_pg *pg, int pid, unsigned cpu,
+			struct slm_pg_pinned *pinned);
 /* This thread may run everywhere again. */
 void slm_pg_unpin(struct slm_pg_pinned *pinned);
 

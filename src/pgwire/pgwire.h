@@ -15,57 +15,60 @@
 
 #include "base/buf.h"
 
-#define SLM_WIRE_HEADER 5		     /* type byte and length word */
-#define SLM_WIRE_STARTUP_MAX 10000	     /* bytes, as the server has it */
-#define SLM_WIRE_BODY_MAX 0x3fffffff	     /* the server's own limit, 1 GB */
-#define SLM_WIRE_SMALL_MAX 30000	     /* of messages that are short */
+#define SLM_WIRE_HEADER 5 /* type byte and length word */
+/* Of the whole startup packet; the server takes 10000 behind the length. */
+#define SLM_WIRE_STARTUP_MAX 10004
+#define SLM_WIRE_BODY_MAX 0x3fffffff /* the server's own limit, 1 GB */
+#define SLM_WIRE_SMALL_MAX 30000     /* of messages that are short */
+#define SLM_WIRE_KEY_MIN 4	     /* of a cancel key, in bytes: 4 until */
+#define SLM_WIRE_KEY_MAX 256	     /* protocol 3.2 */
 #define SLM_WIRE_PROTOCOL(major, minor) ((uint32_t)(major) << 16 | (minor))
 
 /* type, NAME, text name, least and most bytes of the body (behind the length
  * word) */
-#define SLM_WIRE_CLIENT(X)                                                \
-	X('B', BIND, "Bind", 8, SLM_WIRE_BODY_MAX)                        \
-	X('C', CLOSE, "Close", 2, SLM_WIRE_BODY_MAX)                      \
-	X('d', COPY_DATA, "CopyData", 0, SLM_WIRE_BODY_MAX)               \
-	X('c', COPY_DONE, "CopyDone", 0, 0)                               \
-	X('f', COPY_FAIL, "CopyFail", 1, SLM_WIRE_BODY_MAX)               \
-	X('D', DESCRIBE, "Describe", 2, SLM_WIRE_BODY_MAX)                \
-	X('E', EXECUTE, "Execute", 5, SLM_WIRE_BODY_MAX)                  \
-	X('H', FLUSH, "Flush", 0, 0)                                      \
-	X('F', FUNCTION_CALL, "FunctionCall", 10, SLM_WIRE_BODY_MAX)      \
-	X('P', PARSE, "Parse", 4, SLM_WIRE_BODY_MAX)                      \
-	X('p', PASSWORD, "PasswordMessage", 0, 65535)                     \
-	X('Q', QUERY, "Query", 1, SLM_WIRE_BODY_MAX)                      \
-	X('S', SYNC, "Sync", 0, 0)                                        \
+#define SLM_WIRE_CLIENT(X)                                           \
+	X('B', BIND, "Bind", 8, SLM_WIRE_BODY_MAX)                   \
+	X('C', CLOSE, "Close", 2, SLM_WIRE_BODY_MAX)                 \
+	X('d', COPY_DATA, "CopyData", 0, SLM_WIRE_BODY_MAX)          \
+	X('c', COPY_DONE, "CopyDone", 0, 0)                          \
+	X('f', COPY_FAIL, "CopyFail", 1, SLM_WIRE_BODY_MAX)          \
+	X('D', DESCRIBE, "Describe", 2, SLM_WIRE_BODY_MAX)           \
+	X('E', EXECUTE, "Execute", 5, SLM_WIRE_BODY_MAX)             \
+	X('H', FLUSH, "Flush", 0, 0)                                 \
+	X('F', FUNCTION_CALL, "FunctionCall", 10, SLM_WIRE_BODY_MAX) \
+	X('P', PARSE, "Parse", 4, SLM_WIRE_BODY_MAX)                 \
+	X('p', PASSWORD, "PasswordMessage", 0, 65535)                \
+	X('Q', QUERY, "Query", 1, SLM_WIRE_BODY_MAX)                 \
+	X('S', SYNC, "Sync", 0, 0)                                   \
 	X('X', TERMINATE, "Terminate", 0, 0)
 
-#define SLM_WIRE_SERVER(X)                                                \
-	X('R', AUTHENTICATION, "Authentication", 4, 65535)                \
-	X('K', BACKEND_KEY_DATA, "BackendKeyData", 8, 260)                \
-	X('2', BIND_COMPLETE, "BindComplete", 0, 0)                       \
-	X('3', CLOSE_COMPLETE, "CloseComplete", 0, 0)                     \
-	X('C', COMMAND_COMPLETE, "CommandComplete", 1, SLM_WIRE_SMALL_MAX) \
-	X('d', S_COPY_DATA, "CopyData", 0, SLM_WIRE_BODY_MAX)             \
-	X('c', S_COPY_DONE, "CopyDone", 0, 0)                             \
-	X('G', COPY_IN_RESPONSE, "CopyInResponse", 3, SLM_WIRE_SMALL_MAX) \
-	X('H', COPY_OUT_RESPONSE, "CopyOutResponse", 3, SLM_WIRE_SMALL_MAX) \
+#define SLM_WIRE_SERVER(X)                                                    \
+	X('R', AUTHENTICATION, "Authentication", 4, 65535)                    \
+	X('K', BACKEND_KEY_DATA, "BackendKeyData", 8, 260)                    \
+	X('2', BIND_COMPLETE, "BindComplete", 0, 0)                           \
+	X('3', CLOSE_COMPLETE, "CloseComplete", 0, 0)                         \
+	X('C', COMMAND_COMPLETE, "CommandComplete", 1, SLM_WIRE_SMALL_MAX)    \
+	X('d', S_COPY_DATA, "CopyData", 0, SLM_WIRE_BODY_MAX)                 \
+	X('c', S_COPY_DONE, "CopyDone", 0, 0)                                 \
+	X('G', COPY_IN_RESPONSE, "CopyInResponse", 3, SLM_WIRE_SMALL_MAX)     \
+	X('H', COPY_OUT_RESPONSE, "CopyOutResponse", 3, SLM_WIRE_SMALL_MAX)   \
 	X('W', COPY_BOTH_RESPONSE, "CopyBothResponse", 3, SLM_WIRE_SMALL_MAX) \
-	X('D', DATA_ROW, "DataRow", 2, SLM_WIRE_BODY_MAX)                 \
-	X('I', EMPTY_QUERY_RESPONSE, "EmptyQueryResponse", 0, 0)          \
-	X('E', ERROR_RESPONSE, "ErrorResponse", 1, SLM_WIRE_BODY_MAX)     \
-	X('V', FUNCTION_CALL_RESPONSE, "FunctionCallResponse", 4,         \
-	  SLM_WIRE_BODY_MAX)                                              \
-	X('v', NEGOTIATE_PROTOCOL_VERSION, "NegotiateProtocolVersion", 8, \
-	  SLM_WIRE_SMALL_MAX)                                             \
-	X('n', NO_DATA, "NoData", 0, 0)                                   \
-	X('N', NOTICE_RESPONSE, "NoticeResponse", 1, SLM_WIRE_BODY_MAX)   \
-	X('A', NOTIFICATION_RESPONSE, "NotificationResponse", 6,          \
-	  SLM_WIRE_SMALL_MAX)                                             \
-	X('t', PARAMETER_DESCRIPTION, "ParameterDescription", 2, 262146)  \
-	X('S', PARAMETER_STATUS, "ParameterStatus", 2, SLM_WIRE_SMALL_MAX) \
-	X('1', PARSE_COMPLETE, "ParseComplete", 0, 0)                     \
-	X('s', PORTAL_SUSPENDED, "PortalSuspended", 0, 0)                 \
-	X('Z', READY_FOR_QUERY, "ReadyForQuery", 1, 1)                    \
+	X('D', DATA_ROW, "DataRow", 2, SLM_WIRE_BODY_MAX)                     \
+	X('I', EMPTY_QUERY_RESPONSE, "EmptyQueryResponse", 0, 0)              \
+	X('E', ERROR_RESPONSE, "ErrorResponse", 1, SLM_WIRE_BODY_MAX)         \
+	X('V', FUNCTION_CALL_RESPONSE, "FunctionCallResponse", 4,             \
+	  SLM_WIRE_BODY_MAX)                                                  \
+	X('v', NEGOTIATE_PROTOCOL_VERSION, "NegotiateProtocolVersion", 8,     \
+	  SLM_WIRE_SMALL_MAX)                                                 \
+	X('n', NO_DATA, "NoData", 0, 0)                                       \
+	X('N', NOTICE_RESPONSE, "NoticeResponse", 1, SLM_WIRE_BODY_MAX)       \
+	X('A', NOTIFICATION_RESPONSE, "NotificationResponse", 6,              \
+	  SLM_WIRE_BODY_MAX)                                                  \
+	X('t', PARAMETER_DESCRIPTION, "ParameterDescription", 2, 262142)      \
+	X('S', PARAMETER_STATUS, "ParameterStatus", 2, SLM_WIRE_SMALL_MAX)    \
+	X('1', PARSE_COMPLETE, "ParseComplete", 0, 0)                         \
+	X('s', PORTAL_SUSPENDED, "PortalSuspended", 0, 0)                     \
+	X('Z', READY_FOR_QUERY, "ReadyForQuery", 1, 1)                        \
 	X('T', ROW_DESCRIPTION, "RowDescription", 2, SLM_WIRE_BODY_MAX)
 
 /* SLM_WIRE_QUERY is 'Q'; names of the server's that the client has too begin
@@ -100,9 +103,11 @@ enum slm_wire_found {
 	SLM_WIRE_BAD, /* no such message, or a length out of its bounds */
 };
 
-/* Looks at the message that begins at bytes. BAD: *why (may be NULL) receives
- * a static or err-like text of what is wrong (SLM_WIRE_WHY bytes). */
-#define SLM_WIRE_WHY 120
+/* Looks at the message that begins at bytes. MESSAGE: its header is there,
+ * its body perhaps not yet (have). BAD: why (SLM_WIRE_WHY bytes; may be NULL)
+ * receives what is wrong, in one line. Otherwise why is untouched, as is *out
+ * unless it is a MESSAGE. */
+#define SLM_WIRE_WHY 160
 enum slm_wire_found slm_wire_look(enum slm_wire_side side, const void *bytes,
 				  size_t size, struct slm_wire_message *out,
 				  char *why);
@@ -130,19 +135,29 @@ struct slm_wire_startup {
 	uint32_t key_size;
 };
 
-/* BAD: length out of bounds (4 to SLM_WIRE_STARTUP_MAX), parameters without an
- * end. */
+/* MESSAGE: the whole packet is there. BAD: length out of bounds (8 to
+ * SLM_WIRE_STARTUP_MAX), parameters without an end; why as above. */
 enum slm_wire_found slm_wire_look_startup(const void *bytes, size_t size,
 					  struct slm_wire_startup *out,
 					  char *why);
 
 /* ---- Bodies: each false if the body is not whole or not valid ------------ */
 
+/*
+ * What bodies are made of; also for the beginning of a body that is not whole
+ * (at = m->body, end = m->body + m->have). They go from *at to behind what was
+ * read; false, and *at untouched, if it is not there before end.
+ */
+bool slm_wire_next_text(const uint8_t **at, const uint8_t *end,
+			const char **out);
+bool slm_wire_next_u16(const uint8_t **at, const uint8_t *end, uint16_t *out);
+bool slm_wire_next_u32(const uint8_t **at, const uint8_t *end, uint32_t *out);
+
 struct slm_wire_parse {
 	const char *name, *sql; /* NUL-terminated, borrowed */
 	size_t sql_size;
 	unsigned ntypes;
-	const uint8_t *types; /* ntypes * 4 bytes, big endian */
+	const uint8_t *types; /* ntypes numbers, for slm_wire_next_u32() */
 };
 bool slm_wire_parse(const struct slm_wire_message *m,
 		    struct slm_wire_parse *out);
@@ -150,14 +165,18 @@ bool slm_wire_parse(const struct slm_wire_message *m,
 struct slm_wire_bind {
 	const char *portal, *statement;
 	unsigned nformats, nparams, nresult_formats;
-	const uint8_t *formats; /* nformats * 2 bytes */
-	const uint8_t *params;	/* the first one's length word */
-	const uint8_t *result_formats;
-	const uint8_t *end;
+	const uint8_t *formats;	       /* nformats * 2 bytes */
+	const uint8_t *params;	       /* the first one's length word */
+	const uint8_t *end;	       /* of the params */
+	const uint8_t *result_formats; /* nresult_formats * 2 bytes */
 };
 bool slm_wire_bind(const struct slm_wire_message *m, struct slm_wire_bind *out);
+/* 0: text, 1: binary, as sent, of param i < nparams. One format stands for all,
+ * none for text; what is missing is text. */
+unsigned slm_wire_bind_format(const struct slm_wire_bind *bind, unsigned i);
 
-/* One value of Bind or DataRow: goes to the next one. at: in and out. */
+/* One value of Bind or DataRow: goes to the next one; false at the end, or if
+ * it is cut off. */
 struct slm_wire_value {
 	const uint8_t *bytes; /* NULL: NULL */
 	uint32_t size;
@@ -175,13 +194,22 @@ bool slm_wire_target(const struct slm_wire_message *m,
 
 struct slm_wire_execute {
 	const char *portal;
-	uint32_t max_rows; /* 0: all */
+	uint32_t max_rows; /* 0: all (so mean negative numbers) */
 };
 bool slm_wire_execute(const struct slm_wire_message *m,
 		      struct slm_wire_execute *out);
 
-/* Query and CommandComplete: the text; NULL if it does not end in a NUL. */
+/* Query and CommandComplete: the text; NULL if the body is not one text that
+ * ends in a NUL. */
 const char *slm_wire_text(const struct slm_wire_message *m);
+
+/* ParameterDescription: the types of a prepared statement's parameters. */
+struct slm_wire_types {
+	unsigned ntypes;
+	const uint8_t *types; /* ntypes numbers, for slm_wire_next_u32() */
+};
+bool slm_wire_types(const struct slm_wire_message *m,
+		    struct slm_wire_types *out);
 
 struct slm_wire_row_description {
 	unsigned ncolumns;
@@ -201,12 +229,13 @@ struct slm_wire_data_row {
 	unsigned nvalues;
 	const uint8_t *values, *end;
 };
-/* Also of a message that is not whole: then the values that are (a value that
- * is cut off is none). */
+/* Also of a message that is not whole: then the values that are, found with
+ * slm_wire_next_value() (a value that is cut off is none). */
 bool slm_wire_data_row(const struct slm_wire_message *m,
 		       struct slm_wire_data_row *out);
 
-/* ErrorResponse, NoticeResponse: fields that are not there are NULL. */
+/* ErrorResponse, NoticeResponse: fields that are not there are NULL. severity
+ * is the untranslated one where the server sends it. */
 struct slm_wire_error {
 	const char *severity, *sqlstate, *message, *detail, *hint, *constraint;
 };
@@ -233,11 +262,14 @@ bool slm_wire_setting(const struct slm_wire_message *m,
 bool slm_wire_authentication(const struct slm_wire_message *m, uint32_t *code);
 
 /* Rows written by the command of a tag ("INSERT 0 3", "UPDATE 2"), -1: the
- * tag has no such number or the command writes nothing (SELECT). */
+ * tag has no such number or the command writes nothing (SELECT). COPY counts
+ * in both directions: the tag does not tell which. */
 int64_t slm_wire_changes(const char *tag);
 
 /* ---- Writing: false when memory is out (out->failed) --------------------- */
 
+/* Texts are the caller's own or were decoded: without a NUL in them, and no
+ * longer than SLM_WIRE_BODY_MAX allows. */
 bool slm_wire_put_query(struct slm_buf *out, const char *sql, size_t size);
 bool slm_wire_put_simple(struct slm_buf *out, uint8_t type); /* no body */
 bool slm_wire_put_parse(struct slm_buf *out, const char *name, const char *sql,
@@ -248,6 +280,7 @@ bool slm_wire_put_bind(struct slm_buf *out, const char *portal,
 bool slm_wire_put_execute(struct slm_buf *out, const char *portal,
 			  uint32_t max_rows);
 bool slm_wire_put_close(struct slm_buf *out, char kind, const char *name);
+/* CommandComplete */
 bool slm_wire_put_tag(struct slm_buf *out, const char *tag);
 bool slm_wire_put_ready(struct slm_buf *out, char status);
 /* severity "ERROR" or "FATAL" */

@@ -19,14 +19,16 @@
  *   parts may not be taken apart (transaction control anywhere but BEGIN first
  *   and COMMIT or ROLLBACK last, what may not be wrapped, what does not parse,
  *   texts that are cut) it is one step and is not split.
- * - Extended protocol: what comes before an Execute (Parse, Bind, Describe) is
- *   passed on at once behind a Flush of ours; Execute is the step. Outside of a
- *   transaction the Sync commits, so that a Sync behind Executes that were
- *   granted with `split` is the step COMMIT; answers behind the last
- *   CommandComplete are given out with its ReadyForQuery, and what the client
- *   has not asked for by Sync or Flush is kept back as the server would.
- *   Executes of an error's wake are passed over by the server up to the Sync:
- *   they are no steps.
+ * - Extended protocol: Parse, Bind, Describe and Close are kept until an
+ *   Execute, Sync or Flush comes. Execute is the step; they are sent with it,
+ *   behind its grant, since Bind takes the snapshot of a query and Parse takes
+ *   locks; their error is the step's. An Execute that goes on with a portal
+ *   that was suspended is a step of its own. A Flush of ours behind the Execute
+ *   brings the answers. Outside of a transaction the Sync commits, so that a
+ *   Sync behind Executes that were granted with `split` is the step COMMIT.
+ *   What the client has not asked for by Sync or Flush is kept back as the
+ *   server would (up to 8 kB, or a notice or error). Executes of an error's
+ *   wake are passed over by the server up to the Sync: they are no steps.
  * - BEGIN, COMMIT ... are steps like others; `parsed` says what they are.
  * - What is injected (slm_dialog_inject) is not seen by the client.
  */
@@ -44,7 +46,14 @@
 #define SLM_DIALOG_NAMES_MAX 10000	 /* prepared statements and portals */
 #define SLM_DIALOG_PIPELINE_MAX 10000	 /* messages without an answer yet */
 
-enum slm_dialog_mode { SLM_DIALOG_TRACK, SLM_DIALOG_HOLD };
+enum slm_dialog_mode {
+	SLM_DIALOG_TRACK,
+	SLM_DIALOG_HOLD,
+	/* As TRACK, but no step is reported: read(), arrived(), results() and
+	 * done() are not called. The cheapest; names are still kept, so that
+	 * the mode can be changed. */
+	SLM_DIALOG_PASS,
+};
 
 enum slm_dialog_kind {
 	SLM_DIALOG_STATEMENT, /* of a Query message */
@@ -78,7 +87,8 @@ struct slm_dialog_ops {
 	void (*to_server)(void *userdata, const void *bytes, size_t size);
 	void (*to_client)(void *userdata, const void *bytes, size_t size);
 	/* What a text is; kept by the surroundings as long as the dialog
-	 * lives. Never NULL. */
+	 * lives, with a copy of the text that begin and end of its statements
+	 * point into. Never NULL. Of a text that is cut, "..." is asked. */
 	const struct slm_pg_step *(*read)(void *userdata, const char *sql,
 					  size_t size);
 	/* HOLD: it waits for a grant, which may be given within. TRACK: it has
@@ -129,15 +139,18 @@ enum sqloom_status slm_dialog_server(struct slm_dialog *dialog,
 				     struct sqloom_error *err);
 
 /* The step that arrived goes on. split: with a COMMIT step of its own; only if
- * may_split. before (may be NULL): SQL that is executed before it, unseen, on
- * the same connection ("SET deadlock_timeout = 1"); its error counts as that
- * of the step, so it must be one that cannot fail. */
+ * may_split (else it is passed over); of the parts of a Query one is enough.
+ * before (may be NULL; copied): one statement that is executed before it,
+ * unseen, on the same connection ("SET deadlock_timeout = 1"); it must be one
+ * that cannot fail. Outside of arrived() the client's bytes must be offered
+ * again afterwards, also when there are no more than before. */
 enum sqloom_status slm_dialog_grant(struct slm_dialog *dialog, bool split,
 				    const char *before,
 				    struct sqloom_error *err);
 
 /* Executes sql unseen, between two messages of the client: only while idle
- * with no step and nothing under way (else false). */
+ * with no step and nothing under way (else false). If it is one statement, the
+ * client's unnamed prepared statement survives it. */
 bool slm_dialog_inject(struct slm_dialog *dialog, const char *sql);
 
 /* The step that is held or under way; NULL: none. */

@@ -30,12 +30,15 @@ struct slm_relay_hooks {
 				   struct slm_relay_connection *connection,
 				   const struct slm_wire_startup *startup);
 	/* Both sides are closed, and the server's process has let go of all it
-	 * held (its end closed the socket). The connection is freed next.
-	 * why: static or borrowed, in words. */
+	 * held (its end closed the socket). The connection and its dialog are
+	 * freed next. Only of what open() was called for. why: static, in
+	 * words. */
 	void (*closed)(void *userdata, struct slm_relay_connection *connection,
 		       const char *why);
-	/* A client wants to cancel what the server process pid does; it has
-	 * been passed on. */
+	/* A client wanted to cancel what the server process pid does; the
+	 * server has been told, and has closed that connection: the signal is
+	 * sent. Also when the relay itself cancels what a client that is gone
+	 * has left running. */
 	void (*cancelled)(void *userdata, uint32_t pid);
 	/* One line for the user, without a newline: what was refused and why.
 	 * NULL: dropped. */
@@ -69,9 +72,13 @@ int slm_relay_port(const struct slm_relay *relay);
 enum sqloom_status slm_relay_listen(struct slm_relay *relay, int port,
 				    int *actual, struct sqloom_error *err);
 /* Closes all connections and doors; runs the loop until that is done (the
- * server's ends included). stop(NULL) is fine. */
+ * server's ends included; what still runs there is cancelled after 2 s, and
+ * given up after 4), so never call it from within the loop. stop(NULL) is
+ * fine. */
 void slm_relay_stop(struct slm_relay *relay);
 unsigned slm_relay_count(const struct slm_relay *relay); /* connections */
+/* As the server told its last client: "15.5"; "": none was let in yet. */
+const char *slm_relay_server_version(const struct slm_relay *relay);
 
 /* ---- Connections ------------------------------------------------------- */
 
@@ -79,8 +86,9 @@ void slm_relay_to_server(struct slm_relay_connection *connection,
 			 const void *bytes, size_t size);
 void slm_relay_to_client(struct slm_relay_connection *connection,
 			 const void *bytes, size_t size);
-/* After slm_dialog_grant(), _set_mode() or _inject() from outside of the
- * relay's own calls: offers the bytes that wait to the dialog again. */
+/* After slm_dialog_grant(), _set_mode() or _inject(): sends what the dialog
+ * has put out, and offers it the bytes that wait. What the dialog puts out
+ * within the relay's own calls for this connection is sent at their end. */
 void slm_relay_go_on(struct slm_relay_connection *connection);
 /* Ends it: FATAL 57P01 with this message to the client, Terminate to the
  * server; closed() follows from the loop. */

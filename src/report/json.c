@@ -85,6 +85,33 @@ static void put_verdict(struct slm_encoder *e, json_t *object)
 	slm_encode_put(e, object, "classes", slm_encode_classes(e));
 }
 
+/* Of a recording there is no verdict and no finding, only events. */
+static json_t *record_json(struct slm_encoder *e, struct slm_page *page)
+{
+	const struct slm_finding *finding = slm_page_recording(page);
+	const uint32_t *transactions = slm_page_transactions(page, finding);
+	json_t *object = json_object();
+	json_t *events = json_array();
+
+	slm_encode_put_text(e, object, "type", "sqloom-report");
+	slm_encode_put_count(e, object, "version", SLM_TRACE_VERSION);
+	slm_encode_put_text(e, object, "kind",
+			    slm_trace_kind_words[e->trace->kind]);
+	slm_encode_put_text(e, object, "backend", e->trace->backend);
+	slm_encode_put(e, object, "calls", slm_encode_calls(e));
+	for (uint32_t i = 0; transactions && i < finding->nevents; i++) {
+		json_t *event = event_json(e, &finding->events[i]);
+
+		if (transactions[i])
+			slm_encode_put_count(e, event, "transaction",
+					     transactions[i]);
+		slm_encode_push(e, events, event);
+	}
+	slm_encode_put(e, object, "events", events);
+	slm_encode_put(e, object, "notes", slm_encode_notes(e));
+	return object;
+}
+
 static json_t *report_json(struct slm_encoder *e, struct slm_page *page,
 			   const struct slm_finding *only)
 {
@@ -138,7 +165,9 @@ enum sqloom_status slm_report_json(const struct slm_trace *trace,
 
 	slm_arena_init(&page.arena);
 	slm_buf_init(&buf);
-	object = report_json(&e, &page, only);
+	object = trace->kind == SLM_TRACE_RECORD ?
+			 record_json(&e, &page) :
+			 report_json(&e, &page, only);
 	if (!e.failed && !page.failed &&
 	    slm_encode_dump(object, JSON_INDENT(2), append, &buf) == 0)
 		slm_buf_putc(&buf, '\n');

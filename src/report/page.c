@@ -190,9 +190,14 @@ static void put_word(struct slm_page *page, struct slm_buf *buf,
 void slm_page_replay_line(struct slm_page *page, struct slm_buf *buf,
 			  const struct slm_finding *finding)
 {
+	const char *spec = page->trace->spec ? page->trace->spec : "";
+
 	slm_buf_puts(buf, "sqloom replay ");
-	put_word(page, buf, page->trace->spec ? page->trace->spec : "");
-	slm_buf_putc(buf, ' ');
+	/* Calls of the command line: the options hold them. */
+	if (strcmp(spec, SLM_TRACE_COMMAND_LINE) != 0) {
+		put_word(page, buf, spec);
+		slm_buf_putc(buf, ' ');
+	}
 	slm_page_clean(page, buf, finding->token);
 	slm_page_clean(page, buf, page->trace->options);
 }

@@ -81,6 +81,24 @@ bool slm_grid_lines(const struct slm_grid *grid, struct slm_buf *buf,
 void slm_page_rows(struct slm_page *page, struct slm_buf *buf,
 		   const struct slm_rows *rows, uint32_t max, unsigned width);
 
+/* ---- Calls that are programs (program.c) ------------------------------ */
+
+/* Are the call's steps what a program sent? */
+bool slm_page_is_program(const struct slm_trace_call *call);
+/* A statement and the values of its parameters:
+ * "UPDATE t SET v = $1 WHERE id = $2  [$1 = 10, $2 = 1]" */
+void slm_page_statement(struct slm_page *page, struct slm_buf *buf,
+			const char *sql, const char *params);
+/* The finding that has the events of a recording. Never NULL. */
+const struct slm_finding *slm_page_recording(const struct slm_page *page);
+/* Per event of a recording the transaction it is in, numbered from 1 over all
+ * calls; 0: none. NULL: memory was out. */
+const uint32_t *slm_page_transactions(struct slm_page *page,
+				      const struct slm_finding *finding);
+/* What a call gave: "exit 0", "HTTP 200 {ok: 'yes', id: 7}". */
+void slm_page_given(struct slm_page *page, struct slm_buf *buf,
+		    const struct slm_result *result, bool ok);
+
 /* ---- Parts of the report ---------------------------------------------- */
 
 /* The line to paste that replays the finding. */

@@ -137,13 +137,43 @@ static void put_replay(struct slm_page *page, struct slm_buf *buf)
 	}
 }
 
+/* "recorded: 12 statements on 3 connections, 9 of them in 4 transactions" */
+static void put_record(struct slm_page *page, struct slm_buf *buf)
+{
+	const struct slm_finding *finding = slm_page_recording(page);
+	const uint32_t *transactions = slm_page_transactions(page, finding);
+	uint64_t statements = 0, inside = 0, last = 0;
+
+	for (uint32_t i = 0; i < finding->nevents && transactions; i++) {
+		enum slm_event_kind kind = finding->events[i].kind;
+
+		if (kind != SLM_EVENT_STEP && kind != SLM_EVENT_BLOCKED)
+			continue;
+		statements++;
+		inside += transactions[i] > 0;
+		last = transactions[i] > last ? transactions[i] : last;
+	}
+	slm_buf_puts(buf, M_STRONG "recorded" M_PLAIN ": ");
+	slm_text_count(buf, statements, "statement", "statements");
+	slm_buf_puts(buf, " on ");
+	slm_text_count(buf, page->trace->ncalls, "connection", "connections");
+	if (!last)
+		return;
+	slm_buf_puts(buf, ", ");
+	slm_text_number(buf, inside);
+	slm_buf_puts(buf, " of them in ");
+	slm_text_count(buf, last, "transaction", "transactions");
+}
+
 static void tell_verdict(struct slm_page *page)
 {
 	const struct slm_trace *trace = page->trace;
 	struct slm_buf buf;
 
 	slm_buf_init(&buf);
-	if (trace->kind == SLM_TRACE_REPLAY)
+	if (trace->kind == SLM_TRACE_RECORD)
+		put_record(page, &buf);
+	else if (trace->kind == SLM_TRACE_REPLAY)
 		put_replay(page, &buf);
 	else if (trace->verdict == SQLOOM_BROKEN)
 		put_broken(page, &buf);
@@ -182,7 +212,8 @@ static void tell_circumstances(struct slm_page *page)
 
 	slm_buf_init(&buf);
 	slm_buf_puts(&buf, M_FAINT);
-	slm_page_clean(page, &buf, trace->spec);
+	if (trace->kind != SLM_TRACE_RECORD)
+		slm_page_clean(page, &buf, trace->spec);
 	if (trace->kind == SLM_TRACE_EXPLORE) {
 		put_dot(page, &buf);
 		slm_page_clean(page, &buf, trace->strategy);
@@ -190,7 +221,8 @@ static void tell_circumstances(struct slm_page *page)
 		slm_page_clean(page, &buf,
 			       is_bounded(trace) ? trace->bounds : "no bounds");
 	}
-	put_dot(page, &buf);
+	if (trace->kind != SLM_TRACE_RECORD)
+		put_dot(page, &buf);
 	put_calls(page, &buf);
 	slm_page_flush(page, &buf, INDENT, 2);
 	if (is_given(trace->backend)) {
@@ -513,6 +545,11 @@ static void tell_all(struct slm_page *page, const struct sqloom_render *render)
 	if (render->brief)
 		return;
 	tell_circumstances(page);
+	if (page->trace->kind == SLM_TRACE_RECORD) {
+		slm_page_timeline(page, slm_page_recording(page));
+		tell_notes(page);
+		return;
+	}
 	tell_effort(page, render);
 	if (page->trace->kind == SLM_TRACE_EXPLORE)
 		tell_classes(page);
@@ -544,6 +581,11 @@ static enum sqloom_status check_render(const struct slm_trace *trace,
 				     "the width of a report must be from %d to "
 				     "%d columns, not %u",
 				     WIDTH_MIN, WIDTH_MAX, render->width);
+	if (render->finding && trace->kind == SLM_TRACE_RECORD)
+		return slm_error_set(err, SQLOOM_USAGE,
+				     "the trace is a recording of a proxy: it "
+				     "has no findings; explore it with sqloom "
+				     "explore --from-trace");
 	if (!render->finding || find(trace, render->finding))
 		return SQLOOM_OK;
 	if (!trace->nfindings)

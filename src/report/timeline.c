@@ -24,6 +24,9 @@
 #define RESULT_ROWS_MAX 5
 #define RESULT_LINES_MAX 4
 #define ERROR_LINES_MAX 5
+#define GIVEN_LINES_MAX 4
+#define TEXT_LINES_MAX 2 /* of a command or request over its lane */
+#define TEXT_WIDTH 40	 /* columns that it asks for */
 
 enum lane { LANE_OVER, LANE_LIVE, LANE_WAITING };
 
@@ -38,6 +41,9 @@ struct timeline {
 	unsigned place[SLM_CALLS_MAX];	/* column of each lane */
 	unsigned widths[SLM_CALLS_MAX]; /* of each call's text */
 	unsigned text;			/* graph: column of the text */
+	/* Of a recording: per event, the transaction it is in, from 1; 0: none.
+	 * Else NULL. */
+	const uint32_t *transactions;
 	struct slm_buf buf;		/* a paragraph being made */
 };
 
@@ -63,6 +69,11 @@ static const struct slm_trace_step *step_of(const struct timeline *t,
 	const struct slm_trace_call *call = &t->page->trace->calls[event->call];
 
 	return event->step < call->nsteps ? &call->steps[event->step] : NULL;
+}
+
+static bool is_program(const struct timeline *t, uint32_t call)
+{
+	return slm_page_is_program(&t->page->trace->calls[call]);
 }
 
 /* Tables that the step reads and writes: "reads a, writes b". */
@@ -100,8 +111,10 @@ static void put_footprint(struct timeline *t, const struct slm_trace_step *step,
 
 	if (!*text)
 		return;
-	slm_buf_puts(&t->buf,
-		     used + 2 + slm_text_width(text) <= width ? "  " : "\n");
+	if (t->buf.size)
+		slm_buf_puts(&t->buf, used + 2 + slm_text_width(text) <= width ?
+					      "  " :
+					      "\n");
 	slm_buf_printf(&t->buf, M_FAINT "%s" M_PLAIN, text);
 }
 
@@ -198,6 +211,52 @@ static void add_results(struct timeline *t, struct slm_buf *block,
 	}
 }
 
+/* Does the text of the statement begin with the name of its step? */
+static bool tells_name(const struct slm_trace_step *step)
+{
+	return strncasecmp(step->sql, step->name, strlen(step->name)) == 0;
+}
+
+/* "transaction 2", in a recording, where nothing else ties lines together. */
+static void put_transaction(struct timeline *t, const struct slm_event *event)
+{
+	uint32_t number = t->transactions ?
+				  t->transactions[event - t->finding->events] :
+				  0;
+
+	if (number)
+		slm_buf_printf(&t->buf, "%s" M_FAINT "transaction %u" M_PLAIN,
+			       t->buf.size ? "  " : "", number);
+}
+
+/* What a program sent. Where the statement begins with the name of its step, it
+ * is the title. */
+static void add_sent(struct timeline *t, struct slm_buf *block, unsigned width,
+		     const struct slm_event *event,
+		     const struct slm_trace_step *step)
+{
+	bool titled = !tells_name(step);
+
+	if (titled) {
+		put_title(t, event, step);
+		put_transaction(t, event);
+		put_footprint(t, step, width);
+		add(t, block, width, 0, 4);
+	} else {
+		put_letter(t, event);
+	}
+	slm_page_statement(t->page, &t->buf, step->sql, event->params);
+	if (t->buf.size)
+		add(t, block, width, 2, SQL_LINES_MAX);
+	if (!titled) {
+		put_transaction(t, event);
+		put_footprint(t, step, width);
+		if (t->buf.size)
+			add(t, block, width, 0, 4);
+	}
+	add_results(t, block, width, event->result);
+}
+
 static void add_step(struct timeline *t, struct slm_buf *block, unsigned width,
 		     const struct slm_event *event)
 {
@@ -205,6 +264,10 @@ static void add_step(struct timeline *t, struct slm_buf *block, unsigned width,
 
 	if (!step)
 		return;
+	if (is_program(t, event->call) && !step->implicit) {
+		add_sent(t, block, width, event, step);
+		return;
+	}
 	put_title(t, event, step);
 	if (step->implicit)
 		slm_buf_puts(&t->buf, strcmp(step->sql, "COMMIT") == 0 ? M_FAINT
@@ -255,9 +318,32 @@ static void add_end(struct timeline *t, struct slm_buf *block, unsigned width,
 		    const struct slm_event *event)
 {
 	put_letter(t, event);
-	slm_buf_puts(&t->buf,
-		     event->ok ? M_GOOD "ok" M_PLAIN : M_BAD "failed" M_PLAIN);
+	if (event->result) {
+		slm_page_given(t->page, &t->buf, event->result, event->ok);
+		add(t, block, width, 2, GIVEN_LINES_MAX);
+		return;
+	}
+	/* Of a connection in a recording nothing more is known. */
+	if (t->page->trace->kind == SLM_TRACE_RECORD)
+		slm_buf_puts(&t->buf, M_FAINT "closed" M_PLAIN);
+	else
+		slm_buf_puts(&t->buf, event->ok ? M_GOOD "ok" M_PLAIN :
+						  M_BAD "failed" M_PLAIN);
 	add(t, block, width, 0, 1);
+}
+
+static void add_stalled(struct timeline *t, struct slm_buf *block,
+			unsigned width, const struct slm_event *event)
+{
+	put_letter(t, event);
+	slm_buf_puts(&t->buf, M_WAIT "waits in the program, not in the "
+				     "database");
+	if (event->what && *event->what) {
+		slm_buf_puts(&t->buf, ": ");
+		slm_page_clean(t->page, &t->buf, event->what);
+	}
+	slm_buf_puts(&t->buf, M_PLAIN);
+	add(t, block, width, 2, 4);
 }
 
 /* What an event says beside its marker. */
@@ -277,6 +363,9 @@ static void add_event(struct timeline *t, struct slm_buf *block, unsigned width,
 		break;
 	case SLM_EVENT_END:
 		add_end(t, block, width, event);
+		break;
+	case SLM_EVENT_STALLED:
+		add_stalled(t, block, width, event);
 		break;
 	}
 }
@@ -315,6 +404,11 @@ static unsigned least(unsigned a, unsigned b)
 	return a < b ? a : b;
 }
 
+static unsigned most(unsigned a, unsigned b)
+{
+	return a > b ? a : b;
+}
+
 /* How wide a call's column would be if there were room. */
 static unsigned natural_width(struct timeline *t, uint32_t call)
 {
@@ -324,6 +418,14 @@ static unsigned natural_width(struct timeline *t, uint32_t call)
 	slm_buf_init(&block);
 	slm_page_clean(t->page, &block, t->page->trace->calls[call].name);
 	widest = slm_text_width(slm_page_keep(t->page, &block));
+	if (is_program(t, call)) {
+		slm_page_clean(t->page, &block,
+			       t->page->trace->calls[call].text);
+		widest = most(widest,
+			      least(slm_text_width(slm_page_keep(t->page,
+								 &block)),
+				    TEXT_WIDTH));
+	}
 	for (uint32_t i = 0; i < t->finding->nevents; i++) {
 		const struct slm_event *event = &t->finding->events[i];
 		unsigned width;
@@ -335,7 +437,7 @@ static unsigned natural_width(struct timeline *t, uint32_t call)
 		if (event->kind == SLM_EVENT_BLOCKED)
 			add_wait(t, &block, COLUMN_MAX, event);
 		width = slm_text_widest(slm_page_keep(t->page, &block));
-		widest = width > widest ? width : widest;
+		widest = most(widest, width);
 	}
 	slm_buf_deinit(&block);
 	return least(widest, COLUMN_MAX);
@@ -537,7 +639,8 @@ static const char *marker_of(struct timeline *t, const struct slm_event *event)
 	else if (event->kind == SLM_EVENT_SKIPPED)
 		slm_buf_printf(&t->buf, M_FAINT "%s",
 			       slm_glyph(SLM_G_SKIPPED, ascii));
-	else if (event->kind == SLM_EVENT_BLOCKED)
+	else if (event->kind == SLM_EVENT_BLOCKED ||
+		 event->kind == SLM_EVENT_STALLED)
 		slm_buf_printf(&t->buf, M_WAIT "%s",
 			       slm_glyph(SLM_G_ARRIVED, ascii));
 	else if (has_error(event->result))
@@ -572,6 +675,8 @@ static void draw_event(struct timeline *t, const struct slm_event *event)
 	marker = marker_of(t, event);
 	draw_number(t, event);
 	t->lanes[call] = event->kind == SLM_EVENT_END ? LANE_OVER : LANE_LIVE;
+	if (event->kind == SLM_EVENT_STALLED)
+		t->lanes[call] = LANE_WAITING;
 	draw_block(t, call, marker, text);
 	if (event->kind == SLM_EVENT_BLOCKED) {
 		t->lanes[call] = LANE_WAITING;
@@ -581,21 +686,76 @@ static void draw_event(struct timeline *t, const struct slm_event *event)
 	slm_buf_deinit(&block);
 }
 
-/* The name of a call, cut to the width. */
-static const char *call_name(struct timeline *t, uint32_t call, unsigned width)
+/* Text from the trace, folded into a column. */
+static const char *folded(struct timeline *t, const char *text, unsigned width,
+			  unsigned max_lines)
 {
 	struct slm_fold fold = { .width = width,
-				 .max_lines = 1,
+				 .max_lines = max_lines,
 				 .ascii = t->page->out.ascii };
-	struct slm_buf folded;
-	const char *name;
+	struct slm_buf buf;
+	const char *kept;
 
-	slm_page_clean(t->page, &t->buf, t->page->trace->calls[call].name);
-	slm_buf_init(&folded);
-	slm_text_fold(&folded, slm_page_keep(t->page, &t->buf), &fold);
-	name = slm_page_keep(t->page, &folded);
-	slm_buf_deinit(&folded);
-	return name;
+	slm_page_clean(t->page, &t->buf, text);
+	slm_buf_init(&buf);
+	slm_text_fold(&buf, slm_page_keep(t->page, &t->buf), &fold);
+	kept = slm_page_keep(t->page, &buf);
+	slm_buf_deinit(&buf);
+	return kept;
+}
+
+/* In columns: the commands and requests below the names of the calls. */
+static void draw_texts(struct timeline *t)
+{
+	const char *texts[SLM_CALLS_MAX] = { NULL };
+	struct slm_out *out = &t->page->out;
+	bool any = false;
+
+	for (uint32_t i = 0; i < t->page->trace->ncalls; i++) {
+		const struct slm_trace_call *call = &t->page->trace->calls[i];
+
+		if (!(t->shown & UINT32_C(1) << i) || !call->text ||
+		    !*call->text)
+			continue;
+		texts[i] = folded(t, call->text, t->widths[i], TEXT_LINES_MAX);
+		any = true;
+	}
+	while (any) {
+		any = false;
+		for (uint32_t i = 0; i < SLM_CALLS_MAX; i++) {
+			if (!texts[i])
+				continue;
+			slm_out_move(out, t->place[i] + LANE_SIZE);
+			slm_out_text(out, M_FAINT);
+			slm_out_text(out, texts[i]);
+			slm_out_text(out, M_PLAIN);
+			texts[i] = slm_text_next_line(texts[i]);
+			any = any || texts[i];
+		}
+		slm_out_newline(out);
+	}
+}
+
+/* In a graph there is no room over the lanes: a line for each call. */
+static void tell_texts(struct timeline *t)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; i < t->page->trace->ncalls; i++) {
+		const struct slm_trace_call *call = &t->page->trace->calls[i];
+
+		if (!(t->shown & UINT32_C(1) << i) || !call->text ||
+		    !*call->text)
+			continue;
+		slm_buf_printf(&t->buf, M_STRONG "%c ", (char)('a' + i));
+		slm_page_clean(t->page, &t->buf, call->name);
+		slm_buf_puts(&t->buf, M_PLAIN M_FAINT " ");
+		slm_page_clean(t->page, &t->buf, call->text);
+		slm_page_flush(t->page, &t->buf, MARGIN, 2);
+		any = true;
+	}
+	if (any)
+		slm_out_newline(&t->page->out);
 }
 
 /* Letters over the lanes; in columns the names beside them. */
@@ -603,6 +763,8 @@ static void draw_header(struct timeline *t)
 {
 	struct slm_out *out = &t->page->out;
 
+	if (t->graph)
+		tell_texts(t);
 	for (uint32_t i = 0; i < SLM_CALLS_MAX; i++) {
 		if (!(t->shown & UINT32_C(1) << i))
 			continue;
@@ -611,11 +773,15 @@ static void draw_header(struct timeline *t)
 		slm_out_text(out, slm_page_keep(t->page, &t->buf));
 		if (!t->graph) {
 			slm_out_move(out, t->place[i] + LANE_SIZE);
-			slm_out_text(out, call_name(t, i, t->widths[i]));
+			slm_out_text(out,
+				     folded(t, t->page->trace->calls[i].name,
+					    t->widths[i], 1));
 		}
 		slm_out_text(out, M_PLAIN);
 	}
 	slm_out_newline(out);
+	if (!t->graph)
+		draw_texts(t);
 }
 
 void slm_page_timeline(struct slm_page *page, const struct slm_finding *finding)
@@ -630,6 +796,8 @@ void slm_page_timeline(struct slm_page *page, const struct slm_finding *finding)
 		return;
 	}
 	slm_buf_init(&t.buf);
+	if (page->trace->kind == SLM_TRACE_RECORD)
+		t.transactions = slm_page_transactions(page, finding);
 	lay_out(&t);
 	draw_header(&t);
 	for (uint32_t i = 0; i < finding->nevents && !page->failed; i++)

@@ -382,13 +382,25 @@ static size_t find_block_end(struct block_scan *scan, size_t at)
 	return at;
 }
 
+/* A block of SQL or of a command whose text ends at end. */
+static void take_block(struct slm_lexer *lexer, struct slm_lexeme *lexeme,
+		       size_t end)
+{
+	lexeme->kind = SLM_LEXEME_SQL;
+	advance(lexer, 1);
+	lexeme->sql = lexer->text + lexer->offset;
+	lexeme->sql_size = end - lexer->offset;
+	lexeme->sql_line = lexer->line;
+	lexeme->sql_column = lexer->column;
+	advance(lexer, lexeme->sql_size);
+}
+
 static enum sqloom_status read_sql(struct slm_lexer *lexer,
 				   struct slm_lexeme *lexeme,
 				   struct sqloom_error *err)
 {
 	struct block_scan scan = { .text = lexer->text, .size = lexer->size };
-	size_t begin = lexer->offset + 1;
-	size_t end = find_block_end(&scan, begin);
+	size_t end = find_block_end(&scan, lexer->offset + 1);
 
 	lexer->cut_line = 0;
 	if (end == lexer->size)
@@ -396,18 +408,48 @@ static enum sqloom_status read_sql(struct slm_lexer *lexer,
 				      lexeme->column, err,
 				      "the block that begins here has no"
 				      " closing }; add it");
-	lexeme->kind = SLM_LEXEME_SQL;
-	advance(lexer, 1);
-	lexeme->sql = lexer->text + begin;
-	lexeme->sql_size = end - begin;
-	lexeme->sql_line = lexer->line;
-	lexeme->sql_column = lexer->column;
-	advance(lexer, end - begin);
+	take_block(lexer, lexeme, end);
 	if (scan.cut) {
 		lexer->cut_line = lexer->line;
 		lexer->cut_column = lexer->column;
 		lexer->cut_passed = false;
 	}
+	advance(lexer, 1);
+	return SQLOOM_OK;
+}
+
+static enum sqloom_status open_command(const struct slm_lexer *lexer,
+				       size_t open, struct sqloom_error *err)
+{
+	struct slm_lexer at = *lexer;
+
+	if (open == lexer->size)
+		return slm_lexer_fail(lexer, SQLOOM_SPEC, lexer->line,
+				      lexer->column, err,
+				      "the block that begins here has no"
+				      " closing }; add it");
+	advance(&at, open - lexer->offset);
+	return slm_lexer_fail(lexer, SQLOOM_SPEC, lexer->line, lexer->column,
+			      err,
+			      "the block that begins here has no closing },"
+			      " because the %c in line %u, column %u is not"
+			      " closed; close it, or write \\%c",
+			      lexer->text[open], at.line, at.column,
+			      lexer->text[open]);
+}
+
+static enum sqloom_status read_command(struct slm_lexer *lexer,
+				       struct slm_lexeme *lexeme,
+				       struct sqloom_error *err)
+{
+	size_t open;
+	size_t end = slm_command_end(lexer->text, lexer->size,
+				     lexer->offset + 1, &open);
+
+	lexer->cut_line = 0;
+	if (end == lexer->size)
+		return open_command(lexer, open, err);
+	take_block(lexer, lexeme, end);
 	advance(lexer, 1);
 	return SQLOOM_OK;
 }
@@ -460,6 +502,8 @@ static enum sqloom_status read_lexeme(struct slm_lexer *lexer,
 		return read_word(lexer, lexeme, err);
 	if (c == '"')
 		return read_quoted_name(lexer, lexeme, err);
+	if (c == '{' && lexer->commands)
+		return read_command(lexer, lexeme, err);
 	if (c == '{')
 		return read_sql(lexer, lexeme, err);
 	if (is_digit(c))
@@ -495,6 +539,14 @@ enum sqloom_status slm_lexer_next(struct slm_lexer *lexer,
 	lexer->end_line = lexer->line;
 	lexer->end_column = lexer->column;
 	return status;
+}
+
+bool slm_lexer_at_block(const struct slm_lexer *lexer)
+{
+	struct slm_lexer ahead = *lexer;
+
+	skip_space(&ahead);
+	return peek(&ahead, 0) == '{';
 }
 
 /* ---- Option lines ----------------------------------------------------- */

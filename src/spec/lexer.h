@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Spec text to lexemes. The lexemes are those of PostgreSQL's isolation tester;
- * the words that sqloom adds (check, option, when, unobserved) are ordinary
- * names here, and the parser gives them their meaning by position.
+ * the words that sqloom adds (check, option, when, call ...) are ordinary names
+ * here, and the parser gives them their meaning by position.
  *
  * The lexer borrows the text, allocates nothing, and is a plain value: a copy
  * of it is a place to come back to. The text must be valid UTF-8 without NUL
@@ -27,12 +27,14 @@ struct slm_lexer {
 	unsigned cut_line;   /* where a brace ended the last block inside a */
 	unsigned cut_column; /* quoted text or a comment; 0: no such */
 	bool cut_passed;     /* a lexeme was read since */
+	bool commands;	     /* a block that comes next holds a command or a
+				request, not SQL */
 };
 
 enum slm_lexeme_kind {
 	SLM_LEXEME_END,	 /* end of the file */
 	SLM_LEXEME_NAME, /* plain or "quoted" */
-	SLM_LEXEME_SQL,	 /* { SQL } */
+	SLM_LEXEME_SQL,	 /* { SQL }, or { COMMAND } */
 	SLM_LEXEME_NUMBER,
 	SLM_LEXEME_COMMA,
 	SLM_LEXEME_OPEN,  /* ( */
@@ -84,6 +86,9 @@ enum sqloom_status slm_lexer_word(struct slm_lexer *lexer,
 				  struct slm_spec_word *value, bool *found,
 				  struct sqloom_error *err);
 
+/* Does a block come next? Reads nothing. */
+bool slm_lexer_at_block(const struct slm_lexer *lexer);
+
 /* Is this the unquoted word? */
 bool slm_lexeme_is_word(const struct slm_lexeme *lexeme, const char *word);
 
@@ -100,5 +105,15 @@ enum sqloom_status slm_lexer_fail(const struct slm_lexer *lexer,
 				  enum sqloom_status status, unsigned line,
 				  unsigned column, struct sqloom_error *err,
 				  const char *fmt, ...) SLM_PRINTF(6, 7);
+
+/* ---- command.c -------------------------------------------------------- */
+
+/*
+ * The offset of the brace that ends the block of a command whose text begins
+ * at begin; or size, and *open becomes the offset of a quote or brace that is
+ * not closed, size if there is none.
+ */
+size_t slm_command_end(const char *text, size_t size, size_t begin,
+		       size_t *open);
 
 #endif

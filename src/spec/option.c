@@ -8,7 +8,8 @@
 
 #include "spec/parser.h"
 
-#define WORDS_MAX 2 /* the most words that any option takes */
+#define WORDS_MAX 2	     /* the most words that any option takes */
+#define TIME_MAX_MS 86400000 /* a day */
 
 /* Says whether text is a good value, and may rewrite it. */
 typedef bool (*check_value_fn)(char *text);
@@ -92,16 +93,45 @@ static int digits(const char **text, int count)
 	return value;
 }
 
-static bool is_timeout(char *text)
+bool slm_parser_is_number(const char *text, int least, int most)
 {
-	const char *at = text;
 	size_t size = strlen(text);
 	int value;
 
 	if (size < 1 || size > 8)
 		return false;
-	value = digits(&at, (int)size);
-	return value >= 0 && value <= 86400000;
+	value = digits(&text, (int)size);
+	return value >= least && value <= most;
+}
+
+static bool is_timeout(char *text)
+{
+	return slm_parser_is_number(text, 0, TIME_MAX_MS);
+}
+
+/* A time for which 0 would be no limit, or no patience at all. */
+static bool is_time(char *text)
+{
+	return slm_parser_is_number(text, 1, TIME_MAX_MS);
+}
+
+static bool is_port(char *text)
+{
+	return slm_parser_is_number(text, 1, 65535);
+}
+
+static bool is_attribution(char *text)
+{
+	static const char *const choices[] = { "exclusive", "port", "name",
+					       NULL };
+
+	return is_one_of(text, choices);
+}
+
+/* PostgreSQL cuts an application_name at 63 bytes. */
+static bool is_application_name(char *text)
+{
+	return *text && strlen(text) <= SLM_SPEC_NAME_MAX;
 }
 
 static bool is_date(int year, int month, int day)
@@ -165,10 +195,11 @@ static const struct {
 	const char *what; /* for "must be ..." */
 } rules[] = {
 	{ "allow", is_text, "a text" },
-	{ "attribution", is_text, "exclusive, port or name" },
-	{ "background", is_text, "an application_name" },
+	{ "attribution", is_attribution, "exclusive, port or name" },
+	{ "background", is_application_name,
+	  "an application_name of 1 to 63 bytes" },
 	{ "busy_timeout", is_timeout, "milliseconds, 0 to 86400000" },
-	{ "call_limit", is_timeout, "milliseconds, 0 to 86400000" },
+	{ "call_limit", is_time, "milliseconds, 1 to 86400000" },
 	{ "clock", is_clock,
 	  "YYYY-MM-DD, YYYY-MM-DD HH:MM or"
 	  " YYYY-MM-DD HH:MM:SS, a real date and time" },
@@ -181,9 +212,9 @@ static const struct {
 	  "delete, truncate, persist, memory, wal or off" },
 	{ "local_begin", is_switch, "on or off" },
 	{ "on_error", is_on_error, "stop or continue" },
-	{ "proxy_port", is_text, "a port, 1 to 65535" },
+	{ "proxy_port", is_port, "a port, 1 to 65535" },
 	{ "results", is_results, "each or joint" },
-	{ "stall_after", is_timeout, "milliseconds, 0 to 86400000" },
+	{ "stall_after", is_time, "milliseconds, 1 to 86400000" },
 	{ "strict", is_switch, "on or off" },
 };
 
@@ -230,9 +261,8 @@ static size_t find_known(const struct slm_spec_word *name)
 	return i;
 }
 
-/* Joins the words with one blank, quotes undone. NULL: memory is out. */
-static char *join(struct slm_arena *arena, const struct slm_spec_word *words,
-		  unsigned count)
+char *slm_parser_join(struct slm_arena *arena,
+		      const struct slm_spec_word *words, unsigned count)
 {
 	size_t size = 1, used = 0;
 	char *text;
@@ -328,7 +358,7 @@ static enum sqloom_status option_values(struct slm_parser *parser, size_t index,
 				      " the line, found %u; write a value with"
 				      " blanks in double quotes",
 				      option->name, count);
-	text = join(&parser->spec->arena, words, count);
+	text = slm_parser_join(&parser->spec->arena, words, count);
 	values = slm_arena_zalloc(&parser->spec->arena, 1, sizeof(*values));
 	if (!text || !values)
 		return slm_parser_nomem(parser);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The grammar of specs, by recursive descent: one function per construct.
- * Permutations and option lines have files of their own.
+ * Permutations, option lines and calls have files of their own.
  *
  * Each function begins with the current lexeme being the first of its construct
  * and ends with the current lexeme being the first after it.
@@ -11,6 +11,8 @@
 
 #include "base/alloc.h"
 #include "spec/parser.h"
+
+static enum sqloom_status check(struct slm_parser *parser);
 
 /* ---- Tools ------------------------------------------------------------ */
 
@@ -54,6 +56,16 @@ enum sqloom_status slm_parser_next(struct slm_parser *parser)
 	return slm_lexer_next(&parser->lexer, &parser->lexeme, parser->err);
 }
 
+enum sqloom_status slm_parser_next_command(struct slm_parser *parser)
+{
+	enum sqloom_status status;
+
+	parser->lexer.commands = true;
+	status = slm_parser_next(parser);
+	parser->lexer.commands = false;
+	return status;
+}
+
 enum sqloom_status slm_parser_expected(struct slm_parser *parser,
 				       const char *what)
 {
@@ -66,7 +78,7 @@ enum sqloom_status slm_parser_expected(struct slm_parser *parser,
 		slm_lexeme_describe(lexeme, found, sizeof(found)));
 }
 
-enum sqloom_status slm_parser_take_name(struct slm_parser *parser,
+enum sqloom_status slm_parser_keep_name(struct slm_parser *parser,
 					const char *what, const char **name)
 {
 	const struct slm_lexeme *lexeme = &parser->lexeme;
@@ -81,7 +93,15 @@ enum sqloom_status slm_parser_take_name(struct slm_parser *parser,
 	if (lexeme->kind != SLM_LEXEME_NAME)
 		return slm_parser_expected(parser, what);
 	*name = slm_arena_strdup(&parser->spec->arena, lexeme->name);
-	return *name ? slm_parser_next(parser) : slm_parser_nomem(parser);
+	return *name ? SQLOOM_OK : slm_parser_nomem(parser);
+}
+
+enum sqloom_status slm_parser_take_name(struct slm_parser *parser,
+					const char *what, const char **name)
+{
+	enum sqloom_status status = slm_parser_keep_name(parser, what, name);
+
+	return status == SQLOOM_OK ? slm_parser_next(parser) : status;
 }
 
 /* Takes the current lexeme, which must be a block. */
@@ -129,17 +149,17 @@ static enum sqloom_status keyword_sql(struct slm_parser *parser,
 	return status == SQLOOM_OK ? take_sql(parser, what, sql) : status;
 }
 
-static enum sqloom_status fail_here(struct slm_parser *parser,
-				    const char *message)
+enum sqloom_status slm_parser_fail(struct slm_parser *parser,
+				   const char *message)
 {
 	return slm_lexer_fail(&parser->lexer, SQLOOM_SPEC, parser->lexeme.line,
 			      parser->lexeme.column, parser->err, "%s",
 			      message);
 }
 
-static enum sqloom_status given_twice(struct slm_parser *parser,
-				      const char *what, const char *name,
-				      unsigned first_line)
+enum sqloom_status slm_parser_given_twice(struct slm_parser *parser,
+					  const char *what, const char *name,
+					  unsigned first_line)
 {
 	return slm_lexer_fail(&parser->lexer, SQLOOM_SPEC, parser->lexeme.line,
 			      parser->lexeme.column, parser->err,
@@ -174,23 +194,58 @@ enum sqloom_status slm_parser_too_many(struct slm_parser *parser,
 			      count, or_more, what, limit);
 }
 
+/* The words with which an addition to the language begins. */
+static const struct {
+	const char *word;
+	bool named; /* NAME stands between it and its block */
+	bool block; /* it has a block */
+	enum sqloom_status (*parse)(struct slm_parser *parser);
+} additions[] = {
+	{ "before", false, true, slm_parser_before },
+	{ "call", true, true, slm_parser_call },
+	{ "check", true, true, check },
+	{ "option", true, false, slm_parser_option },
+	{ "server", false, true, slm_parser_server },
+};
+
+#define NADDITIONS (sizeof(additions) / sizeof(additions[0]))
+
+/* The addition whose word the current lexeme is, or NADDITIONS. */
+static size_t find_addition(const struct slm_parser *parser)
+{
+	size_t i = 0;
+
+	while (i < NADDITIONS &&
+	       !slm_lexeme_is_word(&parser->lexeme, additions[i].word))
+		i++;
+	return i;
+}
+
 bool slm_parser_at_addition(const struct slm_parser *parser)
 {
 	struct slm_lexer lexer = parser->lexer;
 	struct slm_lexeme lexeme;
+	size_t i = find_addition(parser);
 
-	if (!slm_lexeme_is_word(&parser->lexeme, "check") &&
-	    !slm_lexeme_is_word(&parser->lexeme, "option"))
+	if (i == NADDITIONS)
 		return false;
 	if (!slm_parser_find_step(parser, parser->lexeme.name))
 		return true;
-	/* There is a step "check": then only `check NAME {`, which can be no
-	 * part of a permutation, is a check. */
-	return slm_lexeme_is_word(&parser->lexeme, "check") &&
+	/* There is a step of that name. Then it is an addition only where a
+	 * block follows, since a permutation has none. */
+	if (!additions[i].block)
+		return false;
+	if (additions[i].named &&
+	    (slm_lexer_next(&lexer, &lexeme, NULL) != SQLOOM_OK ||
+	     lexeme.kind != SLM_LEXEME_NAME))
+		return false;
+	if (slm_lexer_at_block(&lexer))
+		return true;
+	/* check NAME exec { COMMAND } */
+	return additions[i].parse == check &&
 	       slm_lexer_next(&lexer, &lexeme, NULL) == SQLOOM_OK &&
-	       lexeme.kind == SLM_LEXEME_NAME &&
-	       slm_lexer_next(&lexer, &lexeme, NULL) == SQLOOM_OK &&
-	       lexeme.kind == SLM_LEXEME_SQL;
+	       slm_lexeme_is_word(&lexeme, "exec") &&
+	       slm_lexer_at_block(&lexer);
 }
 
 /* ---- Steps ------------------------------------------------------------ */
@@ -236,8 +291,8 @@ static enum sqloom_status step_name(struct slm_parser *parser,
 	if (parser->lexeme.kind == SLM_LEXEME_NAME) {
 		first = known_step(parser, parser->lexeme.name);
 		if (first)
-			return given_twice(parser, "step", first->name,
-					   first->line);
+			return slm_parser_given_twice(parser, "step",
+						      first->name, first->line);
 	}
 	return slm_parser_take_name(parser, "the step's name after \"step\"",
 				    &step->name);
@@ -268,16 +323,16 @@ static enum sqloom_status step_marks(struct slm_parser *parser,
 	while (status == SQLOOM_OK && parser->lexeme.kind == SLM_LEXEME_NAME) {
 		if (slm_lexeme_is_word(&parser->lexeme, "unobserved")) {
 			if (step->unobserved)
-				return fail_here(
+				return slm_parser_fail(
 					parser, "\"unobserved\" is given twice;"
 						" remove one");
 			step->unobserved = true;
 			status = slm_parser_next(parser);
 		} else if (slm_lexeme_is_word(&parser->lexeme, "when")) {
 			if (step->when.text)
-				return fail_here(parser,
-						 "a step has one \"when\"; join"
-						 " the conditions with AND");
+				return slm_parser_fail(
+					parser, "a step has one \"when\"; join"
+						" the conditions with AND");
 			status = slm_parser_next(parser);
 			if (status == SQLOOM_OK)
 				status =
@@ -329,8 +384,9 @@ static enum sqloom_status session_name(struct slm_parser *parser,
 	for (unsigned i = 0; i < parser->sessions.count; i++)
 		if (parser->lexeme.kind == SLM_LEXEME_NAME &&
 		    strcmp(others[i].name, parser->lexeme.name) == 0)
-			return given_twice(parser, "session", others[i].name,
-					   others[i].line);
+			return slm_parser_given_twice(parser, "session",
+						      others[i].name,
+						      others[i].line);
 	return slm_parser_take_name(
 		parser, "the session's name after \"session\"", &session->name);
 }
@@ -343,12 +399,11 @@ static enum sqloom_status no_step(struct slm_parser *parser,
 	enum slm_lexeme_kind kind = parser->lexeme.kind;
 
 	if (kind == SLM_LEXEME_SETUP)
-		return fail_here(parser,
-				 "a session has one setup block; put the"
-				 " SQL of both into one");
+		return slm_parser_fail(parser,
+				       "a session has one setup block; put the"
+				       " SQL of both into one");
 	if (kind == SLM_LEXEME_END || kind >= SLM_LEXEME_NOTICES ||
-	    slm_lexeme_is_word(&parser->lexeme, "check") ||
-	    slm_lexeme_is_word(&parser->lexeme, "option"))
+	    find_addition(parser) < NADDITIONS)
 		return slm_lexer_fail(&parser->lexer, SQLOOM_SPEC,
 				      session->line, session->column,
 				      parser->err,
@@ -383,10 +438,12 @@ static enum sqloom_status session(struct slm_parser *parser)
 	enum sqloom_status status;
 
 	if (parser->part > SLM_PART_SESSIONS)
-		return fail_here(parser,
-				 "a session after a permutation; put all"
-				 " sessions before the first"
-				 " permutation");
+		return slm_parser_fail(parser,
+				       "a session after a permutation; put all"
+				       " sessions before the first"
+				       " permutation");
+	if (parser->spec->has_calls)
+		return slm_parser_both(parser, "session");
 	parser->part = SLM_PART_SESSIONS;
 	status = slm_parser_next(parser);
 	if (status == SQLOOM_OK)
@@ -414,11 +471,11 @@ static enum sqloom_status setup(struct slm_parser *parser)
 	enum sqloom_status status;
 
 	if (parser->part > SLM_PART_SETUPS)
-		return fail_here(parser,
-				 "a setup block in the wrong place; the"
-				 " spec's stand before its teardown and"
-				 " the sessions, a session's right after"
-				 " its name");
+		return slm_parser_fail(parser,
+				       "a setup block in the wrong place; the"
+				       " spec's stand before its teardown and"
+				       " the sessions, a session's right after"
+				       " its name");
 	status = keyword_sql(parser, "{ SQL } after \"setup\"", &sql);
 	if (status != SQLOOM_OK)
 		return status;
@@ -432,10 +489,11 @@ static enum sqloom_status setup(struct slm_parser *parser)
 static enum sqloom_status teardown(struct slm_parser *parser)
 {
 	if (parser->part > SLM_PART_SETUPS)
-		return fail_here(parser, "a teardown block in the wrong place;"
-					 " the spec has one, before the"
-					 " sessions, and a session has one,"
-					 " right after its last step");
+		return slm_parser_fail(parser,
+				       "a teardown block in the wrong place;"
+				       " the spec has one, before the"
+				       " sessions, and a session has one,"
+				       " right after its last step");
 	parser->part = SLM_PART_TEARDOWN;
 	return keyword_sql(parser, "{ SQL } after \"teardown\"",
 			   &parser->spec->teardown);
@@ -448,18 +506,41 @@ static enum sqloom_status check_name(struct slm_parser *parser,
 
 	if (parser->lexeme.kind == SLM_LEXEME_SQL ||
 	    (parser->lexeme.kind == SLM_LEXEME_NAME && !parser->lexeme.name[0]))
-		return fail_here(parser,
-				 "a check needs a name: check \"no money"
-				 " is lost\" { SELECT ... }");
+		return slm_parser_fail(parser,
+				       "a check needs a name: check \"no money"
+				       " is lost\" { SELECT ... }");
 	check->line = parser->lexeme.line;
 	check->column = parser->lexeme.column;
 	for (unsigned i = 0; i < parser->checks.count; i++)
 		if (parser->lexeme.kind == SLM_LEXEME_NAME &&
 		    strcmp(others[i].name, parser->lexeme.name) == 0)
-			return given_twice(parser, "check", others[i].name,
-					   others[i].line);
+			return slm_parser_given_twice(parser, "check",
+						      others[i].name,
+						      others[i].line);
 	return slm_parser_take_name(parser, "the check's name after \"check\"",
 				    &check->name);
+}
+
+/* { query }, or exec { COMMAND } */
+static enum sqloom_status check_body(struct slm_parser *parser,
+				     struct slm_spec_check *check)
+{
+	enum sqloom_status status;
+
+	check->exec = slm_lexeme_is_word(&parser->lexeme, "exec");
+	if (!check->exec)
+		return take_query(parser,
+				  "the check's { query }, which must return no"
+				  " row, or exec { COMMAND }, which must exit"
+				  " with 0",
+				  &check->sql);
+	status = slm_parser_next_command(parser);
+	if (status != SQLOOM_OK)
+		return status;
+	return slm_parser_take_command(parser,
+				       "the check's { COMMAND }, which must"
+				       " exit with 0",
+				       &check->sql);
 }
 
 static enum sqloom_status check(struct slm_parser *parser)
@@ -471,10 +552,7 @@ static enum sqloom_status check(struct slm_parser *parser)
 	if (status == SQLOOM_OK)
 		status = check_name(parser, &new_check);
 	if (status == SQLOOM_OK)
-		status = take_query(parser,
-				    "the check's { query }, which must"
-				    " return no row",
-				    &new_check.sql);
+		status = check_body(parser, &new_check);
 	if (status != SQLOOM_OK)
 		return status;
 	added = slm_list_add(&parser->checks);
@@ -488,20 +566,23 @@ static enum sqloom_status check(struct slm_parser *parser)
 
 static enum sqloom_status unknown_item(struct slm_parser *parser)
 {
-	static const char *const known[] = { "setup",	"teardown",
-					     "session", "permutation",
-					     "check",	"option",
-					     "step" };
+	static const char *const known[] = { "setup",  "teardown",    "session",
+					     "step",   "permutation", "check",
+					     "option", "call",	      "server",
+					     "before" };
 	struct slm_nearest nearest;
 	char advice[SLM_SPEC_NAME_MAX + 192];
 
 	if (parser->lexeme.kind != SLM_LEXEME_NAME || parser->lexeme.quoted)
-		return slm_parser_expected(parser,
-					   parser->sessions.count ?
-						   "step, session, permutation,"
-						   " check or option" :
-						   "setup, teardown, session,"
-						   " check or option");
+		return slm_parser_expected(
+			parser, parser->spec->has_calls ?
+					"call, server, before, check or"
+					" option" :
+				parser->sessions.count ?
+					"step, session, permutation, check or"
+					" option" :
+					"setup, teardown, session, call, check"
+					" or option");
 	slm_nearest_init(&nearest, parser->lexeme.name);
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		slm_nearest_add(&nearest, known[i]);
@@ -514,6 +595,8 @@ static enum sqloom_status unknown_item(struct slm_parser *parser)
 
 static enum sqloom_status item(struct slm_parser *parser)
 {
+	size_t addition = find_addition(parser);
+
 	switch (parser->lexeme.kind) {
 	case SLM_LEXEME_SETUP:
 		return setup(parser);
@@ -522,22 +605,29 @@ static enum sqloom_status item(struct slm_parser *parser)
 	case SLM_LEXEME_SESSION:
 		return session(parser);
 	case SLM_LEXEME_PERMUTATION:
+		if (parser->spec->has_calls)
+			return slm_parser_fail(parser,
+					       "a permutation lists steps of"
+					       " sessions, and this spec has"
+					       " calls, whose steps are known"
+					       " only when they come; take it"
+					       " out");
 		if (!parser->sessions.count)
-			return fail_here(parser, "a permutation before the"
-						 " sessions; put permutations"
-						 " after the last session");
+			return slm_parser_fail(parser,
+					       "a permutation before the"
+					       " sessions; put permutations"
+					       " after the last session");
 		parser->part = SLM_PART_PERMUTATIONS;
 		return slm_parser_permutation(parser);
 	case SLM_LEXEME_STEP:
-		return fail_here(parser, "a step outside a session; steps stand"
-					 " together after session NAME and its"
-					 " setup, before its teardown");
+		return slm_parser_fail(parser,
+				       "a step outside a session; steps stand"
+				       " together after session NAME and its"
+				       " setup, before its teardown");
 	default:
-		if (slm_lexeme_is_word(&parser->lexeme, "check"))
-			return check(parser);
-		if (slm_lexeme_is_word(&parser->lexeme, "option"))
-			return slm_parser_option(parser);
-		return unknown_item(parser);
+		return addition < NADDITIONS ?
+			       additions[addition].parse(parser) :
+			       unknown_item(parser);
 	}
 }
 
@@ -548,12 +638,17 @@ static enum sqloom_status items(struct slm_parser *parser)
 
 	while (status == SQLOOM_OK && parser->lexeme.kind != SLM_LEXEME_END)
 		status = item(parser);
-	if (status != SQLOOM_OK || parser->sessions.count)
+	if (status != SQLOOM_OK)
 		return status;
-	return fail_here(parser, empty ? "the spec is empty; it needs at least"
-					 " session NAME and step NAME { SQL }" :
-					 "the spec has no session; add session"
-					 " NAME and step NAME { SQL }");
+	if (parser->sessions.count)
+		return slm_parser_check_calls(parser);
+	return slm_parser_fail(
+		parser, empty ? "the spec is empty; it needs at least session"
+				" NAME and step NAME { SQL }, or call NAME"
+				" { exec COMMAND }" :
+				"the spec has no session and no call; add"
+				" session NAME and step NAME { SQL }, or call"
+				" NAME { exec COMMAND }");
 }
 
 /* Moves the lists that go through the whole file to the spec. */
@@ -571,8 +666,12 @@ static enum sqloom_status finish(struct slm_parser *parser)
 	spec->checks = slm_list_move(&parser->checks, &spec->arena);
 	spec->noptions = parser->options.count;
 	spec->options = slm_list_move(&parser->options, &spec->arena);
+	spec->nbefores = parser->befores.count;
+	spec->befores = slm_list_move(&parser->befores, &spec->arena);
+	spec->nservers = parser->servers.count;
+	spec->servers = slm_list_move(&parser->servers, &spec->arena);
 	if (!spec->setups || !spec->sessions || !spec->permutations ||
-	    !spec->checks || !spec->options)
+	    !spec->checks || !spec->options || !spec->befores || !spec->servers)
 		return slm_parser_nomem(parser);
 	return SQLOOM_OK;
 }
@@ -587,6 +686,8 @@ static void deinit(struct slm_parser *parser)
 	slm_free(parser->marks.items);
 	slm_free(parser->checks.items);
 	slm_free(parser->options.items);
+	slm_free(parser->befores.items);
+	slm_free(parser->servers.items);
 }
 
 enum sqloom_status slm_spec_parse_text(struct sqloom_spec *spec,
@@ -603,6 +704,8 @@ enum sqloom_status slm_spec_parse_text(struct sqloom_spec *spec,
 		.marks.item_size = sizeof(struct slm_spec_mark),
 		.checks.item_size = sizeof(struct slm_spec_check),
 		.options.item_size = sizeof(struct slm_spec_option),
+		.befores.item_size = sizeof(struct slm_spec_sql),
+		.servers.item_size = sizeof(struct slm_spec_server),
 	};
 	enum sqloom_status status;
 

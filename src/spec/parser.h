@@ -50,6 +50,8 @@ struct slm_parser {
 	struct slm_list marks;	      /* struct slm_spec_mark */
 	struct slm_list checks;	      /* struct slm_spec_check */
 	struct slm_list options;      /* struct slm_spec_option */
+	struct slm_list befores;      /* struct slm_spec_sql */
+	struct slm_list servers;      /* struct slm_spec_server */
 	/* Made with the first permutation: */
 	const struct slm_spec_step **by_name; /* all steps, sorted; arena */
 	unsigned nsteps;		      /* of all sessions */
@@ -79,7 +81,21 @@ enum sqloom_status slm_parser_next(struct slm_parser *parser);
 enum sqloom_status slm_parser_expected(struct slm_parser *parser,
 				       const char *what);
 
-/* Takes the current lexeme, which must be a name, into the arena. */
+/* Reads the next lexeme, which, if it is a block, holds no SQL. */
+enum sqloom_status slm_parser_next_command(struct slm_parser *parser);
+
+/* The message at the current lexeme. */
+enum sqloom_status slm_parser_fail(struct slm_parser *parser,
+				   const char *message);
+
+/* Something of that name stands in first_line already. */
+enum sqloom_status slm_parser_given_twice(struct slm_parser *parser,
+					  const char *what, const char *name,
+					  unsigned first_line);
+
+/* Keeps the current lexeme, which must be a name, in the arena; and moves on. */
+enum sqloom_status slm_parser_keep_name(struct slm_parser *parser,
+					const char *what, const char **name);
 enum sqloom_status slm_parser_take_name(struct slm_parser *parser,
 					const char *what, const char **name);
 
@@ -94,8 +110,29 @@ enum sqloom_status slm_parser_too_many(struct slm_parser *parser,
 				       const char *what);
 
 /* Is the current lexeme, which follows a list of steps, an addition to the
- * language ("check" or "option") and no step of that name? */
+ * language ("check", "option", "call" ...) and no step of that name? */
 bool slm_parser_at_addition(const struct slm_parser *parser);
+
+/* ---- call.c ----------------------------------------------------------- */
+
+/* call NAME { exec COMMAND }, before { COMMAND }, server { COMMAND }; the
+ * current lexeme is the first word. */
+enum sqloom_status slm_parser_call(struct slm_parser *parser);
+enum sqloom_status slm_parser_before(struct slm_parser *parser);
+enum sqloom_status slm_parser_server(struct slm_parser *parser);
+
+/* Takes the current lexeme, which must be a block with a command: without the
+ * blanks around it. */
+enum sqloom_status slm_parser_take_command(struct slm_parser *parser,
+					   const char *what,
+					   struct slm_spec_sql *command);
+
+/* The current lexeme, a `what` ("session"), stands in a spec that has the
+ * others. */
+enum sqloom_status slm_parser_both(struct slm_parser *parser, const char *what);
+
+/* Once all is read: what stands with sessions, or with calls, only. */
+enum sqloom_status slm_parser_check_calls(struct slm_parser *parser);
 
 /* ---- permutation.c ---------------------------------------------------- */
 
@@ -110,6 +147,19 @@ const struct slm_spec_step *slm_parser_find_step(
 
 /* One option line; the current lexeme is the word "option". */
 enum sqloom_status slm_parser_option(struct slm_parser *parser);
+
+/* The words with one blank between them, quotes undone, in the arena. NULL:
+ * memory is out. */
+char *slm_parser_join(struct slm_arena *arena,
+		      const struct slm_spec_word *words, unsigned count);
+
+/* A decimal number from least to most, without sign, and nothing else? */
+bool slm_parser_is_number(const char *text, int least, int most);
+
+/* ---- read.c ----------------------------------------------------------- */
+
+/* Is it UTF-8? */
+bool slm_spec_is_text(const char *text);
 
 /* ---- names.c ---------------------------------------------------------- */
 

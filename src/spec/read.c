@@ -79,6 +79,11 @@ static enum sqloom_status check_text(const char *name, const char *bytes,
 	return SQLOOM_OK;
 }
 
+bool slm_spec_is_text(const char *text)
+{
+	return check_text("", text, strlen(text), NULL) == SQLOOM_OK;
+}
+
 static enum sqloom_status too_large(const char *name, uint64_t size,
 				    const char *or_more,
 				    struct sqloom_error *err)
@@ -220,6 +225,14 @@ out:
 }
 
 /* ---- Asking a spec ---------------------------------------------------- */
+
+const char *sqloom_spec_text(const struct sqloom_spec *spec, size_t *size_bytes)
+{
+	assert(spec);
+	if (size_bytes)
+		*size_bytes = spec->size;
+	return spec->text;
+}
 
 const struct slm_spec_option *slm_spec_option(const struct sqloom_spec *spec,
 					      const char *name)

@@ -2,7 +2,8 @@
 /*
  * The spec language, parsed. PostgreSQL's isolation spec language as it is,
  * plus: check blocks, option lines, `when { expression }` and `unobserved` on
- * steps. docs/spec-language.md is the manual.
+ * steps; and calls that are programs, with before and server blocks, instead of
+ * sessions. docs/spec-language.md is the manual.
  *
  * Everything hangs on the spec's arena and is immutable once parsed. Arrays
  * keep the order of the file. Knows no database: SQL blocks are plain text.
@@ -16,7 +17,8 @@
 
 /* Named limits; going over one is SQLOOM_LIMIT with the place. */
 #define SLM_SPEC_SIZE_MAX (1024 * 1024)	 /* bytes of a spec file */
-#define SLM_SPEC_SESSIONS_MAX 16	 /* sessions */
+#define SLM_SPEC_SESSIONS_MAX 16	 /* sessions, or calls */
+#define SLM_SPEC_SERVERS_MAX 16		 /* server blocks */
 #define SLM_SPEC_STEPS_MAX 256		 /* steps of one session */
 #define SLM_SPEC_PERMUTATIONS_MAX 100000 /* permutation lines */
 #define SLM_SPEC_NAME_MAX 63		 /* bytes of a name */
@@ -54,7 +56,8 @@ struct slm_spec_session {
 	unsigned nsteps; /* at least 1; of a call 0 */
 	unsigned line, column;
 	enum slm_spec_call_kind call;
-	struct slm_spec_sql text; /* of the command or request; SQL: none */
+	struct slm_spec_sql text; /* of the command or request, without the
+				     blanks around it; SQL: none */
 };
 
 enum slm_spec_blocker_kind {
@@ -84,7 +87,7 @@ struct slm_spec_permutation {
 };
 
 /* check "name" { SQL }: must return no row after every run.
- * check "name" exec { COMMAND }: must exit with 0. */
+ * check "name" exec { COMMAND }: must exit with 0; only with calls. */
 struct slm_spec_check {
 	const char *name;
 	bool exec;

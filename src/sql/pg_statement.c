@@ -670,3 +670,8 @@ enum sqloom_status slm_pg_step_read(const char *sql, struct slm_arena *arena,
 	*out = step;
 	return SQLOOM_OK;
 }
+
+int slm_pg_parser_version(void)
+{
+	return PG_VERSION_NUM / 10000;
+}

@@ -190,6 +190,9 @@ enum sqloom_status slm_pg_step_read(const char *sql, struct slm_arena *arena,
 				    struct slm_pg_step *out,
 				    struct sqloom_error *err);
 
+/* The version of PostgreSQL whose syntax is known: 15. */
+int slm_pg_parser_version(void);
+
 /* ---- Parameters -------------------------------------------------------- */
 
 /*

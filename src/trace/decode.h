@@ -89,6 +89,9 @@ void slm_decode_finding(struct slm_decoder *d, const json_t *object,
 			struct slm_finding *finding);
 void slm_decode_event(struct slm_decoder *d, const json_t *object,
 		      struct slm_event *event);
+/* "notes", of the last line. */
+void slm_decode_notes(struct slm_decoder *d, const json_t *object,
+		      struct slm_trace *trace);
 void slm_decode_verdict(struct slm_decoder *d, const json_t *object,
 			struct slm_trace *trace);
 

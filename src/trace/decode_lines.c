@@ -35,6 +35,10 @@ static void decode_call(struct slm_decoder *d, const json_t *object,
 				"the \"letter\" of call %u must be %c",
 				index + 1, (char)('a' + index));
 	call->name = slm_decode_text(d, object, "name");
+	if (json_object_get(object, "kind"))
+		call->kind = slm_decode_word(d, object, "kind", slm_call_words,
+					     SLM_CALL_WORDS);
+	call->text = slm_decode_optional(d, object, "text");
 	list = slm_decode_array(d, object, "steps", SLM_DECODE_STEPS_MAX,
 				&nsteps);
 	steps = slm_decode_alloc(d, nsteps, sizeof(*steps));
@@ -84,7 +88,7 @@ void slm_decode_header(struct slm_decoder *d, const json_t *object,
 				"sqloom that wrote it, or explore again",
 				(unsigned)version, SLM_TRACE_VERSION);
 	trace->kind = slm_decode_word(d, object, "kind", slm_trace_kind_words,
-				      SLM_TRACE_REPLAY + 1);
+				      SLM_TRACE_KIND_WORDS);
 	trace->spec = slm_decode_text(d, object, "spec");
 	trace->backend = slm_decode_text(d, object, "backend");
 	trace->strategy = slm_decode_text(d, object, "strategy");
@@ -256,7 +260,7 @@ static const struct slm_result *decode_chain(struct slm_decoder *d,
 		if (json_object_get(one, "error")) {
 			result->error = slm_decode_word(d, one, "error",
 							slm_error_words,
-							SLM_ERROR_OTHER + 1);
+							SLM_ERROR_WORDS);
 			result->code = slm_decode_text(d, one, "code");
 			result->message = slm_decode_text(d, one, "message");
 		}
@@ -284,7 +288,7 @@ void slm_decode_event(struct slm_decoder *d, const json_t *object,
 	uint32_t nsteps;
 
 	event->kind = slm_decode_word(d, object, "kind", slm_event_words,
-				      SLM_EVENT_END + 1);
+				      SLM_EVENT_WORDS);
 	event->call = decode_one_call(d, object, "call");
 	event->step = SLM_STEP_NONE;
 	if (d->status)
@@ -292,6 +296,8 @@ void slm_decode_event(struct slm_decoder *d, const json_t *object,
 	nsteps = d->calls[event->call].nsteps;
 	if (event->kind == SLM_EVENT_END) {
 		event->ok = slm_decode_bool(d, object, "ok");
+	} else if (event->kind == SLM_EVENT_STALLED) {
+		/* between its steps */
 	} else if (nsteps == 0) {
 		slm_decode_fail(d, SQLOOM_TRACE,
 				"call %c has no steps in the header",
@@ -306,6 +312,7 @@ void slm_decode_event(struct slm_decoder *d, const json_t *object,
 	event->what = slm_decode_optional(d, object, "what");
 	event->waited_ms = (uint32_t)slm_decode_count_or_0(
 		d, object, "waited_ms", UINT32_MAX);
+	event->params = slm_decode_optional(d, object, "params");
 	if (json_object_get(object, "results"))
 		event->result = decode_chain(d, object);
 }
@@ -322,8 +329,8 @@ static void decode_classes(struct slm_decoder *d, const json_t *object,
 			d, classes, slm_class_words[i], UINT64_MAX);
 }
 
-static void decode_notes(struct slm_decoder *d, const json_t *object,
-			 struct slm_trace *trace)
+void slm_decode_notes(struct slm_decoder *d, const json_t *object,
+		      struct slm_trace *trace)
 {
 	uint32_t count;
 	const json_t *list = slm_decode_array(d, object, "notes",
@@ -380,7 +387,7 @@ void slm_decode_verdict(struct slm_decoder *d, const json_t *object,
 				"the verdict counts %u findings, but the trace "
 				"has %u",
 				(unsigned)nfindings, trace->nfindings);
-	decode_notes(d, object, trace);
+	slm_decode_notes(d, object, trace);
 	decode_divergence(d, object, &trace->divergence);
 	/* A pass must never be made of a trace that shows otherwise. */
 	if (!d->status && trace->verdict == SQLOOM_HOLDS &&

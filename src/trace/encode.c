@@ -287,6 +287,10 @@ json_t *slm_encode_calls(struct slm_encoder *encoder)
 		slm_encode_put_mask(encoder, object, "letter",
 				    UINT32_C(1) << i);
 		slm_encode_put_text(encoder, object, "name", call->name);
+		if (call->kind != SLM_TRACE_SESSION)
+			slm_encode_put_text(encoder, object, "kind",
+					    slm_call_words[call->kind]);
+		slm_encode_put_optional(encoder, object, "text", call->text);
 		slm_encode_put(encoder, object, "steps", steps);
 		slm_encode_push(encoder, calls, object);
 	}
@@ -377,6 +381,8 @@ void slm_encode_event(struct slm_encoder *encoder, json_t *object,
 	if (event->waited_ms)
 		slm_encode_put_count(encoder, object, "waited_ms",
 				     event->waited_ms);
+	if (event->params && *event->params)
+		slm_encode_put_text(encoder, object, "params", event->params);
 	if (event->result)
 		slm_encode_put(encoder, object, "results",
 			       slm_encode_results(encoder, event->result));

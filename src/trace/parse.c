@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * JSON lines to a trace: the order of the lines, and what they add up to.
- * header, serial*, (finding event*)*, verdict.
+ * header, serial*, (finding event*)*, verdict; of a recording header, event*,
+ * end.
  */
 #include "trace/trace.h"
 
@@ -24,7 +25,8 @@ enum place { /* how far the reading is */
 	     AT_START,
 	     AFTER_HEADER,
 	     IN_FINDING,
-	     AFTER_VERDICT,
+	     IN_RECORD,
+	     AFTER_VERDICT, /* or the end of a recording */
 };
 
 struct parser {
@@ -141,16 +143,69 @@ static void parse_verdict(struct parser *p, const json_t *object)
 	p->place = AFTER_VERDICT;
 }
 
+/* The end of a recording. Its events are the one finding, which says nothing
+ * else. */
+static void parse_end(struct parser *p, const json_t *object)
+{
+	uint32_t count = p->events.count;
+	struct slm_finding *finding =
+		slm_decode_alloc(&p->d, 1, sizeof(*finding));
+
+	if (!finding)
+		return;
+	*finding = (struct slm_finding){
+		.class = SLM_CLASS_SERIAL,
+		.token = "",
+		.schedule = "",
+		.events = settle(&p->d, &p->events, sizeof(struct slm_event)),
+		.nevents = count,
+	};
+	if (slm_decode_count(&p->d, object, "events", UINT32_MAX) != count)
+		slm_decode_fail(&p->d, SQLOOM_TRACE,
+				"\"events\" is not %u, the number of events "
+				"that the recording has",
+				count);
+	slm_decode_notes(&p->d, object, p->trace);
+	p->trace->findings = finding;
+	p->trace->nfindings = 1;
+	p->trace->reason = "";
+	p->trace->verdict = SQLOOM_INCONCLUSIVE;
+	p->place = AFTER_VERDICT;
+}
+
+enum { HEADER, SERIAL, FINDING, EVENT, VERDICT, END, TYPES };
+
+/* May a line of this type come where the reading is, behind the header? */
+static bool is_in_place(const struct parser *p, unsigned type)
+{
+	bool record = p->trace->kind == SLM_TRACE_RECORD;
+
+	switch (type) {
+	case SERIAL:
+		return !record && p->place == AFTER_HEADER;
+	case EVENT:
+		return p->place == (record ? IN_RECORD : IN_FINDING);
+	case FINDING:
+	case VERDICT:
+		return !record;
+	case END:
+		return record;
+	default:
+		return false;
+	}
+}
+
 /* One object, by its type and by what came before it. */
 static void parse_object(struct parser *p, const json_t *object)
 {
-	static const char *const types[] = { "sqloom-trace", "serial",
-					     "finding", "event", "verdict" };
-	unsigned type = slm_decode_word(&p->d, object, "type", types, 5);
+	static const char *const types[TYPES] = { "sqloom-trace", "serial",
+						  "finding",	  "event",
+						  "verdict",	  "end" };
+	unsigned type = slm_decode_word(&p->d, object, "type", types, TYPES);
 
 	if (p->d.status)
 		return;
-	if (p->place == AT_START && type != 0)
+	if (p->place == AT_START && type != HEADER)
 		slm_decode_fail(&p->d, SQLOOM_TRACE,
 				"the first line must be the header, with "
 				"\"type\":\"sqloom-trace\"");
@@ -158,32 +213,37 @@ static void parse_object(struct parser *p, const json_t *object)
 		slm_decode_fail(&p->d, SQLOOM_TRACE,
 				"nothing may follow the verdict; are these two "
 				"traces in one file?");
-	else if ((p->place != AT_START && type == 0) ||
-		 (p->place == IN_FINDING && type == 1) ||
-		 (p->place != IN_FINDING && type == 3))
+	else if (p->place != AT_START && !is_in_place(p, type))
 		slm_decode_fail(&p->d, SQLOOM_TRACE,
 				"a line of type %s may not come here: the "
-				"order is header, serial runs, findings, each "
-				"with its events, verdict",
-				types[type]);
+				"order is header, %s",
+				types[type],
+				p->trace->kind == SLM_TRACE_RECORD ?
+					"events, end" :
+					"serial runs, findings, each with its "
+					"events, verdict");
 	if (p->d.status)
 		return;
 	switch (type) {
-	case 0:
+	case HEADER:
 		slm_decode_header(&p->d, object, p->trace);
-		p->place = AFTER_HEADER;
+		p->place = p->trace->kind == SLM_TRACE_RECORD ? IN_RECORD :
+								AFTER_HEADER;
 		break;
-	case 1:
+	case SERIAL:
 		parse_serial(p, object);
 		break;
-	case 2:
+	case FINDING:
 		parse_finding(p, object);
 		break;
-	case 3:
+	case EVENT:
 		parse_event(p, object);
 		break;
-	default:
+	case VERDICT:
 		parse_verdict(p, object);
+		break;
+	default:
+		parse_end(p, object);
 	}
 }
 
@@ -256,6 +316,10 @@ static void parse_text(struct parser *p, const char *text, size_t size)
 		slm_decode_fail(&p->d, SQLOOM_TRACE,
 				"the trace is empty; write one with sqloom "
 				"explore --trace FILE");
+	else if (p->place == IN_RECORD)
+		slm_decode_fail(&p->d, SQLOOM_TRACE,
+				"the recording ends here without its end: it "
+				"was cut off; record again");
 	else if (p->place != AFTER_VERDICT)
 		slm_decode_fail(&p->d, SQLOOM_TRACE,
 				"the trace ends here without a verdict: it was "

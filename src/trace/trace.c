@@ -26,8 +26,10 @@ void sqloom_report_free(struct sqloom_report *report)
 enum sqloom_verdict sqloom_report_verdict(const struct sqloom_report *report)
 {
 	assert(report);
-	/* A replay that left its token says nothing about the finding. */
-	if (report->trace.divergence.diverged)
+	/* A replay that left its token says nothing about the finding, and in
+	 * a recording nothing was judged. */
+	if (report->trace.divergence.diverged ||
+	    report->trace.kind == SLM_TRACE_RECORD)
 		return SQLOOM_INCONCLUSIVE;
 	return report->trace.verdict;
 }

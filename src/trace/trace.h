@@ -21,6 +21,7 @@
 #define SLM_TRACE_ROWS_MAX 50	 /* rows kept per result or table */
 #define SLM_TRACE_VALUE_MAX 4096 /* bytes kept of one text or blob */
 #define SLM_TRACE_LINE_MAX (16 * 1024 * 1024) /* bytes of one line read back */
+#define SLM_TRACE_COMMAND_LINE "(command line)" /* a spec made of options */
 #define SLM_STEP_NONE UINT32_MAX	      /* "no step" */
 
 /* ---- Values and rows -------------------------------------------------- */
@@ -105,7 +106,8 @@ struct slm_event {
 	const char *what;    /* BLOCKED: "the EXCLUSIVE lock on main"; else
 				NULL */
 	uint32_t waited_ms;  /* RESUMED: virtual time that passed waiting */
-	const char *params; /* STEP, BLOCKED: "$1 = 5, $2 = 'x'"; NULL: none */
+	const char *params; /* STEP, BLOCKED: "$1 = 5, $2 = 'x'"; NULL or "":
+			       none (trace/params.h) */
 	const struct slm_result *result; /* STEP, RESUMED, END of a program */
 };
 
@@ -277,7 +279,8 @@ enum sqloom_status slm_trace_may_write(const char *path,
 
 /*
  * Writes trace as JSON lines: one header, one object per serial run, per
- * finding and per event of a finding, in order, and the verdict last. Fails
+ * finding and per event of a finding, in order, and the verdict last. Of a
+ * recording: the header, its events, and a line that ends it. Fails
  * with SQLOOM_IO (which names path; no space included) or SQLOOM_NOMEM; a
  * file that was begun and could not be finished is removed if it is a regular
  * file. SQLOOM_USAGE as slm_trace_may_write(). "-" is standard output.

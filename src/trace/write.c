@@ -94,17 +94,23 @@ static void put_serial(struct writer *w, const struct slm_trace_serial *serial)
 	put_line(w, object);
 }
 
+static void put_events(struct writer *w, const struct slm_finding *finding)
+{
+	for (uint32_t i = 0; i < finding->nevents && going(w); i++) {
+		json_t *object = new_line(w, "event");
+
+		slm_encode_event(&w->encoder, object, &finding->events[i]);
+		put_line(w, object);
+	}
+}
+
 static void put_finding(struct writer *w, const struct slm_finding *finding)
 {
 	json_t *object = new_line(w, "finding");
 
 	slm_encode_finding(&w->encoder, object, finding);
 	put_line(w, object);
-	for (uint32_t i = 0; i < finding->nevents && going(w); i++) {
-		object = new_line(w, "event");
-		slm_encode_event(&w->encoder, object, &finding->events[i]);
-		put_line(w, object);
-	}
+	put_events(w, finding);
 }
 
 static void put_verdict(struct writer *w)
@@ -128,11 +134,32 @@ static void put_verdict(struct writer *w)
 	put_line(w, object);
 }
 
+/* Of a recording the events are all there is. */
+static void put_record(struct writer *w)
+{
+	const struct slm_trace *trace = w->encoder.trace;
+	struct slm_encoder *e = &w->encoder;
+	json_t *object;
+
+	assert(trace->nfindings <= 1);
+	if (trace->nfindings)
+		put_events(w, &trace->findings[0]);
+	object = new_line(w, "end");
+	slm_encode_put_count(e, object, "events",
+			     trace->nfindings ? trace->findings[0].nevents : 0);
+	slm_encode_put(e, object, "notes", slm_encode_notes(e));
+	put_line(w, object);
+}
+
 static void put_all(struct writer *w)
 {
 	const struct slm_trace *trace = w->encoder.trace;
 
 	put_header(w);
+	if (trace->kind == SLM_TRACE_RECORD) {
+		put_record(w);
+		return;
+	}
 	for (uint32_t i = 0; i < trace->nserials && going(w); i++)
 		put_serial(w, &trace->serials[i]);
 	for (uint32_t i = 0; i < trace->nfindings && going(w); i++)

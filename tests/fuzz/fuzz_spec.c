@@ -33,6 +33,13 @@ static void walk_session(const struct sqloom_spec *spec, unsigned index)
 	walk_name(session->name);
 	walk_sql(&session->setup);
 	walk_sql(&session->teardown);
+	walk_sql(&session->text);
+	if (spec->has_calls) {
+		assert(session->call != SLM_CALL_SQL && session->text.size > 0);
+		assert(session->nsteps == 0 && *session->name);
+		return;
+	}
+	assert(session->call == SLM_CALL_SQL && !session->text.text);
 	assert(session->nsteps > 0 && session->nsteps <= SLM_SPEC_STEPS_MAX);
 	for (unsigned i = 0; i < session->nsteps; i++) {
 		const struct slm_spec_step *step = &session->steps[i];
@@ -65,8 +72,26 @@ static void walk_permutation(const struct sqloom_spec *spec,
 	}
 }
 
+static void walk_programs(const struct sqloom_spec *spec)
+{
+	assert(spec->has_calls || (!spec->nbefores && !spec->nservers));
+	assert(!spec->has_calls || !spec->npermutations);
+	assert(spec->nservers <= SLM_SPEC_SERVERS_MAX);
+	for (unsigned i = 0; i < spec->nbefores; i++) {
+		assert(spec->befores[i].size > 0);
+		walk_sql(&spec->befores[i]);
+	}
+	for (unsigned i = 0; i < spec->nservers; i++) {
+		assert(spec->servers[i].command.size > 0);
+		walk_sql(&spec->servers[i].command);
+		if (spec->servers[i].ready)
+			touched += strlen(spec->servers[i].ready);
+	}
+}
+
 static void walk(const struct sqloom_spec *spec)
 {
+	walk_programs(spec);
 	for (unsigned i = 0; i < spec->nsetups; i++)
 		walk_sql(&spec->setups[i]);
 	walk_sql(&spec->teardown);
@@ -78,6 +103,7 @@ static void walk(const struct sqloom_spec *spec)
 	for (unsigned i = 0; i < spec->nchecks; i++) {
 		walk_name(spec->checks[i].name);
 		walk_sql(&spec->checks[i].sql);
+		assert(spec->has_calls || !spec->checks[i].exec);
 	}
 	for (unsigned i = 0; i < spec->noptions; i++) {
 		assert(spec->options[i].nvalues == 1);

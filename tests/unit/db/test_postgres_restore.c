@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 static struct slm_pg writer;
-static struct pg_session session;
+static struct pg_watch watch;
 static struct sqloom_spec *spec;
 static const char *role; /* NULL: superuser */
 static bool granted;	 /* the role may switch triggers off */
@@ -78,7 +78,7 @@ static void begin(const char *schema, const char *setup)
 	must(slm_pgsnap_sequences(&f.db, &f.err));
 	open_one(&f.db.monitor, "the monitor");
 	open_one(&writer, "the writer");
-	session = (struct pg_session){ .owner = &f.db, .pg = writer };
+	watch = (struct pg_watch){ .pid = writer.pid };
 }
 
 static int open_test(void **state)
@@ -109,7 +109,7 @@ static void transaction(const char *sql)
 {
 	on(&writer, "BEGIN");
 	on(&writer, sql);
-	must(slm_pgsnap_ask(&f.db, &session, &f.err));
+	must(slm_pgsnap_ask(&f.db, &watch, &f.err));
 	on(&writer, "COMMIT");
 }
 
@@ -296,8 +296,7 @@ static void kinds_of_writes(void **state)
 	comes_back("UPDATE a SET n = 0");
 	assert_false(f.db.ddl_seen);
 	must(slm_pgsnap_take_all(&f.db, &f.err));
-	session.nsteps = 1;
-	session.steps = &(struct pg_step){ .parsed.truncates = true };
+	watch.locks_tables = true;
 	comes_back("TRUNCATE a CASCADE");
 	comes_back("TRUNCATE b RESTART IDENTITY");
 	comes_back("LOCK TABLE a; UPDATE a SET n = 1");
@@ -441,7 +440,7 @@ static void asked(const char *sql, bool ddl)
 	f.db.ddl_seen = false;
 	on(&writer, "BEGIN");
 	on(&writer, sql);
-	must(slm_pgsnap_ask(&f.db, &session, &f.err));
+	must(slm_pgsnap_ask(&f.db, &watch, &f.err));
 	on(&writer, "ROLLBACK");
 	if (f.db.ddl_seen != ddl)
 		fail_msg("%s: %s", ddl ? "not seen" : "seen", sql);

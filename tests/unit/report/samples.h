@@ -782,6 +782,8 @@ static const struct sqloom_report sample_evil = { {
 	.nnotes = 2,
 } };
 
+#include "samples_program.h"
+
 /* ---- All of them ------------------------------------------------------ */
 
 static const struct {
@@ -799,6 +801,10 @@ static const struct {
 	{ "diverged", &sample_diverged },
 	{ "many", &sample_many },
 	{ "evil", &sample_evil },
+	{ "program", &sample_program },
+	{ "record", &sample_record },
+	{ "evil-program", &sample_evil_program },
+	{ "evil-record", &sample_evil_record },
 };
 
 #endif

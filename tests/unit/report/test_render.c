@@ -150,12 +150,15 @@ static void test_color(void **state)
 static void test_from_trace_alone(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < COUNT(samples) - 1; i++) {
+	for (size_t i = 0; i < COUNT(samples); i++) {
 		const struct sqloom_report *report = samples[i].report;
 		struct sqloom_report *read = NULL;
 		char *text = NULL, *one, *other;
 		size_t size;
 
+		/* What is no UTF-8 does not come back as it was. */
+		if (strncmp(samples[i].name, "evil", 4) == 0)
+			continue;
 		assert_int_equal(slm_trace_format(&report->trace, &text, &size,
 						  NULL),
 				 SQLOOM_OK);
@@ -475,6 +478,150 @@ static void sweep(const struct sqloom_report *report,
 	assert_int_equal(slm_alloc_live(), 0);
 }
 
+/* ---- Programs and recordings ------------------------------------------ */
+
+static void test_program(void **state)
+{
+	(void)state;
+	CHECK_LINES(
+		&sample_program, 100,
+		"     a alice                                         b job",
+		"       POST http://127.0.0.1:8000/redeem               "
+		"./redeem --who bob SPRING",
+		"       code=SPRING who=alice",
+		"     │   WHERE code = $1  [$1 = 'SPRING']            │",
+		"  1  ● SELECT coupon  reads coupon                   │",
+		"     ○ waits in the program, not in the database     │",
+		"  4  ┊                                               ● commit  "
+		"of the statement in autocommit",
+		"     ┊                                               ✓ exit 0 "
+		"'redeemed'",
+		"     ✓ HTTP 200 {ok: 'yes', id: 7}", "  alice: $.ok",
+		"    this run  'yes'", "    expected  'no'", "  job: line 1");
+	CHECK_LINES(&sample_program, 60,
+		    "  a alice POST http://127.0.0.1:8000/redeem code=SPRING",
+		    "    who=alice", "  b job ./redeem --who bob SPRING",
+		    "     ○ │ a waits in the program, not in the database",
+		    "     ┊ ✓ b exit 0 'redeemed'");
+}
+
+static void test_program_that_failed(void **state)
+{
+	struct sqloom_render how;
+	char *text;
+
+	(void)state;
+	sqloom_render_init(&how);
+	how.finding = "aabb~5f3a";
+	text = render(&sample_program, &how);
+	assert_non_null(strstr(text, "✗ exit 1: used already\n"));
+	/* Empty parameters are none. */
+	assert_null(strstr(text, "[]"));
+	sqloom_text_free(text);
+}
+
+static void test_record(void **state)
+{
+	struct sqloom_error err = { 0 };
+	struct sqloom_render how;
+	char *text;
+
+	(void)state;
+	CHECK_LINES(&sample_record, 100,
+		    "recorded: 9 statements on 2 connections, 7 of them in 2 "
+		    "transactions",
+		    "  a shop, b psql", "  PostgreSQL 15.5",
+		    "  2  ● SELECT account  transaction 1  reads account  │",
+		    "     │ transaction 1  reads, writes account          │",
+		    "  9  ● SELECT account  reads account",
+		    "     │                                               ✓ "
+		    "closed",
+		    "note: 1 connection was open when the recording ended");
+	text = render_at(&sample_record, 100);
+	assert_null(strstr(text, "replay"));
+	assert_null(strstr(text, "inconclusive"));
+	assert_null(strstr(text, "schedule"));
+	sqloom_text_free(text);
+	sqloom_render_init(&how);
+	how.brief = true;
+	text = render(&sample_record, &how);
+	assert_int_equal(strcspn(text, "\n") + 1, strlen(text));
+	sqloom_text_free(text);
+	how.finding = "";
+	text = NULL;
+	assert_int_equal(sqloom_report_render(&sample_record, &how, &text, NULL,
+					      &err),
+			 SQLOOM_USAGE);
+	assert_non_null(strstr(err.message, "recording"));
+	assert_int_equal(sqloom_report_verdict(&sample_record),
+			 SQLOOM_INCONCLUSIVE);
+}
+
+/* The JSON text as an object, which the caller frees. */
+static json_t *json_of(const struct sqloom_report *report)
+{
+	struct sqloom_render how;
+	json_t *root;
+	char *text;
+
+	sqloom_render_init(&how);
+	how.format = SQLOOM_FORMAT_JSON;
+	text = render(report, &how);
+	root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	assert_non_null(root);
+	sqloom_text_free(text);
+	return root;
+}
+
+static const char *text_at(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	assert_non_null(text);
+	return text;
+}
+
+static void test_program_json(void **state)
+{
+	json_t *root = json_of(&sample_program), *call, *events;
+
+	(void)state;
+	call = json_array_get(json_object_get(root, "calls"), 0);
+	assert_string_equal(text_at(call, "kind"), "http");
+	assert_string_equal(text_at(call, "text"),
+			    "POST http://127.0.0.1:8000/redeem code=SPRING "
+			    "who=alice");
+	events = json_object_get(
+		json_array_get(json_object_get(root, "findings"), 0), "events");
+	assert_string_equal(text_at(json_array_get(events, 0), "params"),
+			    "$1 = 'SPRING'");
+	assert_string_equal(text_at(json_array_get(events, 2), "kind"),
+			    "stalled");
+	assert_int_equal(json_array_size(json_object_get(
+				 json_array_get(events, 5), "results")),
+			 1);
+	json_decref(root);
+}
+
+static void test_record_json(void **state)
+{
+	json_t *root = json_of(&sample_record), *event;
+
+	(void)state;
+	assert_string_equal(text_at(root, "kind"), "record");
+	assert_null(json_object_get(root, "verdict"));
+	assert_null(json_object_get(root, "findings"));
+	assert_int_equal(json_array_size(json_object_get(root, "events")), 10);
+	event = json_array_get(json_object_get(root, "events"), 5);
+	assert_int_equal(
+		json_integer_value(json_object_get(event, "transaction")), 1);
+	assert_string_equal(text_at(event, "sql"),
+			    "UPDATE account SET bal = $1 WHERE id = $2");
+	event = json_array_get(json_object_get(root, "events"), 9);
+	assert_null(json_object_get(event, "transaction"));
+	json_decref(root);
+}
+
 static void test_no_memory(void **state)
 {
 	struct sqloom_render how;
@@ -507,6 +654,11 @@ int main(void)
 		cmocka_unit_test(test_several_at_length),
 		cmocka_unit_test(test_bad_render),
 		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_program),
+		cmocka_unit_test(test_program_that_failed),
+		cmocka_unit_test(test_record),
+		cmocka_unit_test(test_program_json),
+		cmocka_unit_test(test_record_json),
 		cmocka_unit_test(test_no_memory),
 	};
 

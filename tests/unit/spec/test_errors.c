@@ -65,7 +65,7 @@ static const struct wrong syntax[] = {
 	{ "sesion a step s {}", 1, 1, "did you mean \"session\"?" },
 	{ "Session a step s {}", 1, 1, "did you mean \"session\"?" },
 	{ "\"setup\" {}", 1, 1,
-	  "expected setup, teardown, session, check or"
+	  "expected setup, teardown, session, call, check or"
 	  " option, found \"setup\"" },
 	{ "{ SELECT 1 }", 1, 1, "expected setup" },
 	{ AB "{ SELECT 1 }", 1, 43, "expected step, session, permutation" },

@@ -11,8 +11,9 @@
 #include "spec/spec.h"
 
 #define SESSION "session a step s {}\n"
+#define CALL "call a { exec true }\n"
 
-static const struct {
+static const struct good {
 	const char *line;
 	const char *name;
 	const char *value; /* as it is kept */
@@ -43,25 +44,41 @@ static const struct {
 	{ "option database \"a \"\"b\"\" c\"", "database", "a \"b\" c" },
 	{ "option allow \"UNIQUE constraint\"", "allow", "UNIQUE constraint" },
 	{ "option\tallow\t40001\t", "allow", "40001" },
+}, good_of_calls[] = {
+	{ "option proxy_port 1", "proxy_port", "1" },
+	{ "option proxy_port 65535", "proxy_port", "65535" },
+	{ "option attribution Exclusive", "attribution", "exclusive" },
+	{ "option attribution port", "attribution", "port" },
+	{ "option attribution name", "attribution", "name" },
+	{ "option background \"a worker\"", "background", "a worker" },
+	{ "option stall_after 1", "stall_after", "1" },
+	{ "option call_limit 86400000", "call_limit", "86400000" },
 };
 
-static void good_values(void **state)
+static void check_good(const struct good *rows, size_t count, const char *rest)
 {
-	(void)state;
-	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+	for (size_t i = 0; i < count; i++) {
 		struct sqloom_error err = { 0 };
 		struct sqloom_spec *spec = NULL;
 		char text[200];
 
-		snprintf(text, sizeof(text), "%s\n" SESSION, good[i].line);
+		snprintf(text, sizeof(text), "%s\n%s", rows[i].line, rest);
 		if (sqloom_spec_parse(text, strlen(text), "t", &spec, &err))
-			fail_msg("%s: %s", good[i].line, err.message);
+			fail_msg("%s: %s", rows[i].line, err.message);
 		assert_int_equal(spec->noptions, 1);
-		assert_string_equal(spec->options[0].name, good[i].name);
+		assert_string_equal(spec->options[0].name, rows[i].name);
 		assert_int_equal(spec->options[0].nvalues, 1);
-		assert_string_equal(spec->options[0].values[0], good[i].value);
+		assert_string_equal(spec->options[0].values[0], rows[i].value);
 		sqloom_spec_free(spec);
 	}
+}
+
+static void good_values(void **state)
+{
+	(void)state;
+	check_good(good, sizeof(good) / sizeof(good[0]), SESSION);
+	check_good(good_of_calls,
+		   sizeof(good_of_calls) / sizeof(good_of_calls[0]), CALL);
 }
 
 static const struct {
@@ -115,6 +132,17 @@ static const struct {
 	{ "option ignore .b", 1, 15, "a table or table.column" },
 	{ "option ignore a.", 1, 15, "a table or table.column" },
 	{ "option database \"\"", 1, 17, "a path" },
+	{ "option proxy_port 0", 1, 19, "a port, 1 to 65535" },
+	{ "option proxy_port 65536", 1, 19, "a port, 1 to 65535" },
+	{ "option proxy_port x", 1, 19, "a port, 1 to 65535" },
+	{ "option attribution address", 1, 20, "exclusive, port or name" },
+	{ "option background \"\"", 1, 19, "of 1 to 63 bytes" },
+	{ "option background aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	  "aaaaaaaaaaaaaaaa",
+	  1, 19, "of 1 to 63 bytes" },
+	{ "option stall_after 0", 1, 20, "milliseconds, 1 to 86400000" },
+	{ "option call_limit 0", 1, 19, "milliseconds, 1 to 86400000" },
+	{ "option call_limit 5s", 1, 19, "milliseconds, 1 to 86400000" },
 	{ "option allow 'x'", 1, 14,
 	  "unexpected \"'\" in an option line;"
 	  " write the value in double quotes" },

@@ -169,6 +169,17 @@ static void test_refusals(void **state)
 		{ "\"version\":1", "\"version\":-1", 1, "\"version\" must" },
 		{ "\"kind\":\"explore\"", "\"kind\":\"x\"", 1,
 		  "one of explore, replay" },
+		{ "\"kind\":\"explore\"", "\"kind\":\"record\"", 2,
+		  "may not come here: the order is header, events, end" },
+		{ "\"name\":\"x\"", "\"name\":\"x\",\"kind\":\"thread\"", 1,
+		  "one of session, exec" },
+		{ "\"name\":\"x\"", "\"name\":\"x\",\"kind\":1", 1,
+		  "one of session, exec" },
+		{ "\"name\":\"x\"", "\"name\":\"x\",\"text\":1", 1,
+		  "\"text\" must be a string" },
+		{ "\"step\":0", "\"step\":0,\"params\":[1]", 4,
+		  "\"params\" must be a string" },
+		{ EVENT, EVENT "{\"type\":\"end\"}\n", 5, "may not come here" },
 		{ "\"letter\":\"a\"", "\"letter\":\"b\"", 1, "must be a" },
 		{ "\"options\":\"\"", "\"options\":\"; rm -rf x\"", 1,
 		  "a shell would" },
@@ -275,6 +286,96 @@ static void test_accepted(void **state)
 				    "x\\\\'y\"",
 				    &err),
 			 SQLOOM_OK);
+}
+
+/* ---- Recordings -------------------------------------------------------- */
+
+#define RECORD_END "{\"type\":\"end\",\"events\":1,\"notes\":[]}\n"
+
+/* A recording of one event: the header, then what is given. */
+static enum sqloom_status parse_record(const char *lines,
+				       struct sqloom_error *err)
+{
+	static const char header[] = HEADER;
+	const char *at = strstr(header, "explore");
+	struct sqloom_report *report = NULL;
+	enum sqloom_status status;
+	char text[4096];
+
+	snprintf(text, sizeof(text), "%.*srecord%s%s", (int)(at - header),
+		 header, at + strlen("explore"), lines);
+	status = slm_trace_parse(text, strlen(text), "t.trace", &report, err);
+	if (!status) {
+		assert_int_equal(report->trace.kind, SLM_TRACE_RECORD);
+		assert_int_equal(report->trace.nfindings, 1);
+		assert_string_equal(report->trace.findings[0].token, "");
+		assert_int_equal(report->trace.verdict, SQLOOM_INCONCLUSIVE);
+	}
+	sqloom_report_free(report);
+	return status;
+}
+
+static void test_recordings(void **state)
+{
+	static const struct {
+		const char *lines, *says;
+	} cases[] = {
+		{ EVENT, "without its end" },
+		{ RECORD_END, "number of events" },
+		{ EVENT EVENT RECORD_END, "number of events" },
+		{ SERIAL EVENT RECORD_END, "may not come here" },
+		{ FINDING EVENT RECORD_END, "may not come here" },
+		{ EVENT VERDICT, "may not come here" },
+		{ EVENT RECORD_END EVENT, "nothing may follow" },
+		{ EVENT "{\"type\":\"end\",\"events\":1}\n", "\"notes\"" },
+	};
+	struct sqloom_error err = { 0 };
+
+	(void)state;
+	assert_int_equal(parse_record(EVENT RECORD_END, &err), SQLOOM_OK);
+	assert_int_equal(
+		parse_record("{\"type\":\"end\",\"events\":0,\"notes\":[]}\n",
+			     &err),
+		SQLOOM_OK);
+	for (size_t i = 0; i < COUNT(cases); i++)
+		if (parse_record(cases[i].lines, &err) != SQLOOM_TRACE ||
+		    !strstr(err.message, cases[i].says))
+			fail_msg("case %zu: %s", i, err.message);
+}
+
+static void test_programs_come_back(void **state)
+{
+	const struct slm_finding *finding;
+	struct sqloom_report *report;
+	size_t size;
+	char *text;
+
+	(void)state;
+	text = format(&sample_program, &size);
+	report = parse(text, size);
+	assert_int_equal(report->trace.calls[0].kind, SLM_TRACE_HTTP);
+	assert_int_equal(report->trace.calls[1].kind, SLM_TRACE_EXEC);
+	assert_string_equal(report->trace.calls[1].text,
+			    "./redeem --who bob SPRING");
+	finding = &report->trace.findings[0];
+	assert_string_equal(finding->events[3].params,
+			    "$1 = 'SPRING', $2 = 'bob'");
+	assert_int_equal(finding->events[2].kind, SLM_EVENT_STALLED);
+	assert_int_equal(finding->events[2].step, SLM_STEP_NONE);
+	assert_non_null(finding->events[5].result);
+	assert_string_equal(finding->events[5].result->rows.columns[1],
+			    "line 1");
+	finding = &report->trace.findings[1];
+	assert_null(finding->events[0].params);
+	assert_int_equal(finding->events[3].result->error, SLM_ERROR_REFUSED);
+	sqloom_report_free(report);
+	slm_free(text);
+	/* What says nothing new is written as it was before. */
+	text = format(&sample_lost_update, &size);
+	assert_null(strstr(text, "\"params\""));
+	assert_null(strstr(text, "\"text\""));
+	assert_null(strstr(text, "session"));
+	slm_free(text);
 }
 
 static void test_empty(void **state)
@@ -424,6 +525,8 @@ int main(void)
 		cmocka_unit_test(test_values_come_back),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_accepted),
+		cmocka_unit_test(test_recordings),
+		cmocka_unit_test(test_programs_come_back),
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_full_device),

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Controlled programs: two libpq clients on threads, held step by step in the
+ * proxy, against the same statements as sessions of a spec. Runs alone, as in
+ * postgres_ours.c: a strategy, the runner, the database, restores.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "bench.h"
+#include "call/programs.h"
+#include "call/run.h"
+#include "postgres.h"
+
+#define CLIENTS 2
+#define RUNS_OF_A_ROUND 200
+
+static const struct bench_workload workloads[] = {
+	{ .name = "2 x 4 statements, disjoint rows",
+	  .nsessions = CLIENTS,
+	  .feasible = 70 },
+	{ .name = "2 x 4 statements, the same row",
+	  .nsessions = CLIENTS,
+	  .same = true,
+	  .feasible = 50 },
+};
+
+static void check(enum sqloom_status status, const struct sqloom_error *err)
+{
+	if (status)
+		bench_die("%s", err->message);
+}
+
+/* ---- The clients -------------------------------------------------------- */
+
+/* A client that keeps its connection, and works when it is told. */
+struct client {
+	struct bench_programs *owner;
+	unsigned call;
+	pthread_t thread;
+	pthread_mutex_t mutex;
+	pthread_cond_t wake;
+	bool go, end;
+	int port;
+	PGconn *conn;
+};
+
+struct bench_programs {
+	const struct bench_workload *workload;
+	struct sqloom_spec *spec;
+	struct slm_db *db;
+	struct slm_plan plan;
+	struct slm_runner runner;
+	const char *database;
+	struct client clients[CLIENTS];
+};
+
+static void work(struct client *client)
+{
+	const struct bench_workload *workload = client->owner->workload;
+	char text[200];
+
+	if (!client->conn) {
+		snprintf(text, sizeof(text),
+			 "host=127.0.0.1 port=%d dbname=%s user=postgres "
+			 "sslmode=disable",
+			 client->port, client->owner->database);
+		client->conn = bench_connect(text);
+	}
+	for (unsigned i = 0; i < bench_workload_nsteps(workload); i++)
+		bench_execute(client->conn, bench_workload_statement(
+						    workload, client->call, i,
+						    text, sizeof(text)));
+}
+
+static void *client_main(void *arg)
+{
+	struct client *client = arg;
+
+	pthread_mutex_lock(&client->mutex);
+	while (!client->end) {
+		if (!client->go) {
+			pthread_cond_wait(&client->wake, &client->mutex);
+			continue;
+		}
+		client->go = false;
+		pthread_mutex_unlock(&client->mutex);
+		work(client);
+		slm_programs_ended(client->owner->db, client->call, false);
+		pthread_mutex_lock(&client->mutex);
+	}
+	pthread_mutex_unlock(&client->mutex);
+	return NULL;
+}
+
+static void tell(struct client *client, bool end)
+{
+	pthread_mutex_lock(&client->mutex);
+	client->go = !end;
+	client->end = end;
+	pthread_cond_signal(&client->wake);
+	pthread_mutex_unlock(&client->mutex);
+}
+
+static void start(void *userdata, unsigned call, int port)
+{
+	struct bench_programs *programs = userdata;
+
+	programs->clients[call].port = port;
+	tell(&programs->clients[call], false);
+}
+
+/* ---- Runs ---------------------------------------------------------------- */
+
+static struct sqloom_spec *make_spec(void)
+{
+	struct sqloom_spec *spec = NULL;
+	struct sqloom_error err;
+	struct slm_buf text;
+
+	slm_buf_init(&text);
+	slm_buf_printf(&text,
+		       "setup {%s}\ncall \"a\" { exec true }\n"
+		       "call \"b\" { exec true }\n",
+		       bench_workload_tables);
+	if (slm_buf_failed(&text))
+		bench_die("out of memory");
+	check(sqloom_spec_parse(text.data, text.size, "bench", &spec, &err),
+	      &err);
+	slm_buf_deinit(&text);
+	return spec;
+}
+
+static void open_programs(struct bench_programs *programs,
+			  const struct bench_workload *workload,
+			  const char *conninfo, const char *database)
+{
+	struct slm_programs_options options = {
+		.pg = { .conninfo = conninfo },
+		.stall_after_ms = 10000,
+		.start = start,
+		.start_userdata = programs,
+	};
+	struct sqloom_error err;
+
+	memset(programs, 0, sizeof(*programs));
+	programs->workload = workload;
+	programs->database = database;
+	programs->spec = make_spec();
+	programs->plan.ncalls = CLIENTS;
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		struct client *client = &programs->clients[i];
+
+		client->owner = programs;
+		client->call = i;
+		pthread_mutex_init(&client->mutex, NULL);
+		pthread_cond_init(&client->wake, NULL);
+	}
+	check(slm_programs_open(programs->spec, &options, &programs->db, &err),
+	      &err);
+	/* After that: they are on the one CPU that this thread is pinned to. */
+	for (unsigned i = 0; i < CLIENTS; i++)
+		pthread_create(&programs->clients[i].thread, NULL, client_main,
+			       &programs->clients[i]);
+	slm_runner_init(&programs->runner);
+	programs->runner.db = programs->db;
+	programs->runner.spec = programs->spec;
+	programs->runner.plan = &programs->plan;
+}
+
+static void close_programs(struct bench_programs *programs)
+{
+	struct sqloom_error err;
+
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		tell(&programs->clients[i], true);
+		pthread_join(programs->clients[i].thread, NULL);
+		PQfinish(programs->clients[i].conn);
+	}
+	check(slm_db_finish(programs->db, &err), &err);
+	slm_runner_deinit(&programs->runner);
+	slm_db_free(programs->db);
+	sqloom_spec_free(programs->spec);
+}
+
+static unsigned run_programs(struct bench_programs *programs, unsigned least)
+{
+	unsigned count = 0;
+	struct sqloom_error err;
+
+	while (count < least) {
+		struct slm_strategy_config config = { .ncalls = CLIENTS,
+						      .max_preemptions = -1 };
+		struct slm_director director = { 0 };
+		enum slm_learn learnt = SLM_LEARN_MORE;
+
+		check(slm_strategy_new(SLM_STRATEGY_EXHAUSTIVE, &config,
+				       &director.strategy, &err),
+		      &err);
+		for (; learnt == SLM_LEARN_MORE; count++) {
+			check(slm_run(&programs->runner, (1u << CLIENTS) - 1, 0,
+				      &director, &err),
+			      &err);
+			learnt = slm_strategy_learn(director.strategy);
+		}
+		if (learnt == SLM_LEARN_DIVERGED)
+			bench_die("a schedule took other steps than before");
+		slm_strategy_free(director.strategy);
+	}
+	return count;
+}
+
+/* ---- The comparison -------------------------------------------------------- */
+
+static void compare(const struct bench_workload *workload,
+		    const struct slm_pg_server *server, unsigned rounds)
+{
+	double ours[BENCH_ROUNDS_MAX], theirs[BENCH_ROUNDS_MAX],
+		ratios[BENCH_ROUNDS_MAX];
+	char left[32], right[32];
+
+	for (unsigned i = 0; i < rounds; i++) {
+		const char *conninfo =
+			bench_server_database(server, "bench_programs_test");
+		struct bench_programs programs;
+		struct bench_runs *runs;
+		double began;
+		unsigned n;
+
+		open_programs(&programs, workload, conninfo,
+			      "bench_programs_test");
+		(void)run_programs(&programs, 1);
+		began = bench_now();
+		n = run_programs(&programs, RUNS_OF_A_ROUND);
+		ours[i] = n / (bench_now() - began);
+		close_programs(&programs);
+		conninfo = bench_server_database(server, "bench_sessions_test");
+		runs = bench_runs_open(workload, conninfo);
+		(void)bench_runs_run(runs, 1, NULL);
+		began = bench_now();
+		n = bench_runs_run(runs, RUNS_OF_A_ROUND, NULL);
+		theirs[i] = n / (bench_now() - began);
+		bench_runs_close(runs);
+		ratios[i] = ours[i] / theirs[i];
+	}
+	printf("\n%-34s%13s%9s%8s  schedules/s\n", workload->name, "programs",
+	       "sessions", "ratio");
+	snprintf(left, sizeof(left), "%.0f", bench_median(ours, rounds));
+	snprintf(right, sizeof(right), "%.0f", bench_median(theirs, rounds));
+	bench_row("two libpq clients in the proxy", left, right,
+		  bench_median(ratios, rounds), 0.8);
+}
+
+void bench_programs(unsigned rounds)
+{
+	struct slm_pg_server *server = bench_server_start(false);
+
+	if (!server)
+		return;
+	for (size_t i = 0; i < sizeof(workloads) / sizeof(workloads[0]); i++)
+		compare(&workloads[i], server, rounds);
+	slm_pg_server_stop(server);
+}

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls that are programs: how they ended, and what they gave, part by part.
+ * A part is a column of the result of their END event. Numbers in parts that
+ * are keys which the database generated in the run are compared by the row
+ * that has the key (oracle.h says which numbers are taken for keys).
+ */
+#include <assert.h>
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/hash.h"
+#include "oracle/internal.h"
+
+#define NUMBERS_MAX 8	     /* of one text that may be keys */
+#define DIGITS_MAX 18	     /* of one number */
+#define SQLSTATE_FAILED "25P02" /* the transaction had failed before */
+
+bool slm_given_is_program(const struct slm_oracle *oracle, uint32_t call)
+{
+	return oracle->config.calls[call].kind != SLM_TRACE_SESSION;
+}
+
+/* ---- How it ended ----------------------------------------------------- */
+
+bool slm_given_declares(const struct slm_result *error)
+{
+	return error->error == SLM_ERROR_REFUSED && error->code &&
+	       strncmp(error->code, "HTTP ", 5) == 0;
+}
+
+static bool is_given(const char *text)
+{
+	return text && *text;
+}
+
+static const struct slm_result *find_error(const struct slm_result *result)
+{
+	while (result && result->error == SLM_ERROR_NONE)
+		result = result->next;
+	return result;
+}
+
+/* Follows one statement: *error is the last one that counts, until the program
+ * has recovered from it. */
+static void follow(const struct slm_trace_call *call,
+		   const struct slm_event *event,
+		   const struct slm_result **error, uint32_t *step)
+{
+	const struct slm_result *found = find_error(event->result);
+	const struct slm_trace_step *sent = &call->steps[event->step];
+
+	assert(event->step < call->nsteps);
+	if (found && found->code && strcmp(found->code, SQLSTATE_FAILED) == 0)
+		return;
+	if (found) {
+		*error = found;
+		*step = event->step;
+	} else if (is_given(sent->reads) || is_given(sent->writes)) {
+		*error = NULL;
+	}
+}
+
+/* Why a call failed: the last error of a statement, if it explains it. */
+static void explain_failure(struct slm_fate *fate,
+			    const struct slm_result *error, uint32_t step)
+{
+	static const struct slm_result unknown = {
+		.changes = -1,
+		.error = SLM_ERROR_OTHER,
+		.code = "failed",
+		.message = "nothing is known of why",
+	};
+	bool abort = error && (error->error == SLM_ERROR_RETRY ||
+			       error->error == SLM_ERROR_DEADLOCK);
+
+	fate->aborted = abort;
+	fate->error = fate->given && fate->given->error ? fate->given :
+							  &unknown;
+	fate->step = SLM_STEP_NONE;
+	if ((abort || (error && error->error == SLM_ERROR_INTEGRITY)) &&
+	    !slm_given_declares(fate->error)) {
+		fate->error = error;
+		fate->step = step;
+	}
+}
+
+void slm_given_fate(const struct slm_oracle *oracle, const struct slm_run *run,
+		    uint32_t call, struct slm_fate *out)
+{
+	const struct slm_result *error = NULL;
+	uint32_t step = SLM_STEP_NONE;
+
+	memset(out, 0, sizeof(*out));
+	out->step = SLM_STEP_NONE;
+	for (uint32_t i = 0; i < run->nevents; i++) {
+		const struct slm_event *event = &run->events[i];
+
+		if (event->call != call)
+			continue;
+		if (event->kind == SLM_EVENT_END) {
+			out->ended = true;
+			out->ok = event->ok;
+			out->given = event->result;
+		} else if (event->kind == SLM_EVENT_STEP ||
+			   event->kind == SLM_EVENT_RESUMED) {
+			follow(&oracle->config.calls[call], event, &error,
+			       &step);
+		}
+	}
+	if (!out->ok)
+		explain_failure(out, error, step);
+}
+
+/* ---- Parts ------------------------------------------------------------ */
+
+uint32_t slm_given_parts(const struct slm_result *given)
+{
+	return given && given->rows.nkept ? given->rows.ncolumns : 0;
+}
+
+uint32_t slm_given_find(const struct slm_result *given, const char *name)
+{
+	uint32_t n = slm_given_parts(given), i = 0;
+
+	while (i < n && strcmp(given->rows.columns[i], name) != 0)
+		i++;
+	return i;
+}
+
+enum slm_hiding slm_given_hiding(const struct slm_oracle *oracle, uint32_t call,
+				 const char *name)
+{
+	for (uint32_t i = 0; i < oracle->ngiven_masks; i++) {
+		const struct slm_given_mask *mask = &oracle->given_masks[i];
+
+		if (mask->call == call && strcmp(mask->name, name) == 0)
+			return mask->hiding;
+	}
+	return SLM_SHOWN;
+}
+
+/* ---- Numbers ---------------------------------------------------------- */
+
+/* A number in a value: all of an integer, or digits in a text. */
+struct number {
+	int64_t value;
+	size_t begin, end; /* in the text; 0, 0: all of it */
+};
+
+static bool is_part_of_word(char c)
+{
+	return isalnum((unsigned char)c) || c == '.' || c == '_' || (c & 0x80);
+}
+
+/* The next number of the text at or behind from. */
+static bool next_number(const struct slm_value *value, size_t from,
+			struct number *out)
+{
+	const char *text = value->text;
+
+	for (size_t i = from, end; i < value->size; i = end) {
+		int64_t number = 0;
+
+		end = i + 1;
+		if (!isdigit((unsigned char)text[i]))
+			continue;
+		while (end < value->size && isdigit((unsigned char)text[end]))
+			end++;
+		if (end - i > DIGITS_MAX || text[i] == '0' ||
+		    (i > 0 && is_part_of_word(text[i - 1])) ||
+		    (end < value->size && is_part_of_word(text[end]) &&
+		     text[end] != '.'))
+			continue;
+		for (size_t k = i; k < end; k++)
+			number = number * 10 + (text[k] - '0');
+		*out = (struct number){ number, i, end };
+		return true;
+	}
+	return false;
+}
+
+/* The numbers of a value; how many. */
+static uint32_t find_numbers(const struct slm_value *value,
+			     struct number numbers[NUMBERS_MAX])
+{
+	uint32_t n = 0;
+	size_t from = 0;
+
+	if (value->kind == SLM_INT) {
+		numbers[0] = (struct number){ value->integer, 0, 0 };
+		return 1;
+	}
+	while (value->kind == SLM_TEXT && n < NUMBERS_MAX &&
+	       next_number(value, from, &numbers[n]))
+		from = numbers[n++].end;
+	return n;
+}
+
+/* ---- Keys ------------------------------------------------------------- */
+
+static struct slm_given_key *find_key(const struct slm_oracle *oracle,
+				      uint32_t call, const char *name,
+				      uint32_t nth)
+{
+	for (uint32_t i = 0; i < oracle->ngiven_keys; i++) {
+		struct slm_given_key *key = &oracle->given_keys[i];
+
+		if (key->call == call && key->nth == nth &&
+		    strcmp(key->name, name) == 0)
+			return key;
+	}
+	return NULL;
+}
+
+static bool ends_with(const char *name, const char *end)
+{
+	size_t size = strlen(name), n = strlen(end);
+
+	return size >= n && strcasecmp(name + size - n, end) == 0;
+}
+
+/* Is the number taken for a key as things stand? */
+static bool is_key(const struct slm_given_key *key)
+{
+	return key && key->ntables > 0 &&
+	       (key->varies || ends_with(key->name, "id") ||
+		ends_with(key->name, "key") || ends_with(key->name, "pk"));
+}
+
+/* The row of the table whose key was generated and is the number. */
+static uint64_t find_row(const struct slm_contents_table *table, int64_t number)
+{
+	for (uint64_t row = 0; row < table->nrows; row++) {
+		const struct slm_value *value;
+
+		if (!slm_canonical_generated(table, row))
+			continue;
+		value = &table->values[row * table->ncolumns +
+				       (uint32_t)table->key_column];
+		if (value->kind == SLM_INT && value->integer == number)
+			return row;
+	}
+	return SLM_NO_ROW;
+}
+
+/* The index of the table of that name, or ntables. */
+static uint32_t find_table(const struct slm_canonical *contents,
+			   const char *name)
+{
+	uint32_t i = 0;
+
+	while (i < contents->ntables &&
+	       strcmp(contents->tables[i].table->name, name) != 0)
+		i++;
+	return i;
+}
+
+/* The row that a number means; false: it is no key, or the run has no row of
+ * that key. */
+static bool resolve(const struct slm_oracle *oracle, uint32_t call,
+		    const char *name, uint32_t nth, int64_t number,
+		    const struct slm_canonical *contents, uint32_t *table,
+		    uint64_t *row)
+{
+	const struct slm_given_key *key = find_key(oracle, call, name, nth);
+
+	if (!is_key(key))
+		return false;
+	*table = find_table(contents, key->tables[0]);
+	if (*table == contents->ntables)
+		return false;
+	*row = find_row(contents->tables[*table].table, number);
+	return *row != SLM_NO_ROW;
+}
+
+/* Keeps the tables of the key that have the number as a generated key. */
+static void narrow(struct slm_given_key *key, int64_t number,
+		   const struct slm_canonical *contents)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < key->ntables; i++) {
+		uint32_t table = find_table(contents, key->tables[i]);
+
+		if (table < contents->ntables &&
+		    find_row(contents->tables[table].table, number) !=
+			    SLM_NO_ROW)
+			key->tables[kept++] = key->tables[i];
+	}
+	key->ntables = kept;
+}
+
+/* A number that was not seen before. */
+static bool add_key(struct slm_oracle *oracle, uint32_t call, const char *name,
+		    uint32_t nth, int64_t number,
+		    const struct slm_canonical *contents)
+{
+	struct slm_given_key key = { .call = call,
+				     .nth = nth,
+				     .name = slm_arena_strdup(&oracle->keep,
+							      name),
+				     .value = number };
+
+	for (uint32_t i = 0;
+	     i < contents->ntables && key.ntables < SLM_KEY_TABLES_MAX; i++) {
+		const struct slm_contents_table *table =
+			contents->tables[i].table;
+
+		if (find_row(table, number) == SLM_NO_ROW)
+			continue;
+		key.tables[key.ntables] =
+			slm_arena_strdup(&oracle->keep, table->name);
+		if (!key.tables[key.ntables++])
+			return false;
+	}
+	if (!key.name ||
+	    !slm_oracle_grow(&oracle->given_keys, oracle->ngiven_keys,
+			     &oracle->given_keys_room, sizeof(key)))
+		return false;
+	oracle->given_keys[oracle->ngiven_keys++] = key;
+	return true;
+}
+
+static bool learn_number(struct slm_oracle *oracle, uint32_t call,
+			 const char *name, uint32_t nth, int64_t number,
+			 const struct slm_canonical *contents, bool *changed)
+{
+	struct slm_given_key *key = find_key(oracle, call, name, nth);
+	const char *first = key && key->ntables ? key->tables[0] : NULL;
+	bool was = is_key(key);
+
+	if (!key) {
+		if (!add_key(oracle, call, name, nth, number, contents))
+			return false;
+		key = find_key(oracle, call, name, nth);
+	} else if (key->ntables) {
+		key->varies = key->varies || key->value != number;
+		narrow(key, number, contents);
+	}
+	*changed = *changed || is_key(key) != was ||
+		   (was && key->tables[0] != first);
+	return true;
+}
+
+bool slm_given_learn_keys(struct slm_oracle *oracle,
+			  const struct slm_view *view, bool *changed)
+{
+	for (uint32_t call = 0; call < oracle->config.ncalls; call++) {
+		const struct slm_result *given = view->results.calls[call].given;
+		struct number numbers[NUMBERS_MAX];
+
+		/* The first part is the status: no key, whatever it is. */
+		for (uint32_t i = 1; i < slm_given_parts(given); i++) {
+			uint32_t n = find_numbers(&given->rows.values[i],
+						  numbers);
+
+			for (uint32_t k = 0; k < n; k++)
+				if (!learn_number(oracle, call,
+						  given->rows.columns[i], k,
+						  numbers[k].value,
+						  &view->contents, changed))
+					return false;
+		}
+	}
+	return true;
+}
+
+/* ---- Comparing and showing -------------------------------------------- */
+
+/* A value in which keys are named by their rows. */
+static uint64_t digest_value(const struct slm_oracle *oracle, uint32_t call,
+			     const char *name, const struct slm_value *value,
+			     const struct slm_canonical *contents)
+{
+	struct number numbers[NUMBERS_MAX];
+	uint32_t n = find_numbers(value, numbers), table = 0;
+	uint64_t digest = (uint64_t)value->kind, row = 0;
+	size_t from = 0;
+	bool any = false;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (!resolve(oracle, call, name, i, numbers[i].value, contents,
+			     &table, &row))
+			continue;
+		any = true;
+		if (value->kind == SLM_TEXT)
+			digest = slm_hash(value->text + from,
+					  numbers[i].begin - from, digest);
+		digest = slm_hash_mix(digest, table);
+		digest = slm_hash_mix(digest,
+				      contents->tables[table].names[row]);
+		from = numbers[i].end;
+	}
+	if (!any)
+		return slm_canonical_value(value);
+	return value->kind == SLM_TEXT ?
+		       slm_hash(value->text + from, value->size - from,
+				digest) :
+		       digest;
+}
+
+uint64_t slm_given_part(const struct slm_oracle *oracle, uint32_t call,
+			const struct slm_result *given, uint32_t part,
+			const struct slm_canonical *contents)
+{
+	const char *name = given->rows.columns[part];
+	const struct slm_value *value = &given->rows.values[part];
+
+	if (slm_results_hides(slm_given_hiding(oracle, call, name), value))
+		return slm_hash_mix(SLM_MASKED, 0);
+	return digest_value(oracle, call, name, value, contents);
+}
+
+/* A sum: the order of the parts says nothing. */
+uint64_t slm_given_digest(const struct slm_oracle *oracle, uint32_t call,
+			  const struct slm_result *given,
+			  const struct slm_canonical *contents)
+{
+	uint32_t n = slm_given_parts(given);
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const char *name = given->rows.columns[i];
+
+		sum += slm_hash_mix(slm_hash(name, strlen(name), 7),
+				    slm_given_part(oracle, call, given, i,
+						   contents));
+	}
+	return slm_hash_mix(n, sum);
+}
+
+bool slm_given_value(const struct slm_oracle *oracle, uint32_t call,
+		     const struct slm_result *given, uint32_t part,
+		     const struct slm_canonical *contents,
+		     const struct slm_order *orders, struct slm_arena *arena,
+		     struct slm_value *out)
+{
+	const char *name = given->rows.columns[part];
+	const struct slm_value *value = &given->rows.values[part];
+	uint32_t table;
+	uint64_t row;
+
+	*out = (struct slm_value){ .kind = SLM_MASKED };
+	if (slm_results_hides(slm_given_hiding(oracle, call, name), value))
+		return true;
+	*out = *value;
+	if (!orders || value->kind != SLM_INT ||
+	    !resolve(oracle, call, name, 0, value->integer, contents, &table,
+		     &row))
+		return true;
+	out->kind = SLM_KEY;
+	out->text = slm_arena_printf(arena, "%s new #%u",
+				     contents->tables[table].table->name,
+				     orders[table].number[row]);
+	out->size = out->text ? (uint32_t)strlen(out->text) : 0;
+	return out->text != NULL;
+}

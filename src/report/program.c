@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is different about calls that are programs: statements with
+ * parameters, what the call as a whole gave, transactions of a recording. */
+#include <ctype.h>
+#include <string.h>
+
+#include "report/page.h"
+
+#define PARTS_MAX 12	    /* of an outcome that are shown */
+#define TRANSACTION_WORDS 3 /* of a statement that are looked at */
+
+bool slm_page_is_program(const struct slm_trace_call *call)
+{
+	return call->kind != SLM_TRACE_SESSION;
+}
+
+void slm_page_statement(struct slm_page *page, struct slm_buf *buf,
+			const char *sql, const char *params)
+{
+	size_t from;
+
+	slm_page_sql(page, buf, sql);
+	if (!params || !*params)
+		return;
+	slm_buf_puts(buf, "  " M_FAINT "[");
+	from = buf->size;
+	slm_page_clean(page, buf, params);
+	/* Lines break between values rather than inside of one. */
+	for (size_t i = from; !slm_buf_failed(buf) && i < buf->size; i++)
+		if (buf->data[i] == ' ' && buf->data[i - 1] != ',')
+			buf->data[i] = SLM_NBSP;
+	slm_buf_puts(buf, "]" M_PLAIN);
+}
+
+/* ---- Outcomes --------------------------------------------------------- */
+
+/* "$.ok" is told as ok, as in the JSON it comes from. */
+static void put_part_name(struct slm_page *page, struct slm_buf *buf,
+			  const char *name)
+{
+	slm_page_clean(page, buf, strncmp(name, "$.", 2) == 0 ? name + 2 : name);
+}
+
+static bool is_line(const char *name)
+{
+	return strncmp(name, "line ", 5) == 0;
+}
+
+/* What stands behind the status: {ok: 'yes', id: 7}, or the lines. */
+static void put_parts(struct slm_page *page, struct slm_buf *buf,
+		      const struct slm_rows *rows)
+{
+	bool braces = rows->ncolumns > 1 && !is_line(rows->columns[1]);
+	bool cut = false;
+
+	if (rows->ncolumns < 2)
+		return;
+	slm_buf_puts(buf, braces ? " {" : " ");
+	for (uint32_t i = 1; i < rows->ncolumns; i++) {
+		if (i > 1)
+			slm_buf_puts(buf, ", ");
+		if (i > PARTS_MAX) {
+			slm_page_glyph(page, buf, SLM_G_ELLIPSIS);
+			break;
+		}
+		if (!is_line(rows->columns[i])) {
+			put_part_name(page, buf, rows->columns[i]);
+			slm_buf_puts(buf, ": ");
+		}
+		slm_page_value(page, buf, &rows->values[i], &cut);
+	}
+	if (braces)
+		slm_buf_putc(buf, '}');
+}
+
+void slm_page_given(struct slm_page *page, struct slm_buf *buf,
+		    const struct slm_result *result, bool ok)
+{
+	const struct slm_rows *rows = &result->rows;
+	bool known = rows->ncolumns > 0 && rows->nkept > 0, cut = false;
+
+	slm_buf_puts(buf, ok ? M_GOOD : M_BAD);
+	if (!known) {
+		slm_page_clean(page, buf, result->code ? result->code :
+					  ok	       ? "ok" :
+							 "failed");
+	} else {
+		bool http = strcmp(rows->columns[0], "status") == 0;
+
+		slm_page_clean(page, buf, http ? "HTTP" : rows->columns[0]);
+		slm_buf_putc(buf, ' ');
+		slm_page_value(page, buf, &rows->values[0], &cut);
+	}
+	slm_buf_puts(buf, M_PLAIN);
+	if (known)
+		put_parts(page, buf, rows);
+	/* A message that is no part of the answer: standard error, or why
+	 * there is no answer. */
+	if (!ok && result->message && *result->message &&
+	    (!known || rows->ncolumns < 2)) {
+		slm_buf_puts(buf, M_BAD ": ");
+		slm_page_clean(page, buf, result->message);
+		slm_buf_puts(buf, M_PLAIN);
+	}
+}
+
+/* ---- Transactions of a recording -------------------------------------- */
+
+enum control { NO_CONTROL, BEGINS, ENDS };
+
+/* Reads the first words of a statement, in lower case. */
+static void read_words(const char *sql, char words[TRANSACTION_WORDS][16])
+{
+	for (int i = 0; i < TRANSACTION_WORDS; i++) {
+		size_t size = 0;
+
+		while (*sql && !isalpha((unsigned char)*sql) && *sql != ';')
+			sql++;
+		for (; isalpha((unsigned char)*sql); sql++)
+			if (size < sizeof(words[i]) - 1)
+				words[i][size++] =
+					(char)tolower((unsigned char)*sql);
+		words[i][size] = '\0';
+	}
+}
+
+static enum control control_of(const char *sql)
+{
+	char words[TRANSACTION_WORDS][16];
+
+	read_words(sql, words);
+	if (strcmp(words[0], "begin") == 0 || strcmp(words[0], "start") == 0)
+		return BEGINS;
+	if (strcmp(words[0], "commit") == 0 || strcmp(words[0], "end") == 0 ||
+	    strcmp(words[0], "abort") == 0 ||
+	    (strcmp(words[0], "prepare") == 0 &&
+	     strcmp(words[1], "transaction") == 0))
+		return ENDS;
+	if (strcmp(words[0], "rollback") == 0 && strcmp(words[1], "to") != 0 &&
+	    strcmp(words[2], "to") != 0)
+		return ENDS;
+	return NO_CONTROL;
+}
+
+/* The last of several statements in one text, or the text. */
+static const char *last_statement(const char *sql)
+{
+	const char *last = sql;
+
+	for (; *sql; sql++)
+		if (*sql == ';' && sql[1 + strspn(sql + 1, " \t\r\n;")])
+			last = sql + 1;
+	return last;
+}
+
+const struct slm_finding *slm_page_recording(const struct slm_page *page)
+{
+	static const struct slm_finding none;
+
+	return page->trace->nfindings ? &page->trace->findings[0] : &none;
+}
+
+const uint32_t *slm_page_transactions(struct slm_page *page,
+				      const struct slm_finding *finding)
+{
+	uint32_t *numbers = slm_arena_zalloc(&page->arena, finding->nevents,
+					     sizeof(*numbers));
+	uint32_t open[SLM_CALLS_MAX] = { 0 }, last = 0;
+
+	page->failed |= !numbers;
+	for (uint32_t i = 0; numbers && i < finding->nevents; i++) {
+		const struct slm_event *event = &finding->events[i];
+		const struct slm_trace_call *call =
+			&page->trace->calls[event->call];
+		const char *sql;
+
+		if (event->step >= call->nsteps) {
+			if (event->kind == SLM_EVENT_END)
+				open[event->call] = 0;
+			continue;
+		}
+		sql = call->steps[event->step].sql;
+		if (!open[event->call] && control_of(sql) == BEGINS)
+			open[event->call] = ++last;
+		numbers[i] = open[event->call];
+		if (event->kind != SLM_EVENT_BLOCKED &&
+		    control_of(last_statement(sql)) == ENDS)
+			open[event->call] = 0;
+	}
+	return numbers;
+}

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs under control: commands that talk to PostgreSQL through the proxy,
+with psql, Python and the shell as the programs."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+HOLDS, BROKEN, USAGE, ENVIRONMENT, INCONCLUSIVE = 0, 1, 2, 3, 4
+
+TABLE = "CREATE TABLE coupon (code text, who text);"
+ACCOUNT = ("CREATE TABLE account (id int PRIMARY KEY, bal int NOT NULL); "
+           "INSERT INTO account VALUES (1, 100), (2, 100);")
+INSERT_ONCE = ("INSERT INTO coupon SELECT 'X', 'one' WHERE NOT EXISTS "
+               "(SELECT FROM coupon WHERE code = 'X')")
+INSERT_SAFE = ("INSERT INTO coupon VALUES ('X', 'one') "
+               "ON CONFLICT (code) DO NOTHING")
+
+
+def psql(*statements):
+    """A psql that stops at the first error."""
+    words = " ".join(f'-c "{sql}"' for sql in statements)
+    return f"psql -X -q -A -t -v ON_ERROR_STOP=1 {words}"
+
+
+def explore(command, uri, *arguments, **more):
+    return command("explore", "--db", uri, "--no-progress", *arguments, **more)
+
+
+def report_of(result, code):
+    assert result.returncode == code, (result.stdout + result.stderr).decode()
+    return json.loads(result.stdout)
+
+
+def calls(*texts):
+    return [word for text in texts for word in ("--call", text)]
+
+
+def tables(database):
+    return database.query("SELECT count(*) FROM pg_class c JOIN pg_namespace n "
+                          "ON n.oid = relnamespace WHERE nspname = 'public' OR "
+                          "nspname LIKE 'sqloom%'")
+
+
+# ---- The issue's first example ------------------------------------------------
+
+
+def test_the_double_insert_is_found(command, database_uri, write):
+    schema = write("schema.sql", TABLE)
+    report = report_of(
+        explore(command, database_uri, "--json",
+                "--before", f"psql -X -q -f {schema}",
+                *calls(psql(INSERT_ONCE), psql(INSERT_ONCE))), BROKEN)
+    # Two steps each, of which the second is a COMMIT: the 4 of 6 orders in
+    # which a COMMIT comes after the other's INSERT.
+    assert (report["explored"], report["wrong"]) == (6, 4)
+    assert report["complete"]
+    assert report["findings"][0]["class"] == "contents"
+
+
+def test_it_holds_with_a_unique_index(command, database_uri, write):
+    schema = write("schema.sql",
+                   TABLE + "CREATE UNIQUE INDEX one ON coupon (code);")
+    report = report_of(
+        explore(command, database_uri, "--json",
+                "--before", f"psql -X -q -f {schema}",
+                *calls(psql(INSERT_SAFE), psql(INSERT_SAFE))), HOLDS)
+    assert (report["explored"], report["wrong"]) == (4, 0)
+
+
+def test_the_report_tells_the_statements_and_a_line_that_replays(
+        command, database_uri, write, sqloom, tmp_path):
+    schema = write("schema.sql", TABLE)
+    result = explore(command, database_uri,
+                     "--before", f"psql -X -q -f {schema}",
+                     *calls(psql(INSERT_ONCE), psql(INSERT_ONCE)))
+    text = result.stdout.decode()
+    assert result.returncode == BROKEN, text + result.stderr.decode()
+    assert "INSERT INTO coupon" in text
+    assert "commit  of the statement in autocommit" in text
+    assert "check-then-insert" in text
+    line = next(line.strip() for line in text.splitlines()
+                if line.strip().startswith("sqloom replay"))
+    again = subprocess.run(
+        ["bash", "-c", line.replace("sqloom", sqloom, 1)],
+        cwd=tmp_path, capture_output=True, timeout=300,
+        env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"}, check=False)
+    assert again.returncode == BROKEN, (line, again)
+    assert b"INSERT INTO coupon" in again.stdout
+
+
+# ---- Transactions of programs ---------------------------------------------------
+
+
+def transaction(read, write):
+    return psql("BEGIN", read, write, "COMMIT")
+
+
+def test_a_lost_update_of_two_shells(command, database_uri, write):
+    """Each call: read in one connection, write in the next."""
+    schema = write("schema.sql", ACCOUNT)
+    add = ("v=$(" + psql("SELECT bal FROM account WHERE id = 1") + "); "
+           + psql("UPDATE account SET bal = $((v + 10)) WHERE id = 1"))
+    report = report_of(
+        explore(command, database_uri, "--json",
+                "--before", f"psql -X -q -f {schema}", *calls(add, add)),
+        BROKEN)
+    # Steps: SELECT, UPDATE, COMMIT of it; an UPDATE may wait for a COMMIT.
+    assert report["complete"]
+    assert report["findings"][0]["class"] == "contents"
+    assert "lost update" in json.dumps(report["findings"][0])
+
+
+def test_row_locks_make_it_hold(command, database_uri, write):
+    schema = write("schema.sql", ACCOUNT)
+    add = psql("BEGIN", "SELECT bal FROM account WHERE id = 1 FOR UPDATE",
+               "UPDATE account SET bal = bal + 10 WHERE id = 1", "COMMIT")
+    report = report_of(
+        explore(command, database_uri, "--json",
+                "--before", f"psql -X -q -f {schema}", *calls(add, add)),
+        HOLDS)
+    assert report["complete"] and report["explored"] > 1
+
+
+def test_a_deadlock_is_told(command, database_uri, write):
+    schema = write("schema.sql", ACCOUNT)
+
+    def move(first, second):
+        return psql("BEGIN",
+                    f"UPDATE account SET bal = bal + 1 WHERE id = {first}",
+                    f"UPDATE account SET bal = bal + 1 WHERE id = {second}",
+                    "COMMIT")
+
+    report = report_of(
+        explore(command, database_uri, "--json",
+                "--before", f"psql -X -q -f {schema}",
+                *calls(move(1, 2), move(2, 1))), BROKEN)
+    assert report["complete"]
+    assert report["findings"][0]["class"] == "error"
+    assert "deadlock" in json.dumps(report["findings"][0])
+
+
+def test_same_seed_same_trace(command, database_uri, write, tmp_path):
+    schema = write("schema.sql", ACCOUNT)
+    add = psql("BEGIN", "SELECT bal FROM account WHERE id = 1",
+               "UPDATE account SET bal = 7 WHERE id = 1", "COMMIT")
+    for name in ("one", "two"):
+        result = explore(command, database_uri, "--trace", name,
+                         "--before", f"psql -X -q -f {schema}",
+                         *calls(add, add))
+        assert result.returncode in (HOLDS, BROKEN), result.stderr.decode()
+    assert ((tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes())
+
+
+# ---- Outcomes ---------------------------------------------------------------------
+
+
+def test_what_a_call_prints_is_its_outcome(command, database_uri, write):
+    """Contents are right in every order; only the answers are not."""
+    schema = write("schema.sql", "CREATE TABLE ticket (n int); "
+                   "INSERT INTO ticket VALUES (0);")
+    # Both orders of serial runs print 1 and 2; a third outcome is a lost one.
+    take = ("v=$(" + psql("SELECT n FROM ticket") + "); " +
+            psql("UPDATE ticket SET n = n + 1") + "; echo $((v + 1))")
+    report = report_of(
+        explore(command, database_uri, "--json", "--joint",
+                "--before", f"psql -X -q -f {schema}", *calls(take, take)),
+        BROKEN)
+    assert report["findings"][0]["class"] == "result"
+
+
+def test_an_exit_status_that_no_serial_run_gives(command, database_uri, write):
+    schema = write("schema.sql", "CREATE TABLE lamp (is_on bool); "
+                   "INSERT INTO lamp VALUES (false);")
+    # Switches on and off again; whoever sees it on in between fails.
+    blink = (psql("UPDATE lamp SET is_on = NOT is_on") + " && " +
+             psql("UPDATE lamp SET is_on = NOT is_on"))
+    look = 'test "$(' + psql("SELECT is_on FROM lamp") + ')" = f'
+    report = report_of(
+        explore(command, database_uri, "--json",
+                "--before", f"psql -X -q -f {schema}", *calls(blink, look)),
+        BROKEN)
+    assert report["findings"][0]["class"] == "error"
+
+
+def test_unstable_output_is_masked(command, database_uri, write):
+    schema = write("schema.sql", ACCOUNT)
+    add = (psql("UPDATE account SET bal = bal + 1 WHERE id = 1") +
+           "; date +%N; echo done")
+    report = report_of(
+        explore(command, database_uri, "--json",
+                "--before", f"psql -X -q -f {schema}", *calls(add, add)),
+        HOLDS)
+    assert "line 1" in json.dumps(report["notes"])
+
+
+def test_checks_of_both_kinds(command, database_uri, write):
+    schema = write("schema.sql", ACCOUNT)
+    withdraw = ("v=$(" + psql("SELECT sum(bal) FROM account") + "); "
+                'test "$v" -ge 200 && ' +
+                psql("UPDATE account SET bal = bal - 150 WHERE id = 1") +
+                "; true")
+    arguments = ["--before", f"psql -X -q -f {schema}",
+                 *calls(withdraw, withdraw.replace("id = 1", "id = 2"))]
+    report = report_of(
+        explore(command, database_uri, "--json", *arguments, "--check",
+                "SELECT 1 FROM account HAVING sum(bal) < 0"), BROKEN)
+    assert report["findings"][0]["class"] == "check"
+    report = report_of(
+        explore(command, database_uri, "--json", *arguments, "--check-cmd",
+                'test "$(' + psql("SELECT sum(bal) >= 0 FROM account") +
+                ')" = t'), BROKEN)
+    assert report["findings"][0]["class"] == "check"
+
+
+# ---- A case that is kept ------------------------------------------------------------
+
+
+def test_a_spec_with_calls(command, database_uri, write):
+    write("schema.sql", TABLE)
+    spec = write("case.spec", "before { psql -X -q -f schema.sql }\n"
+                 'call "alice" { exec ' + psql(INSERT_ONCE) + " }\n"
+                 'call "bob" { exec ' + psql(INSERT_ONCE) + " }\n")
+    report = report_of(
+        command("explore", spec, "--db", database_uri, "--json"), BROKEN)
+    assert (report["explored"], report["wrong"]) == (6, 4)
+    assert "alice" in json.dumps(report)
+
+
+def test_a_private_server(command, write):
+    schema = write("schema.sql", TABLE)
+    report = report_of(
+        command("explore", "--pg-temp", "--json", "--no-progress",
+                "--before", f"psql -X -q -f {schema}",
+                *calls(psql(INSERT_ONCE), psql(INSERT_ONCE)),
+                PATH=os.environ.get("PATH", os.defpath)), BROKEN)
+    assert (report["explored"], report["wrong"]) == (6, 4)
+
+
+# ---- What goes wrong ------------------------------------------------------------------
+
+
+def test_a_setup_command_that_fails(command, database_uri):
+    result = explore(command, database_uri, "--before", "echo no good >&2; "
+                     "exit 7", *calls("true", "true"))
+    assert result.returncode == USAGE
+    assert b"status 7" in result.stderr and b"no good" in result.stderr
+
+
+def test_calls_that_send_nothing(command, database_uri):
+    result = explore(command, database_uri, *calls("echo a", "echo b"))
+    assert result.returncode == INCONCLUSIVE, result.stdout + result.stderr
+    assert b"no call sent a statement" in result.stdout
+
+
+def test_a_call_that_never_ends(command, database_uri):
+    began = time.monotonic()
+    result = explore(command, database_uri, "--call-limit", "1s",
+                     *calls(psql("SELECT 1") + "; sleep 1000", "true"))
+    assert result.returncode == INCONCLUSIVE, result.stdout + result.stderr
+    assert b"--call-limit" in result.stdout
+    assert time.monotonic() - began < 100
+
+
+def test_a_call_that_is_killed_in_its_transaction(command, database_uri,
+                                                  write):
+    """Its work is rolled back, and the next run begins as all others."""
+    schema = write("schema.sql", ACCOUNT)
+    dies = ("(echo 'BEGIN; UPDATE account SET bal = 0 WHERE id = 1;'; sleep 1;"
+            " kill -9 $$) | psql -X -q")
+    add = psql("UPDATE account SET bal = bal + 1 WHERE id = 1")
+    result = explore(command, database_uri, "--json", "--stall-after", "200ms",
+                     "--before", f"psql -X -q -f {schema}", *calls(dies, add))
+    report = json.loads(result.stdout)
+    assert result.returncode in (HOLDS, BROKEN, INCONCLUSIVE), result.stderr
+    assert report["explored"] >= 1
+
+
+def test_sessions_of_a_call_do_not_outlive_the_run(command, database_uri,
+                                                   database, write):
+    schema = write("schema.sql", ACCOUNT)
+    add = psql("UPDATE account SET bal = bal + 1 WHERE id = 1")
+    report_of(explore(command, database_uri, "--json", "--before",
+                      f"psql -X -q -f {schema}", *calls(add, add, add)), HOLDS)
+    import psycopg2
+    with psycopg2.connect(database) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = "
+                       "current_database() AND pid <> pg_backend_pid() AND "
+                       "backend_type = 'client backend'")
+        assert cursor.fetchone() == (0,)
+        # The set-up's table is gone, as that of a spec.
+        cursor.execute("SELECT to_regclass('account')::text")
+        assert cursor.fetchone() == (None,)
+    connection.close()
+
+
+def test_no_database(command):
+    result = command("explore", *calls("true", "true"))
+    assert result.returncode == USAGE
+    assert b"--pg-temp" in result.stderr
+
+
+def test_interrupted(sqloom, environment, database_uri, tmp_path):
+    """A signal in the middle ends all programs, and leaves nothing."""
+    process = subprocess.Popen(
+        [sqloom, "explore", "--db", database_uri, "--call",
+         "sleep 4242", "--call", "true", "--stall-after", "60s",
+         "--call-limit", "100s"],
+        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not running("sleep 4242"):
+        time.sleep(0.05)
+    assert running("sleep 4242")
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == INCONCLUSIVE, out
+    assert not running("sleep 4242")
+
+
+def running(text):
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True,
+                            check=True, text=True).stdout
+    return text in listed.splitlines()
+
+
+@pytest.mark.parametrize("how", ["exclusive", "port", "name"])
+def test_attribution(command, database_uri, write, how):
+    schema = write("schema.sql", TABLE)
+    spec = ["--before", f"psql -X -q -f {schema}", "--attribution", how]
+    once = psql(INSERT_ONCE)
+    report = report_of(
+        explore(command, database_uri, "--json", *spec,
+                *calls(f"PGAPPNAME=a {once}", f"PGAPPNAME=b {once}")), BROKEN)
+    assert (report["explored"], report["wrong"]) == (6, 4)
