@@ -15,9 +15,9 @@
 #include <sqloom/sqloom.h>
 
 #define USAGE                                                                   \
-	"usage: sqloom-bench [--sqlite] [--postgres] [--rounds N] [--runs N]\n" \
-	"                    [--growth N]\n"                                    \
-	"  --sqlite, --postgres  only these\n"                                  \
+	"usage: sqloom-bench [--sqlite] [--postgres] [--programs] [--proxy]\n" \
+	"                    [--rounds N] [--runs N] [--growth N]\n"            \
+	"  --sqlite, --postgres, --programs, --proxy  only these\n"            \
 	"  --rounds N            at least 5 are worth quoting (5)\n"            \
 	"  --runs N              SQLite: runs of a round (100000)\n"            \
 	"  --growth N            only: what grows over N runs on PostgreSQL\n"
@@ -56,7 +56,7 @@ double bench_median(double *values, unsigned count)
 }
 
 struct wanted {
-	bool sqlite, postgres;
+	bool sqlite, postgres, programs, proxy;
 	unsigned long long rounds, runs, growth;
 };
 
@@ -65,6 +65,8 @@ static void parse(int argc, char **argv, struct wanted *wanted)
 	static const struct option options[] = {
 		{ "sqlite", no_argument, NULL, 's' },
 		{ "postgres", no_argument, NULL, 'p' },
+		{ "programs", no_argument, NULL, 'P' },
+		{ "proxy", no_argument, NULL, 'x' },
 		{ "rounds", required_argument, NULL, 'r' },
 		{ "runs", required_argument, NULL, 'n' },
 		{ "growth", required_argument, NULL, 'g' },
@@ -81,6 +83,10 @@ static void parse(int argc, char **argv, struct wanted *wanted)
 			wanted->sqlite = true;
 		else if (c == 'p')
 			wanted->postgres = true;
+		else if (c == 'P')
+			wanted->programs = true;
+		else if (c == 'x')
+			wanted->proxy = true;
 		else
 			*(c == 'r' ? &wanted->rounds :
 			  c == 'n' ? &wanted->runs :
@@ -97,6 +103,7 @@ static void parse(int argc, char **argv, struct wanted *wanted)
 int main(int argc, char **argv)
 {
 	struct wanted wanted = { .rounds = 5, .runs = 100000 };
+	bool all;
 
 	parse(argc, argv, &wanted);
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -106,11 +113,17 @@ int main(int argc, char **argv)
 	}
 	printf("sqloom %s, medians of %llu rounds\n\n", SQLOOM_VERSION,
 	       wanted.rounds);
-	if (wanted.sqlite || !wanted.postgres)
+	all = !wanted.sqlite && !wanted.postgres && !wanted.programs &&
+	      !wanted.proxy;
+	if (wanted.sqlite || all)
 		bench_sqlite(wanted.runs, (unsigned)wanted.rounds);
-	if (!wanted.sqlite && !wanted.postgres)
+	if (all)
 		printf("\n");
-	if (wanted.postgres || !wanted.sqlite)
+	if (wanted.postgres || all)
 		bench_postgres((unsigned)wanted.rounds);
+	if (wanted.programs || all)
+		bench_programs((unsigned)wanted.rounds);
+	if (wanted.proxy || all)
+		bench_proxy((unsigned)wanted.rounds);
 	return 0;
 }

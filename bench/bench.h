@@ -31,4 +31,7 @@ void bench_postgres_growth(uint64_t runs);
 /* Controlled programs beside sessions of a spec. */
 void bench_programs(unsigned rounds);
 
+/* The proxy beside pgbouncer; says so if that is not installed. */
+void bench_proxy(unsigned rounds);
+
 #endif

@@ -31,7 +31,7 @@ static const char *const option_names[] = {
 
 bool slm_cli_has_calls(const struct slm_cli_arguments *arguments)
 {
-	return arguments->nparts > 0;
+	return arguments->nparts > 0 || arguments->from_trace;
 }
 
 static const struct sqloom_part *first_call(
@@ -68,6 +68,12 @@ static bool check_with_file(const struct slm_cli_arguments *arguments)
 	};
 	const char *option;
 
+	if (arguments->from_trace && has_file(arguments)) {
+		slm_cli_usage_error(arguments->command,
+				    "--from-trace and FILE do not go together: "
+				    "take one out");
+		return false;
+	}
 	if (!has_file(arguments) || !arguments->nparts)
 		return true;
 	option = option_names[arguments->parts[0].kind];
@@ -99,7 +105,16 @@ bool slm_cli_check_calls(const struct slm_cli_arguments *arguments)
 	}
 	if (!check_with_file(arguments))
 		return false;
-	if (arguments->write_spec && !arguments->nparts) {
+	if (arguments->from_trace && arguments->nparts) {
+		slm_cli_usage_error(command,
+				    "--from-trace and --%s do not go together: "
+				    "what was recorded are SQL sessions; write "
+				    "them to a file by --write-spec to add to "
+				    "them",
+				    option_names[arguments->parts[0].kind]);
+		return false;
+	}
+	if (arguments->write_spec && !slm_cli_has_calls(arguments)) {
 		slm_cli_usage_error(command,
 				    "--write-spec writes the calls of the "
 				    "command line; give --call COMMAND or "
@@ -154,6 +169,8 @@ static char *for_shell(const struct slm_cli_arguments *arguments)
 
 	if (!file)
 		return NULL;
+	if (arguments->from_trace)
+		put_option(file, "from-trace", arguments->from_trace);
 	for (unsigned i = 0; i < arguments->nparts; i++) {
 		const struct sqloom_part *part = &arguments->parts[i];
 
@@ -269,15 +286,52 @@ static int write_spec(const struct sqloom_spec *spec, const char *path)
 
 /* ---- The source -------------------------------------------------------- */
 
+static enum sqloom_status from_trace(const char *path,
+				     struct sqloom_spec **spec,
+				     struct sqloom_error *err)
+{
+	struct sqloom_report *report = NULL;
+	struct sqloom_spec *made = NULL;
+	enum sqloom_status status = sqloom_trace_read(path, &report, err);
+
+	if (!status)
+		status = sqloom_spec_from_trace(report, &made, err);
+	/* By this name lines to paste know that there is no file. */
+	if (!status)
+		status = sqloom_spec_parse(sqloom_spec_text(made, NULL),
+					   strlen(sqloom_spec_text(made, NULL)),
+					   MADE_OF_OPTIONS, spec, err);
+	sqloom_spec_free(made);
+	sqloom_report_free(report);
+	return status;
+}
+
+/* What is explored is what stands in the file: its name is in the report. */
+static int written(const char *path, struct slm_cli_source *source)
+{
+	int exit_code = write_spec(source->spec, path);
+	struct sqloom_error err;
+
+	sqloom_spec_free(source->spec);
+	source->spec = NULL;
+	if (!exit_code && sqloom_spec_read(path, &source->spec, &err))
+		exit_code = slm_cli_error(&err);
+	return exit_code;
+}
+
 static int made_of_options(const struct slm_cli_arguments *arguments,
 			   struct slm_cli_source *source)
 {
 	struct sqloom_error err;
+	enum sqloom_status status =
+		arguments->from_trace ?
+			from_trace(arguments->from_trace, &source->spec, &err) :
+			build(arguments, &source->spec, &err);
 
-	if (build(arguments, &source->spec, &err))
+	if (status)
 		return slm_cli_error(&err);
 	if (arguments->write_spec)
-		return write_spec(source->spec, arguments->write_spec);
+		return written(arguments->write_spec, source);
 	source->shell = for_shell(arguments);
 	if (source->shell)
 		return SLM_CLI_EXIT_OK;
@@ -292,7 +346,7 @@ int slm_cli_source_open(const struct slm_cli_arguments *arguments,
 	int exit_code = SLM_CLI_EXIT_OK;
 
 	memset(source, 0, sizeof(*source));
-	if (arguments->nparts)
+	if (slm_cli_has_calls(arguments))
 		exit_code = made_of_options(arguments, source);
 	else if (arguments->noperands &&
 		 sqloom_spec_read(arguments->operands[0], &source->spec, &err))

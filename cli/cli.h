@@ -46,6 +46,7 @@ struct slm_cli_arguments {
 	const char *too_many;	  /* the option that was given too often */
 	bool ready_alone;	  /* --ready that is behind no --server */
 	const char *write_spec;	  /* --write-spec */
+	const char *from_trace;	  /* --from-trace */
 	const char *schedule;	  /* --schedule */
 	const char *output_dir;	  /* --output-dir */
 	const char *host;	  /* --host */

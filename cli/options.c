@@ -183,6 +183,13 @@ static bool set_call_limit(struct slm_cli_arguments *arguments,
 	       arguments->options.call_limit_ms > 0;
 }
 
+static bool set_from_trace(struct slm_cli_arguments *arguments,
+			   const char *value)
+{
+	arguments->from_trace = value;
+	return *value != '\0';
+}
+
 static bool set_write_spec(struct slm_cli_arguments *arguments,
 			   const char *value)
 {
@@ -546,6 +553,11 @@ static const struct slm_cli_option call_options[] = {
 	{ "check-cmd", 0, "COMMAND", RUNS,
 	  "a command that must exit with 0 after a run", add_check_cmd,
 	  "a command" },
+	{ "from-trace", 0, "TRACE", RUNS,
+	  "the calls are what sqloom proxy --record wrote to\n"
+	  "TRACE: a session for each connection, without the\n"
+	  "programs",
+	  set_from_trace, "the path of a trace" },
 	{ "write-spec", 0, "FILE", SLM_CLI_EXPLORE,
 	  "write what these options say to FILE, as a spec to\n"
 	  "keep, and explore that",

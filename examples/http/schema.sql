@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
+SET client_min_messages = warning;
 DROP TABLE IF EXISTS redemption, coupon;
 CREATE TABLE coupon (
     code  text PRIMARY KEY,

@@ -303,6 +303,19 @@ enum sqloom_status sqloom_trace_read(const char *path,
 				     struct sqloom_report **out,
 				     struct sqloom_error *err);
 
+/*
+ * Makes a spec of SQL sessions from a recording (the report of a trace that
+ * sqloom proxy --record wrote; borrowed): one session per connection that read
+ * or wrote a table, one step per statement, the values of parameters in it. It
+ * is to be explored on the database that was recorded, as it was then. Fails
+ * with SQLOOM_USAGE (no recording, or nothing in it to explore),
+ * SQLOOM_UNSUPPORTED (a statement that cannot be repeated: which, and why),
+ * SQLOOM_LIMIT (more statements or text than a spec may have), SQLOOM_NOMEM.
+ */
+enum sqloom_status sqloom_spec_from_trace(const struct sqloom_report *report,
+					  struct sqloom_spec **out,
+					  struct sqloom_error *err);
+
 /* free(NULL) is fine. */
 void sqloom_report_free(struct sqloom_report *report);
 

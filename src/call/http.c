@@ -22,6 +22,7 @@
 #include "call/http_request.h"
 
 #define SEND_MAX (64 * 1024 * 1024) /* bytes of a file that is a body */
+#define WAKE_MS 1 /* 0 would not outlive the turn of the loop */
 #define REDIRECTS_MAX 10L
 #define MESSAGE_SIZE 800
 #define AGENT "sqloom/" SQLOOM_VERSION
@@ -235,7 +236,7 @@ static void on_time(uv_timer_t *timer)
 
 	curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
 	finish_all(http);
-	uv_timer_start(&http->wake, on_wake, 0, 0);
+	uv_timer_start(&http->wake, on_wake, WAKE_MS, 0);
 }
 
 static int set_time(CURLM *multi, long ms, void *userdata)

@@ -27,6 +27,7 @@
 
 #define READ_SIZE 65536	 /* as much as a pipe holds */
 #define LEFT_OPEN_MS 200 /* how long output is waited for after the end */
+#define WAKE_MS 1	 /* 0 would not outlive the turn of the loop */
 #define KILL_SESSION_MS 5000
 
 /* Pipes of a start: reading and writing ends. */
@@ -149,7 +150,7 @@ static void on_left_open(uv_timer_t *timer)
 {
 	struct slm_process *process = timer->data;
 
-	uv_timer_start(timer, on_wake, 0, 0);
+	uv_timer_start(timer, on_wake, WAKE_MS, 0);
 	process->waited = true;
 	tell_if_complete(process);
 }

@@ -23,7 +23,7 @@
 #define SERVERS_MAX 16
 #define NOTES_MAX 16
 #define TEXTS_MAX 10000 /* that are parsed; later ones are looked at no more */
-#define TICK_MS 5
+#define TICK_MS 2
 
 /* A connection of a program. */
 struct link {
@@ -47,6 +47,7 @@ struct link {
 struct program_step {
 	uint64_t hash;
 	struct slm_db_step_info info; /* owned by the programs' arena */
+	uint32_t blocked_by; /* calls that it was seen to wait for, ever */
 };
 
 struct program {
@@ -63,6 +64,7 @@ struct program {
 	const struct slm_result *result; /* when ended */
 	bool failed;
 	struct link *at; /* the held step that is next, or under way */
+	uint32_t number; /* of that step */
 	bool blocked;
 	uint64_t blocked_since;
 	uint32_t blockers; /* calls */

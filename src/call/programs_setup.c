@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "call/programs_internal.h"
@@ -27,73 +28,92 @@
 /* ---- The environment of programs ----------------------------------------- */
 
 /* Percent-encodes what a URI's parts must not contain. */
-static const char *encoded(struct slm_arena *arena, const char *text)
+static void put_encoded(struct slm_buf *out, const char *text)
 {
-	const char *out = "";
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~";
 
-	for (; out && *text; text++)
-		out = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVW"
-			     "XYZ0123456789-._~",
-			     *text) ?
-			      slm_arena_printf(arena, "%s%c", out, *text) :
-			      slm_arena_printf(arena, "%s%%%02X", out,
-					       (unsigned char)*text);
-	return out;
+	for (; *text; text++) {
+		if (strchr(plain, *text))
+			slm_buf_putc(out, *text);
+		else
+			slm_buf_printf(out, "%%%02X", (unsigned char)*text);
+	}
 }
 
-static const char *url_of(struct slm_arena *arena,
-			  const struct slm_outside_place *place)
+static void put_url(struct slm_buf *out, const struct slm_outside_place *place)
 {
-	const char *user = encoded(arena, place->user);
-	const char *host = encoded(arena, place->host);
-	const char *database = encoded(arena, place->database);
-	const char *word =
-		place->password ? encoded(arena, place->password) : "";
+	slm_buf_puts(out, "DATABASE_URL=postgresql://");
+	put_encoded(out, place->user);
+	if (place->password && *place->password) {
+		slm_buf_putc(out, ':');
+		put_encoded(out, place->password);
+	}
+	slm_buf_putc(out, '@');
+	put_encoded(out, place->host);
+	slm_buf_printf(out, ":%s/", place->port);
+	put_encoded(out, place->database);
+	slm_buf_puts(out, "?sslmode=disable");
+}
 
-	if (!user || !host || !database || !word)
-		return NULL;
-	return slm_arena_printf(arena,
-				"DATABASE_URL=postgresql://%s%s%s@%s:%s/%s"
-				"?sslmode=disable",
-				user, *word ? ":" : "", word, host, place->port,
-				database);
+#define CHANGES_MAX 12
+
+/* The changes one after another in out, each with its NUL; list points to
+ * them. */
+static void list_changes(const struct slm_outside_place *place, bool proxy,
+			 struct slm_buf *out, const char **list)
+{
+	size_t starts[CHANGES_MAX];
+	unsigned n = 0;
+
+#define CHANGE(...)                           \
+	do {                                  \
+		starts[n++] = out->size;      \
+		slm_buf_printf(out, __VA_ARGS__); \
+		slm_buf_putc(out, '\0');      \
+	} while (0)
+	CHANGE("PGHOST=%s", place->host);
+	CHANGE("PGPORT=%s", place->port);
+	CHANGE("PGDATABASE=%s", place->database);
+	CHANGE("PGUSER=%s", place->user);
+	if (place->password)
+		CHANGE("PGPASSWORD=%s", place->password);
+	if (proxy)
+		CHANGE("PGSSLMODE=disable");
+	CHANGE("PGHOSTADDR");
+	CHANGE("PGSERVICE");
+#undef CHANGE
+	starts[n++] = out->size;
+	put_url(out, place);
+	slm_buf_putc(out, '\0');
+	for (unsigned i = 0; i < n && !slm_buf_failed(out); i++)
+		list[i] = out->data + starts[i];
+	list[n] = NULL;
 }
 
 char **slm_programs_environment(struct programs *programs, int port)
 {
-	struct slm_arena *arena = &programs->arena;
 	static const char *const none[] = { NULL };
+	const char *const *base = programs->options.environment;
 	struct slm_outside_place place;
-	const char *changes[12];
-	unsigned n = 0;
+	const char *changes[CHANGES_MAX + 1] = { NULL };
+	char **environment = NULL;
+	struct slm_buf text;
+	char digits[12];
 
 	slm_outside_place(programs->db, &place);
 	if (port) {
+		snprintf(digits, sizeof(digits), "%d", port);
 		place.host = "127.0.0.1";
-		place.port = slm_arena_printf(arena, "%d", port);
+		place.port = digits;
 	}
-	if (!place.port)
-		return NULL;
-	changes[n++] = slm_arena_printf(arena, "PGHOST=%s", place.host);
-	changes[n++] = slm_arena_printf(arena, "PGPORT=%s", place.port);
-	changes[n++] = slm_arena_printf(arena, "PGDATABASE=%s", place.database);
-	changes[n++] = slm_arena_printf(arena, "PGUSER=%s", place.user);
-	if (place.password)
-		changes[n++] = slm_arena_printf(arena, "PGPASSWORD=%s",
-						place.password);
-	changes[n++] = url_of(arena, &place);
-	if (port)
-		changes[n++] = "PGSSLMODE=disable";
-	changes[n++] = "PGHOSTADDR";
-	changes[n++] = "PGSERVICE";
-	changes[n] = NULL;
-	for (unsigned i = 0; i < n; i++)
-		if (!changes[i])
-			return NULL;
-	return slm_process_environment(programs->options.environment ?
-					       programs->options.environment :
-					       none,
-				       changes);
+	slm_buf_init(&text);
+	list_changes(&place, port != 0, &text, changes);
+	if (!slm_buf_failed(&text))
+		environment =
+			slm_process_environment(base ? base : none, changes);
+	slm_buf_deinit(&text);
+	return environment;
 }
 
 /* ---- Commands -------------------------------------------------------------- */

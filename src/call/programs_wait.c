@@ -15,7 +15,8 @@
 #include "base/hash.h"
 #include "call/programs_internal.h"
 
-#define ASK_AGAIN_MS 2	   /* a statement that takes longer is slow */
+#define ASK_AGAIN_MS 5	   /* a statement that takes longer is slow */
+#define PATIENCE_MS 2	   /* for a step that never waited so far */
 #define LOOK_FROM_MS 10	   /* programs are looked at from here on */
 #define WAKE_QUIET_MS 10   /* asleep for so long: nothing has woken it up */
 #define AFTER_END_TURNS 3  /* for what a program does behind its answer */
@@ -220,7 +221,9 @@ static enum sqloom_status at_step(struct programs *programs, unsigned call,
 		if (!arrival->params)
 			return slm_error_nomem(err);
 	}
-	return number(programs, call, &info, &arrival->step, err);
+	status = number(programs, call, &info, &arrival->step, err);
+	programs->calls[call].number = arrival->step;
+	return status;
 }
 
 /* ---- Settling --------------------------------------------------------------- */
@@ -358,12 +361,24 @@ static bool holds(const struct link *link, unsigned other_than)
 	       (link->under_way || slm_dialog_status(link->dialog) != 'I');
 }
 
-static bool others_hold(const struct programs *programs, unsigned call)
+static uint32_t holders(const struct programs *programs, unsigned call)
 {
+	uint32_t mask = 0;
+
 	for (struct link *link = programs->links; link; link = link->next)
 		if (holds(link, call))
-			return true;
-	return false;
+			mask |= 1u << link->out.call;
+	return mask;
+}
+
+/* Does nobody hold anything that the step was ever seen to wait for? A guess,
+ * which only decides how soon the server is asked. */
+static bool hardly_waits(const struct programs *programs, unsigned call)
+{
+	const struct program *program = &programs->calls[call];
+
+	return !(program->steps[program->number].blocked_by &
+		 holders(programs, call));
 }
 
 enum sqloom_status slm_programs_blockers(struct programs *programs,
@@ -536,6 +551,7 @@ static enum sqloom_status waits(struct programs *programs, unsigned call,
 		give_blocked(programs, call, blockers, answer, err);
 
 	*leave = true;
+	program->steps[program->number].blocked_by |= blockers;
 	if (status || !slm_programs_wait_for(programs, blockers, call))
 		return status;
 	status = wait_for_victim(programs, call, err);
@@ -548,9 +564,10 @@ enum sqloom_status slm_programs_finish(struct programs *programs, unsigned call,
 				       struct sqloom_error *err)
 {
 	struct program *program = &programs->calls[call];
+	bool patient = hardly_waits(programs, call);
 	uint64_t began_ms = now_ms();
 	enum sqloom_status status =
-		slm_programs_turn(programs, false, err);
+		slm_programs_turn(programs, patient, err);
 
 	while (!status) {
 		uint32_t blockers = 0;
@@ -558,6 +575,10 @@ enum sqloom_status slm_programs_finish(struct programs *programs, unsigned call,
 
 		if (program->at->done)
 			return take(programs, call, answer, err);
+		if (patient && now_ms() - began_ms < PATIENCE_MS) {
+			status = slm_programs_turn(programs, true, err);
+			continue;
+		}
 		status = slm_programs_blockers(programs, call, &blockers, err);
 		if (!status)
 			status = slm_programs_turn(programs, false, err);
@@ -570,8 +591,8 @@ enum sqloom_status slm_programs_finish(struct programs *programs, unsigned call,
 			continue;
 		if (is_too_slow(programs, began_ms))
 			return cancel(programs, call, err);
-		if (now_ms() - began_ms >= ASK_AGAIN_MS ||
-		    !others_hold(programs, call))
+		if (now_ms() - began_ms >= ASK_AGAIN_MS + PATIENCE_MS ||
+		    !holders(programs, call))
 			status = slm_programs_turn(programs, true, err);
 	}
 	return status;

@@ -200,9 +200,9 @@ static void see_settings(struct slm_outside_connection *connection,
 		case SLM_PG_RESET:
 			/* Another role may not be allowed what the first
 			 * was. */
-			if (s->name && (!strcasecmp(s->name, "role") ||
-					!strcasecmp(s->name,
-						    "session_authorization"))) {
+			if (s->name &&
+			    (!strcasecmp(s->name, "role") ||
+			     !strcasecmp(s->name, "session_authorization"))) {
 				connection->may_asked = true;
 				connection->may_deadlock = false;
 			}
@@ -232,8 +232,8 @@ enum sqloom_status slm_outside_before(
 	struct sqloom_error *err)
 {
 	struct postgres *db = slm_outside_of(base);
-	const struct pg_step *step =
-		statement ? step_of(statement) : &db->outside->commit;
+	const struct pg_step *step = statement ? step_of(statement) :
+						 &db->outside->commit;
 	struct pg_watch watch = { .pid = connection->pid,
 				  .failed = connection->failed,
 				  .uncertain = connection->uncertain };
@@ -249,8 +249,8 @@ enum sqloom_status slm_outside_before(
 	connection->keys = false;
 	if (changes)
 		return SQLOOM_OK;
-	connection->locks_tables |=
-		step->parsed.truncates || step->parsed.locks_tables;
+	connection->locks_tables |= step->parsed.truncates ||
+				    step->parsed.locks_tables;
 	watch.locks_tables = connection->locks_tables;
 	status = slm_pgsnap_before(db, &watch, step, inside, split, err);
 	if (status)
@@ -305,6 +305,6 @@ void slm_outside_forget(struct slm_outside_connection *connection)
 {
 	if (connection->db)
 		end_transaction(slm_outside_of(connection->db), connection);
-	memset(connection, 0, sizeof(*connection));
-	connection->call = -1;
+	connection->failed = connection->inside = connection->keys = false;
+	connection->statement = NULL;
 }

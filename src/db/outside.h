@@ -50,16 +50,16 @@ enum sqloom_status slm_outside_statement(
 /* One connection of a program; zero it at its begin. pid, call and failed are
  * set by the driver, the rest is slm_outside's. */
 struct slm_outside_connection {
-	int pid;	   /* of the server process */
-	int call;	   /* whose it is at present; -1: nobody's */
-	bool failed;	   /* its transaction has ('E') */
+	int pid;     /* of the server process */
+	int call;    /* whose it is at present; -1: nobody's */
+	bool failed; /* its transaction has ('E'): set it before before() */
 	struct slm_db *db; /* that knows it; NULL: not yet */
 	bool inside;	   /* in a transaction */
 	bool uncertain;	   /* what its transaction wrote must be asked */
 	bool locks_tables; /* its transaction may have locked tables */
 	bool keys;	   /* new keys may have been generated */
 	const struct slm_outside_statement *statement; /* the last one, of */
-	uint64_t run;	   /* this run */
+	uint64_t run;				       /* this run */
 	/* Its deadlock_timeout is short: until its transaction ends; for good */
 	bool deadlock_local, deadlock_session;
 	bool may_asked, may_deadlock; /* may its role set it? */
@@ -77,11 +77,10 @@ enum sqloom_status slm_outside_before(
 	struct sqloom_error *err);
 /* After it is done or waits: learns which keys were given out. inside: in a
  * transaction now. */
-enum sqloom_status slm_outside_after(
-	struct slm_db *db, struct slm_outside_connection *connection,
-	bool inside, struct sqloom_error *err);
-/* It was closed, or rolled back by force. If it goes on, pid and call must be
- * set again. */
+enum sqloom_status slm_outside_after(struct slm_db *db,
+				     struct slm_outside_connection *connection,
+				     bool inside, struct sqloom_error *err);
+/* It was closed, or rolled back by force. pid and call stay. */
 void slm_outside_forget(struct slm_outside_connection *connection);
 
 /* SQL to send before a step so that, if it closes a circle of waits, its
@@ -97,8 +96,7 @@ const char *slm_outside_deadlock(struct slm_db *db,
 enum sqloom_status slm_outside_blockers(struct slm_db *db, int pid,
 					const int *ours, unsigned nours,
 					int *blockers, unsigned *nblockers,
-					bool *others,
-					struct sqloom_error *err);
+					bool *others, struct sqloom_error *err);
 
 /* Puts the server process on our CPU, best effort. */
 void slm_outside_pin(struct slm_db *db, int pid);

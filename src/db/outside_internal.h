@@ -28,9 +28,9 @@ struct pg_outside {
 	void *userdata;
 	struct pg_interned **buckets; /* nbuckets, a power of two */
 	size_t nbuckets, count;
-	uint64_t clock; /* counts statements */
+	uint64_t clock;	       /* counts statements */
 	struct pg_step commit; /* of what was split */
-	bool *too_large; /* per table of the catalogue: it is not shown */
+	bool *too_large;       /* per table of the catalogue: it is not shown */
 	bool any_too_large;
 	uint64_t run; /* counts them */
 };

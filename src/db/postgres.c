@@ -727,7 +727,8 @@ static enum sqloom_status run_checks(struct postgres *db,
 		return slm_error_nomem(err);
 	for (unsigned i = 0; !status && i < db->spec->nchecks; i++)
 		if (!db->spec->checks[i].exec)
-			status = run_check(db, &db->spec->checks[i], failures, err);
+			status = run_check(db, &db->spec->checks[i], failures,
+					   err);
 	db->failures = failures;
 	return status;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the parts of the PostgreSQL implementation of db.h share: postgres.c
- * (life of a run), postgres_steps.c, postgres_session.c (a session's connection, steps, waits),
+ * (life of a run), postgres_steps.c, postgres_session.c (a session's connection,
+ * steps), postgres_wait.c (waits, deadlocks),
  * postgres_value.c (results, errors), postgres_catalogue.c (tables, with
  * postgres_keys.c and postgres_reach.c: what a write reaches),
  * postgres_resolve.c (what a step writes), postgres_snapshot.c (what is kept to go
@@ -170,8 +171,8 @@ struct pg_step {
 			    is nobody's but its own */
 	struct slm_arena *arena; /* of what is known of it; NULL: the db's */
 	const char *waits_for;	 /* "a lock on account" */
-	bool takes_keys;       /* may take values of sequences */
-	bool keeps_locks;      /* in a transaction: gives no lock back */
+	bool takes_keys;	 /* may take values of sequences */
+	bool keeps_locks;	 /* in a transaction: gives no lock back */
 	char prepared[24];   /* its name on the session's connection; "": not */
 	uint32_t blocked_by; /* calls that it was seen to wait for, in any run */
 };
@@ -199,15 +200,16 @@ struct pg_session {
 	/* In a run */
 	bool split_open; /* a transaction that sqloom began is open */
 	struct pg_watch watch;
-	bool inserted;	 /* new keys may have been generated: to be asked */
-	bool stateful;	 /* must be reset before the next run */
+	bool inserted; /* new keys may have been generated: to be asked */
+	bool stateful; /* must be reset before the next run */
 	enum pg_deadlock {
 		PG_DEADLOCK_UNKNOWN,
 		PG_DEADLOCK_SHORT,
 		PG_DEADLOCK_LONG
-	} deadlock;		    /* its timeout */
-	bool deadlock_undone;	    /* if its transaction is rolled back */
-	bool deadlock_local;	    /* until its transaction ends; LONG then */
+	} deadlock,
+		deadlock_after;	    /* its timeout; when its transaction has
+				       ended */
+	bool prepared_extras;	    /* what is sent in front of steps */
 	const struct pg_step *step; /* under way or blocked */
 	bool splitting;		    /* it is sent behind a BEGIN */
 	PGresult **results;	    /* those of it that have come */
@@ -216,8 +218,8 @@ struct pg_session {
 	uint64_t blocked_since;
 	uint32_t blockers; /* mask of calls */
 	bool stale;	   /* they may have given way since they were asked */
-	bool pipelined;	   /* the step was sent behind something of ours, of
-			      which nothing is told */
+	bool unseen;	   /* in front of the step something was sent that is
+			      not told */
 };
 
 /* A key that a sequence gave out in this run. */
@@ -253,8 +255,8 @@ struct postgres {
 	int pids[SLM_CALLS_MAX];
 	struct pg_outside *outside; /* of outside.c: no session is ours; NULL:
 				       all are. Owned */
-	bool set_up;   /* the global setup has been run */
-	bool resolved; /* the steps are known by the catalogue */
+	bool set_up;		    /* the global setup has been run */
+	bool resolved;		    /* the steps are known by the catalogue */
 
 	/* Of the run */
 	struct slm_arena *run;
@@ -360,6 +362,38 @@ enum sqloom_status slm_pgsession_reset(struct pg_session *session,
  * memory is out. */
 bool slm_pgsession_text(const struct pg_session *session, const char *sql,
 			struct slm_buf *out);
+
+/* ---- postgres_wait.c --------------------------------------------------- */
+
+#define PG_DEADLOCK_SHORT_MS "1ms"
+#define PG_DEADLOCK_LONG_MS "1h"
+#define PG_SET_SHORT "SET LOCAL deadlock_timeout = '" PG_DEADLOCK_SHORT_MS "'"
+
+/* For slm_pg_settle(), and its goes_on. */
+struct slm_pg_wait slm_pgwait_how(struct postgres *db);
+bool slm_pgwait_goes_on(void *userdata, uint64_t ms);
+uint32_t slm_pgwait_calls_of(const struct postgres *db, const int *pids,
+			     unsigned npids);
+/* All calls that the calls of mask wait for, directly or not. */
+uint32_t slm_pgwait_reaches(const struct postgres *db, uint32_t mask);
+/* Does the blocked session wait for itself? */
+bool slm_pgwait_closes_circle(const struct pg_session *session);
+/* Whom does the blocked session wait for now? All of them? */
+enum sqloom_status slm_pgwait_ask(struct pg_session *session,
+				  struct sqloom_error *err);
+enum sqloom_status slm_pgwait_ask_all(struct postgres *db,
+				      struct sqloom_error *err);
+/* The session has done a step: those who wait for it may be able to go on. */
+void slm_pgwait_gives_way(struct pg_session *session, bool kept_locks);
+/* Sets deadlock_timeout for the step; *front if that is to be sent in front of
+ * it. In a transaction, which nearly everybody is in who is waited for, it is
+ * set until its end. */
+enum sqloom_status slm_pgwait_choose_deadlock(struct pg_session *session,
+					      const struct pg_step *step,
+					      bool *front,
+					      struct sqloom_error *err);
+/* After a step: what it undid of that. */
+void slm_pgwait_see_undone(struct pg_session *session);
 
 /* ---- postgres_catalogue.c ---------------------------------------------- */
 

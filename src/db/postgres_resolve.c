@@ -225,8 +225,8 @@ static void see_statement(struct resolving *resolving,
 static bool tells_of_others(const char *name)
 {
 	static const char *const prefixes[] = {
-		"pg_stat", "pg_locks", "pg_prepared_xacts", "pg_sequences",
-		"pg_largeobject", "pg_replication",
+		"pg_stat",	"pg_locks",	  "pg_prepared_xacts",
+		"pg_sequences", "pg_largeobject", "pg_replication",
 	};
 
 	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
@@ -371,9 +371,8 @@ static bool finish(struct resolving *resolving, struct pg_step *step)
 	step->certain = resolving->certain;
 	step->local_idle = is_local(db, step);
 	/* What is the first decides what a whole transaction sees. */
-	step->info.local =
-		step->local_idle && !(step->parsed.takes_snapshot &&
-				      !db->catalogue.read_committed);
+	step->info.local = step->local_idle && !(step->parsed.takes_snapshot &&
+						 !db->catalogue.read_committed);
 	return keep_text(arena, &step->info.reads, reads_text) &&
 	       keep_text(arena, &step->info.writes, writes_text) &&
 	       keep_list(arena, &step->writes, &step->nwrites, writes->list,

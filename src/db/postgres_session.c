@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A session of the spec on a connection of its own: its steps, one simple
- * Query each, its waits, and its values. Part of the PostgreSQL implementation
+ * A session of the spec on a connection of its own: sending a step, taking its
+ * results, its values (postgres_wait.c: who waits for whom). Part of the PostgreSQL implementation
  * of db.h.
- *
- * Deadlocks. The server looks for a cycle when a wait has lasted for
- * deadlock_timeout, and whoever looks first in a closed cycle is the victim.
- * So that it is the same one every time, a session that others wait for, and
- * that could therefore close a cycle, gets a short timeout before its step,
- * and all others a long one: the call that closes the cycle is the victim.
  */
 #include <poll.h>
 #include <stdlib.h>
@@ -20,8 +14,8 @@
 #include "db/postgres_internal.h"
 #include "sql/sql.h"
 
-#define DEADLOCK_SHORT "1ms"
-#define DEADLOCK_LONG "1h"
+#define PREPARED_SHORT "sqloom_short"
+#define PREPARED_BEGIN "sqloom_begin"
 #define PATIENCE_MS 2	  /* for statements that hardly ever wait */
 #define EXPIRE_POLL_MS 20 /* between two questions whether to go on */
 
@@ -43,10 +37,11 @@ static enum sqloom_status settings(struct pg_session *session,
 			       level);
 	if (db->may_deadlock)
 		slm_buf_puts(&sql,
-			     "; SET deadlock_timeout = '" DEADLOCK_LONG "'");
+			     "; SET deadlock_timeout = '" PG_DEADLOCK_LONG_MS
+			     "'");
 	if (db->superuser)
 		slm_buf_puts(&sql, "; SET lc_messages = 'C'");
-	session->deadlock = PG_DEADLOCK_LONG;
+	session->deadlock = session->deadlock_after = PG_DEADLOCK_LONG;
 	status = slm_buf_failed(&sql) ?
 			 slm_error_nomem(err) :
 			 slm_pg_exec(&session->pg, "set up a session", sql.data,
@@ -72,11 +67,40 @@ static bool is_preparable(const struct slm_pg_statement *statement)
 	}
 }
 
+/* What is sent in front of steps: together with them, where they are prepared,
+ * too. */
+static enum sqloom_status prepare_extras(struct pg_session *session,
+					 struct sqloom_error *err)
+{
+	PGconn *conn = session->pg.conn;
+	PGresult *begin, *shorten = NULL;
+
+	session->prepared_extras = false;
+	if (session->owner->cloning)
+		return SQLOOM_OK;
+	begin = PQprepare(conn, PREPARED_BEGIN, "BEGIN", 0, NULL);
+	if (session->owner->may_deadlock)
+		shorten =
+			PQprepare(conn, PREPARED_SHORT, PG_SET_SHORT, 0, NULL);
+	session->prepared_extras =
+		PQresultStatus(begin) == PGRES_COMMAND_OK &&
+		(!shorten || PQresultStatus(shorten) == PGRES_COMMAND_OK);
+	PQclear(begin);
+	PQclear(shorten);
+	return PQstatus(conn) == CONNECTION_BAD ?
+		       slm_pg_broken(&session->pg, err) :
+		       SQLOOM_OK;
+}
+
 /* Steps of one statement are prepared, which saves parsing and planning them
  * in each run. What cannot be prepared now is sent as text. */
 static enum sqloom_status prepare_steps(struct pg_session *session,
 					struct sqloom_error *err)
 {
+	enum sqloom_status status = prepare_extras(session, err);
+
+	if (status)
+		return status;
 	for (unsigned i = 0; i < session->nsteps + 2; i++) {
 		struct pg_step *step =
 			i < session->nsteps  ? &session->steps[i] :
@@ -141,10 +165,7 @@ void slm_pgsession_close(struct pg_session *session)
 static void out_of_transaction(struct pg_session *session)
 {
 	session->watch.uncertain = false;
-	/* What was SET in a transaction that was undone was undone with it. */
-	if (session->deadlock_undone)
-		session->deadlock = PG_DEADLOCK_UNKNOWN;
-	session->deadlock_undone = false;
+	session->deadlock = session->deadlock_after;
 }
 
 static void forget_variables(struct pg_session *session)
@@ -285,136 +306,6 @@ static enum sqloom_status capture(struct pg_session *session,
 			return slm_error_nomem(err);
 	}
 	return SQLOOM_OK;
-}
-
-/* ---- Who waits for whom ------------------------------------------------ */
-
-static bool goes_on(void *userdata, uint64_t ms)
-{
-	struct postgres *db = userdata;
-	uint64_t limit = db->options.statement_limit_ms;
-
-	db->over_limit = limit && ms >= limit;
-	if (db->over_limit)
-		return false;
-	return !db->options.goes_on ||
-	       db->options.goes_on(db->options.goes_on_userdata);
-}
-
-static struct slm_pg_wait how_to_wait(struct postgres *db)
-{
-	return (struct slm_pg_wait){ .monitor = &db->monitor,
-				     .ours = db->pids,
-				     .nours = db->nsessions,
-				     .goes_on = goes_on,
-				     .userdata = db };
-}
-
-static uint32_t calls_of(const struct postgres *db, const int *pids,
-			 unsigned npids)
-{
-	uint32_t mask = 0;
-
-	for (unsigned i = 0; i < npids; i++)
-		for (unsigned j = 0; j < db->nsessions; j++)
-			if (db->pids[j] == pids[i])
-				mask |= 1u << j;
-	return mask;
-}
-
-/* All calls that the calls of mask wait for, directly or not. */
-static uint32_t reaches(const struct postgres *db, uint32_t mask)
-{
-	uint32_t all = 0, next = mask;
-
-	while (next & ~all) {
-		all |= next;
-		next = 0;
-		for (unsigned i = 0; i < db->nsessions; i++)
-			if ((all & (1u << i)) && db->sessions[i].blocked)
-				next |= db->sessions[i].blockers;
-	}
-	return all;
-}
-
-static bool is_waited_for(const struct pg_session *session)
-{
-	const struct postgres *db = session->owner;
-
-	for (unsigned i = 0; i < db->nsessions; i++)
-		if (db->sessions[i].blocked &&
-		    (reaches(db, db->sessions[i].blockers) &
-		     (1u << session->call)))
-			return true;
-	return false;
-}
-
-/* Does the blocked session wait for itself? */
-static bool closes_cycle(const struct pg_session *session)
-{
-	return reaches(session->owner, session->blockers) &
-	       (1u << session->call);
-}
-
-static enum sqloom_status ask(struct pg_session *session,
-			      struct sqloom_error *err)
-{
-	struct slm_pg_wait wait = how_to_wait(session->owner);
-	int pids[SLM_PG_BLOCKERS_MAX];
-	unsigned n;
-	enum sqloom_status status =
-		slm_pg_blockers(&wait, session->pg.pid, pids, &n, err);
-
-	if (status)
-		return status;
-	session->blockers = calls_of(session->owner, pids, n);
-	session->stale = false;
-	return SQLOOM_OK;
-}
-
-/* The session has done a step: those who wait for it may be able to go on. */
-static void gives_way(struct pg_session *session, bool kept_locks)
-{
-	struct postgres *db = session->owner;
-
-	if (kept_locks &&
-	    PQtransactionStatus(session->pg.conn) == PQTRANS_INTRANS)
-		return;
-	for (unsigned i = 0; i < db->nsessions; i++)
-		if (db->sessions[i].blockers & (1u << session->call))
-			db->sessions[i].stale = true;
-}
-
-/* Who waits for whom now? */
-static enum sqloom_status ask_all(struct postgres *db, struct sqloom_error *err)
-{
-	enum sqloom_status status = SQLOOM_OK;
-
-	for (unsigned i = 0; !status && i < db->nsessions; i++)
-		if (db->sessions[i].blocked)
-			status = ask(&db->sessions[i], err);
-	return status;
-}
-
-static enum sqloom_status choose_deadlock(struct pg_session *session,
-					  const struct pg_step *step,
-					  struct sqloom_error *err)
-{
-	enum pg_deadlock wanted = is_waited_for(session) ? PG_DEADLOCK_SHORT :
-							   PG_DEADLOCK_LONG;
-
-	if (!session->owner->may_deadlock || session->deadlock == wanted ||
-	    step->parsed.ends || step->parsed.begins_only ||
-	    PQtransactionStatus(session->pg.conn) == PQTRANS_INERROR)
-		return SQLOOM_OK;
-	session->deadlock = wanted;
-	session->deadlock_undone = slm_pgsession_in_transaction(session);
-	return slm_pg_exec(&session->pg, "set deadlock_timeout",
-			   wanted == PG_DEADLOCK_SHORT ?
-				   "SET deadlock_timeout = '" DEADLOCK_SHORT
-				   "'" :
-				   "SET deadlock_timeout = '" DEADLOCK_LONG "'",
-			   NULL, err);
 }
 
 /* ---- Generated keys ---------------------------------------------------- */
@@ -588,7 +479,8 @@ static enum sqloom_status done(struct pg_session *session,
 	drop_results(session);
 	if (!status)
 		status = end_split(session, failed, err);
-	gives_way(session, kept_locks);
+	slm_pgwait_gives_way(session, kept_locks);
+	slm_pgwait_see_undone(session);
 	if (!slm_pgsession_in_transaction(session))
 		out_of_transaction(session);
 	if (PQstatus(session->pg.conn) == CONNECTION_BAD)
@@ -658,18 +550,32 @@ static enum sqloom_status refuse_copy(struct pg_session *session,
 static enum sqloom_status take(struct pg_session *session, bool *finished,
 			       struct sqloom_error *err)
 {
+	PGconn *conn = session->pg.conn;
 	enum sqloom_status status = SQLOOM_OK;
 
 	*finished = false;
-	while (!status && !PQisBusy(session->pg.conn)) {
-		PGresult *result = PQgetResult(session->pg.conn);
+	while (!status && !*finished && !PQisBusy(conn)) {
+		PGresult *result = PQgetResult(conn);
 		ExecStatusType kind;
 
-		if (!result) {
-			*finished = true;
-			break;
-		}
+		/* In a pipeline, the end of one of its statements. */
+		*finished = !result &&
+			    (PQpipelineStatus(conn) == PQ_PIPELINE_OFF ||
+			     PQstatus(conn) == CONNECTION_BAD);
+		if (!result)
+			continue;
 		kind = PQresultStatus(result);
+		if (kind == PGRES_PIPELINE_SYNC)
+			*finished = true;
+		if (kind == PGRES_PIPELINE_SYNC ||
+		    kind == PGRES_PIPELINE_ABORTED ||
+		    (session->unseen && kind == PGRES_COMMAND_OK)) {
+			session->unseen = false;
+			PQclear(result);
+			if (*finished && !PQexitPipelineMode(conn))
+				status = slm_pg_broken(&session->pg, err);
+			continue;
+		}
 		if (kind == PGRES_COPY_IN || kind == PGRES_COPY_OUT ||
 		    kind == PGRES_COPY_BOTH) {
 			PQclear(result);
@@ -759,7 +665,8 @@ static enum sqloom_status wait_for_any(struct postgres *db, uint32_t mask,
 				.events = POLLIN
 			};
 		(void)poll(fds, db->nsessions, EXPIRE_POLL_MS);
-		if (!goes_on(db, (slm_clock_ns() - began_ns) / 1000000))
+		if (!slm_pgwait_goes_on(db,
+					(slm_clock_ns() - began_ns) / 1000000))
 			return stopped(&db->sessions[__builtin_ctz(mask)], err);
 	}
 }
@@ -789,7 +696,7 @@ static enum sqloom_status go_on(struct pg_session *session,
 				struct sqloom_error *err)
 {
 	struct postgres *db = session->owner;
-	struct slm_pg_wait wait = how_to_wait(db);
+	struct slm_pg_wait wait = slm_pgwait_how(db);
 	enum sqloom_status status;
 	bool finished = false;
 
@@ -814,21 +721,22 @@ static enum sqloom_status go_on(struct pg_session *session,
 				return done(session, answer, err);
 			continue;
 		}
-		session->blockers = calls_of(db, pids, n);
+		session->blockers = slm_pgwait_calls_of(db, pids, n);
 		session->stale = false;
 		((struct pg_step *)session->step)->blocked_by |=
 			session->blockers;
 		status = blocked(session, answer, err);
-		if (status || !closes_cycle(session))
+		if (status || !slm_pgwait_closes_circle(session))
 			return status;
 		/* A deadlock, which the server ends. If the circle is open now,
 		 * it has already: we shall see. */
-		status = ask_all(db, err);
+		status = slm_pgwait_ask_all(db, err);
 		if (status)
 			return status;
-		if (!closes_cycle(session))
+		if (!slm_pgwait_closes_circle(session))
 			continue;
-		status = wait_for_any(db, reaches(db, session->blockers),
+		status = wait_for_any(db,
+				      slm_pgwait_reaches(db, session->blockers),
 				      session, &first, err);
 		if (status || first != session)
 			return status;
@@ -853,7 +761,7 @@ enum sqloom_status slm_pgsession_resume(struct pg_session *session,
 			return status;
 	}
 	if (PQisBusy(session->pg.conn)) {
-		status = ask(session, err);
+		status = slm_pgwait_ask(session, err);
 		if (status || session->blockers)
 			return status;
 	}
@@ -878,23 +786,77 @@ enum sqloom_status slm_pgsession_expire(struct postgres *db,
 
 /* ---- A step ------------------------------------------------------------ */
 
+/* Behind something of ours that is prepared, in one message. */
+static bool send_behind(struct pg_session *session, const char *front)
+{
+	PGconn *conn = session->pg.conn;
+
+	return PQenterPipelineMode(conn) &&
+	       PQsendQueryPrepared(conn, front, 0, NULL, NULL, NULL, 0) &&
+	       PQsendQueryPrepared(conn, session->step->prepared, 0, NULL, NULL,
+				   NULL, 0) &&
+	       PQpipelineSync(conn);
+}
+
+static bool send_text(struct pg_session *session)
+{
+	const struct pg_step *step = session->step;
+	struct slm_buf sql;
+	bool sent;
+
+	slm_buf_init(&sql);
+	if (session->splitting)
+		slm_buf_puts(&sql, "BEGIN;");
+	if (step->has_parameters)
+		slm_pgsession_text(session, step->text, &sql);
+	else
+		slm_buf_puts(&sql, step->text);
+	sent = !slm_buf_failed(&sql) && PQsendQuery(session->pg.conn, sql.data);
+	slm_buf_deinit(&sql);
+	return sent;
+}
+
+/* shorten: with a short deadlock_timeout. */
+static enum sqloom_status send(struct pg_session *session, bool shorten,
+			       struct sqloom_error *err)
+{
+	const struct pg_step *step = session->step;
+	bool sent;
+
+	session->unseen = shorten;
+	if (shorten)
+		sent = send_behind(session, PREPARED_SHORT);
+	else if (session->splitting && *step->prepared &&
+		 session->prepared_extras)
+		sent = send_behind(session, PREPARED_BEGIN);
+	else if (*step->prepared && !session->splitting)
+		sent = PQsendQueryPrepared(session->pg.conn, step->prepared, 0,
+					   NULL, NULL, NULL, 0);
+	else
+		sent = send_text(session);
+	if (sent)
+		return SQLOOM_OK;
+	return PQstatus(session->pg.conn) == CONNECTION_BAD ?
+		       slm_pg_broken(&session->pg, err) :
+		       slm_error_nomem(err);
+}
+
 enum sqloom_status slm_pgsession_step(struct pg_session *session,
 				      const struct pg_step *step,
 				      struct slm_db_answer *answer,
 				      struct sqloom_error *err)
 {
 	bool inside = slm_pgsession_in_transaction(session);
-	struct slm_buf sql;
 	enum sqloom_status status = SQLOOM_OK;
-	bool prepared;
+	bool front = false;
 
-	session->watch.failed =
-		PQtransactionStatus(session->pg.conn) == PQTRANS_INERROR;
+	session->watch.failed = PQtransactionStatus(session->pg.conn) ==
+				PQTRANS_INERROR;
 	if (!session->owner->cloning)
 		status = slm_pgsnap_before(session->owner, &session->watch,
 					   step, inside, step->split, err);
 	if (!status)
-		status = choose_deadlock(session, step, err);
+		status = slm_pgwait_choose_deadlock(session, step, &front, err);
 	if (status)
 		return status;
 	if (session->owner->ddl_seen)
@@ -915,21 +877,6 @@ enum sqloom_status slm_pgsession_step(struct pg_session *session,
 						step, err);
 	if (status)
 		return status;
-	prepared = *step->prepared && !session->splitting;
-	slm_buf_init(&sql);
-	if (session->splitting)
-		slm_buf_puts(&sql, "BEGIN;");
-	if (step->has_parameters)
-		slm_pgsession_text(session, step->text, &sql);
-	else if (!prepared)
-		slm_buf_puts(&sql, step->text);
-	if (slm_buf_failed(&sql))
-		status = slm_error_nomem(err);
-	else if (!(prepared ?
-			   PQsendQueryPrepared(session->pg.conn, step->prepared,
-					       0, NULL, NULL, NULL, 0) :
-			   PQsendQuery(session->pg.conn, sql.data)))
-		status = slm_pg_broken(&session->pg, err);
-	slm_buf_deinit(&sql);
+	status = send(session, front, err);
 	return status ? status : go_on(session, answer, err);
 }

@@ -530,8 +530,8 @@ static int find_sequence(const struct pg_catalogue *catalogue, Oid oid)
 }
 
 static enum sqloom_status held_relation(struct postgres *db,
-					const struct pg_watch *watch,
-					Oid oid, const char *mode,
+					const struct pg_watch *watch, Oid oid,
+					const char *mode,
 					struct sqloom_error *err)
 {
 	struct pg_catalogue *catalogue = &db->catalogue;
@@ -592,6 +592,9 @@ static enum sqloom_status judge_locks(struct postgres *db,
 	enum sqloom_status status = SQLOOM_OK;
 	bool shared = false, new = false;
 
+	/* A program's may have failed, and given them back. */
+	if (db->outside && PQntuples(locks) == 0)
+		slm_pgsnap_mark_sequences(db);
 	for (int i = 0; !status && i < PQntuples(locks); i++) {
 		Oid oid = (Oid)strtoul(PQgetvalue(locks, i, 0), NULL, 10);
 		const char *mode = PQgetvalue(locks, i, 1);

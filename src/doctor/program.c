@@ -153,10 +153,14 @@ static int clients_since(struct doctor *doctor, char *name, size_t size)
 /* Has the server more clients than we have sockets? */
 static bool others_there(struct doctor *doctor, char *name, size_t size)
 {
-	int clients = clients_since(doctor, name, size);
+	char newest[64] = "";
+	int clients = clients_since(doctor, newest, sizeof(newest));
 	int ours = sockets_of_ours(doctor);
 
-	return clients >= 0 && ours >= 0 && clients > ours;
+	if (clients < 0 || ours < 0 || clients <= ours)
+		return false;
+	snprintf(name, size, "%s", newest);
+	return true;
 }
 
 /* The same, but not who is just going away. */

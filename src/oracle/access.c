@@ -191,9 +191,9 @@ const char *slm_access_sql(const struct slm_oracle *oracle,
 {
 	const struct slm_event *at = &run->events[event];
 
-	return slm_params_put(arena,
-			      oracle->config.calls[at->call].steps[at->step].sql,
-			      params_of(run, event), NULL);
+	return slm_params_put(
+		arena, oracle->config.calls[at->call].steps[at->step].sql,
+		params_of(run, event), NULL);
 }
 
 static bool add_access(const struct slm_oracle *oracle,

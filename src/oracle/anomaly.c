@@ -702,10 +702,10 @@ static const char *told_circle(const struct naming *n, uint32_t call)
 
 		for (const struct slm_result *r = event->result;
 		     r && event->call == call; r = r->next) {
-			const char *colon =
-				r->error == SLM_ERROR_DEADLOCK && r->message ?
-					strstr(r->message, ": ") :
-					NULL;
+			const char *colon = r->error == SLM_ERROR_DEADLOCK &&
+							    r->message ?
+						    strstr(r->message, ": ") :
+						    NULL;
 
 			if (colon)
 				return colon + 2;
@@ -838,8 +838,7 @@ static void find_name(struct naming *n, enum slm_class class)
 	case SLM_CLASS_CONTENTS:
 	case SLM_CLASS_RESULT:
 		(void)(each_stale(n, find_insert) || find_blind_insert(n) ||
-		       find_write_skew(n) ||
-		       each_stale(n, find_lost_update) ||
+		       find_write_skew(n) || each_stale(n, find_lost_update) ||
 		       each_stale(n, find_check_then_act) || find_reads(n) ||
 		       each_stale(n, find_stale_value) ||
 		       find_error(n, SLM_ERROR_INTEGRITY));

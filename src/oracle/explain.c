@@ -586,7 +586,8 @@ static bool tell_part(struct explaining *ex, uint32_t call,
 {
 	const struct slm_result *x = actual->result->given;
 	const struct slm_result *y = expected->result->given;
-	bool in_x = part < slm_given_parts(x), in_y = other < slm_given_parts(y);
+	bool in_x = part < slm_given_parts(x),
+	     in_y = other < slm_given_parts(y);
 	const char *a = NULL, *b = NULL;
 
 	if (full(ex) ||

@@ -13,8 +13,8 @@
 #include "base/hash.h"
 #include "oracle/internal.h"
 
-#define NUMBERS_MAX 8	     /* of one text that may be keys */
-#define DIGITS_MAX 18	     /* of one number */
+#define NUMBERS_MAX 8		/* of one text that may be keys */
+#define DIGITS_MAX 18		/* of one number */
 #define SQLSTATE_FAILED "25P02" /* the transaction had failed before */
 
 bool slm_given_is_program(const struct slm_oracle *oracle, uint32_t call)
@@ -348,13 +348,14 @@ bool slm_given_learn_keys(struct slm_oracle *oracle,
 			  const struct slm_view *view, bool *changed)
 {
 	for (uint32_t call = 0; call < oracle->config.ncalls; call++) {
-		const struct slm_result *given = view->results.calls[call].given;
+		const struct slm_result *given =
+			view->results.calls[call].given;
 		struct number numbers[NUMBERS_MAX];
 
 		/* The first part is the status: no key, whatever it is. */
 		for (uint32_t i = 1; i < slm_given_parts(given); i++) {
-			uint32_t n = find_numbers(&given->rows.values[i],
-						  numbers);
+			uint32_t n =
+				find_numbers(&given->rows.values[i], numbers);
 
 			for (uint32_t k = 0; k < n; k++)
 				if (!learn_number(oracle, call,
@@ -395,10 +396,9 @@ static uint64_t digest_value(const struct slm_oracle *oracle, uint32_t call,
 	}
 	if (!any)
 		return slm_canonical_value(value);
-	return value->kind == SLM_TEXT ?
-		       slm_hash(value->text + from, value->size - from,
-				digest) :
-		       digest;
+	return value->kind == SLM_TEXT ? slm_hash(value->text + from,
+						  value->size - from, digest) :
+					 digest;
 }
 
 uint64_t slm_given_part(const struct slm_oracle *oracle, uint32_t call,
@@ -456,4 +456,31 @@ bool slm_given_value(const struct slm_oracle *oracle, uint32_t call,
 				     orders[table].number[row]);
 	out->size = out->text ? (uint32_t)strlen(out->text) : 0;
 	return out->text != NULL;
+}
+
+void slm_oracle_mask_events(const struct slm_oracle *oracle,
+			    struct slm_event *events, uint32_t nevents)
+{
+	for (uint32_t i = 0; i < nevents; i++) {
+		const struct slm_result *given = events[i].result;
+		uint32_t n = 0;
+
+		if (events[i].kind == SLM_EVENT_END &&
+		    slm_given_is_program(oracle, events[i].call))
+			n = slm_given_parts(given);
+		for (uint32_t k = 0; k < n; k++) {
+			/* A copy of the caller's, who says that it may be
+			 * changed. */
+			struct slm_value *value =
+				(struct slm_value *)&given->rows.values[k];
+
+			if (slm_results_hides(
+				    slm_given_hiding(oracle, events[i].call,
+						     given->rows.columns[k]),
+				    value))
+				*value = (struct slm_value){
+					.kind = SLM_MASKED
+				};
+		}
+	}
 }

@@ -266,8 +266,7 @@ static bool refuses_alike(const struct slm_oracle *oracle, uint32_t call,
 
 		if (!is_member(oracle->serials[i].run.members, call) ||
 		    serial->ok || !other || !given ||
-		    !same_code(other, given) ||
-		    serial->seen != result->seen)
+		    !same_code(other, given) || serial->seen != result->seen)
 			continue;
 		if (!other->message || !given->message ?
 			    other->message == given->message :

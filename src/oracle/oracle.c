@@ -48,7 +48,7 @@ static bool number_steps(struct slm_oracle *oracle)
 		return false;
 	for (uint32_t call = 0; call < config->ncalls; call++)
 		for (uint32_t i = 0; i < oracle->first_step[call + 1] -
-						oracle->first_step[call];
+						 oracle->first_step[call];
 		     i++) {
 			const char *sql = config->calls[call].steps[i].sql;
 			uint32_t at = oracle->first_step[call] + i;

@@ -168,6 +168,14 @@ enum sqloom_status slm_oracle_explain(struct slm_oracle *oracle,
 				      struct slm_finding *out,
 				      struct sqloom_error *err);
 
+/*
+ * Events as a report may show them: parts of what programs gave that are masked
+ * become SLM_MASKED, so that equal explorations have equal traces. Changes the
+ * values of END results in place: events must be a copy of the caller's.
+ */
+void slm_oracle_mask_events(const struct slm_oracle *oracle,
+			    struct slm_event *events, uint32_t nevents);
+
 /* The serial runs of all the calls, for the trace, in the order in which they
  * were added. Allocates in arena. */
 enum sqloom_status slm_oracle_serials(struct slm_oracle *oracle,

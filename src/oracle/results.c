@@ -171,8 +171,8 @@ static void digest_program(const struct slm_oracle *oracle, uint32_t call,
 	for (uint32_t i = 0; i < result->ntaken; i++)
 		digest_taken(oracle, call, &result->taken[i], true);
 	result->seen = slm_given_digest(oracle, call, result->given, contents);
-	result->digest = slm_hash_mix(result->digest,
-				      slm_results_error(result->error));
+	result->digest =
+		slm_hash_mix(result->digest, slm_results_error(result->error));
 	if (!result->aborted)
 		result->digest = slm_hash_mix(result->digest, result->seen);
 }
@@ -192,9 +192,9 @@ void slm_results_digest(const struct slm_oracle *oracle,
 		}
 		/* What an aborted call saw until then was undone with it. */
 		if (result->aborted) {
-			result->digest = slm_hash_mix(
-				result->digest,
-				slm_results_error(result->error));
+			result->digest =
+				slm_hash_mix(result->digest,
+					     slm_results_error(result->error));
 			continue;
 		}
 		for (uint32_t i = 0; i < result->ntaken; i++) {

@@ -9,7 +9,7 @@
 
 #include "sql/sql.h"
 
-#define CONJUNCTS_MAX 8	/* of one WHERE that are looked at */
+#define CONJUNCTS_MAX 8	 /* of one WHERE that are looked at */
 #define CONDITION_MAX 12 /* tokens of one condition */
 
 enum token_kind {
@@ -327,8 +327,7 @@ static bool read_condition(const struct token *tokens, unsigned count,
 	}
 	if (count < 3 || tokens[0].kind != TOKEN_WORD ||
 	    !is_char(&tokens[1], '=') ||
-	    (tokens[2].kind != TOKEN_NUMBER &&
-	     tokens[2].kind != TOKEN_STRING))
+	    (tokens[2].kind != TOKEN_NUMBER && tokens[2].kind != TOKEN_STRING))
 		return false;
 	out->column = tokens[0];
 	out->literal = tokens[2];
@@ -340,8 +339,7 @@ static void end_condition(struct where *where, const struct token *tokens,
 			  unsigned count)
 {
 	if (where->nconjuncts < CONJUNCTS_MAX && count <= CONDITION_MAX &&
-	    read_condition(tokens, count,
-			   &where->conjuncts[where->nconjuncts]))
+	    read_condition(tokens, count, &where->conjuncts[where->nconjuncts]))
 		where->nconjuncts++;
 	else
 		where->simple = false;

@@ -16,9 +16,11 @@
 #include "base/error.h"
 
 /* A statement that has not settled after so many answers of the monitor is
- * slow: from then on we wait between two questions, at most so long. */
-#define QUESTIONS_AT_ONCE 8
-#define PAUSE_MAX_MS 10
+ * slow: from then on we wait between two questions, longer each time. Questions
+ * take the CPU that the statement needs. */
+#define QUESTIONS_AT_ONCE 2
+#define PAUSE_MIN_US 50
+#define PAUSE_MAX_US 10000
 
 #define ASK "sqloom_blockers"
 #define ASK_SQL                                                             \
@@ -321,8 +323,10 @@ static bool is_done(struct slm_pg *pg)
 }
 
 /* Waits for one of the two; -1 waits for ever. */
-static void wait_for(struct slm_pg *pg, struct slm_pg *monitor, int ms)
+static void wait_for(struct slm_pg *pg, struct slm_pg *monitor, long us)
 {
+	struct timespec limit = { .tv_sec = us / 1000000,
+				  .tv_nsec = us % 1000000 * 1000 };
 	struct pollfd fds[2] = {
 		{ .fd = PQsocket(pg->conn), .events = POLLIN },
 		{ .fd = monitor ? PQsocket(monitor->conn) : -1,
@@ -330,7 +334,7 @@ static void wait_for(struct slm_pg *pg, struct slm_pg *monitor, int ms)
 	};
 
 	/* EINTR and errors are seen when the sockets are read. */
-	(void)poll(fds, 2, ms);
+	(void)ppoll(fds, 2, us < 0 ? NULL : &limit, NULL);
 }
 
 /* One question about pg, until it is answered or pg is done. The monitor has
@@ -373,12 +377,12 @@ enum sqloom_status slm_pg_settle(struct slm_pg *pg,
 {
 	enum sqloom_status status = SQLOOM_OK;
 	uint64_t began_ns = 0;
-	int pause_ms = 0;
+	long pause_us = PAUSE_MIN_US;
 
 	*nblockers = 0;
 	*settled = SLM_PG_DONE;
 	if (wait->patience_ms && !is_done(pg)) {
-		wait_for(pg, NULL, wait->patience_ms);
+		wait_for(pg, NULL, wait->patience_ms * 1000L);
 		if (!slm_pg_consume(pg))
 			return slm_pg_broken(pg, err);
 	} else if (!is_done(pg)) {
@@ -399,15 +403,16 @@ enum sqloom_status slm_pg_settle(struct slm_pg *pg,
 		/* Slow. */
 		if (!began_ns)
 			began_ns = slm_clock_ns();
-		if (pause_ms < PAUSE_MAX_MS)
-			pause_ms++;
 		if (wait->goes_on &&
 		    !wait->goes_on(wait->userdata,
 				   (slm_clock_ns() - began_ns) / 1000000)) {
 			*settled = SLM_PG_STOPPED;
 			return SQLOOM_OK;
 		}
-		wait_for(pg, NULL, pause_ms);
+		wait_for(pg, NULL, pause_us);
+		pause_us *= 2;
+		if (pause_us > PAUSE_MAX_US)
+			pause_us = PAUSE_MAX_US;
 		if (!slm_pg_consume(pg))
 			status = slm_pg_broken(pg, err);
 	}
@@ -415,19 +420,34 @@ enum sqloom_status slm_pg_settle(struct slm_pg *pg,
 	return status;
 }
 
+/* All of them, and the end of a pipeline. */
+static void drop_results(struct slm_pg *pg)
+{
+	PGresult *result;
+	bool end = false;
+
+	while (!end) {
+		result = PQgetResult(pg->conn);
+		end = PQresultStatus(result) == PGRES_PIPELINE_SYNC ||
+		      (!result &&
+		       (PQpipelineStatus(pg->conn) == PQ_PIPELINE_OFF ||
+			PQstatus(pg->conn) == CONNECTION_BAD));
+		PQclear(result);
+	}
+	(void)PQexitPipelineMode(pg->conn);
+}
+
 enum sqloom_status slm_pg_cancel(struct slm_pg *pg, struct sqloom_error *err)
 {
 	PGcancel *cancel = PQgetCancel(pg->conn);
 	char message[256] = "";
-	PGresult *result;
 
 	if (!cancel)
 		return slm_pg_broken(pg, err);
 	/* Too late is fine: then the results are there. */
 	PQcancel(cancel, message, sizeof(message));
 	PQfreeCancel(cancel);
-	while ((result = PQgetResult(pg->conn)) != NULL)
-		PQclear(result);
+	drop_results(pg);
 	return PQstatus(pg->conn) == CONNECTION_BAD ? slm_pg_broken(pg, err) :
 						      SQLOOM_OK;
 }
@@ -467,8 +487,7 @@ void slm_pg_pin_process(const struct slm_pg *pg, int pid, unsigned cpu,
 		return;
 	/* On one CPU a batch process that is woken does not interrupt the one
 	 * that woke it: of two that were let go the first gets its row first. */
-	(void)sched_setscheduler(pid, SCHED_BATCH,
-				 &(struct sched_param){ 0 });
+	(void)sched_setscheduler(pid, SCHED_BATCH, &(struct sched_param){ 0 });
 	if (!pinned->active)
 		pinned->active = sched_setaffinity(0, sizeof(one), &one) == 0;
 }

@@ -174,7 +174,7 @@ bool slm_dialog_is_idle(const struct slm_dialog *dialog)
 {
 	return dialog->open && dialog->state == STEP_NONE &&
 	       dialog->queue.count == 0 && dialog->kept.size == 0 &&
-	       !dialog->plan.active && !dialog->pipeline &&
+	       !dialog->plan.active && !dialog->unsynced &&
 	       !dialog->skipping && dialog->client_rest == 0 &&
 	       dialog->server_rest == 0;
 }

@@ -75,7 +75,8 @@ static const char *text_at(const struct slm_wire_message *m, size_t offset,
 /* The server commits or rolls back what was open of the pipeline. */
 static void ends_pipeline(struct slm_dialog *dialog)
 {
-	dialog->pipeline = dialog->unflushed = dialog->uncommitted = false;
+	dialog->unsynced = dialog->pipeline = false;
+	dialog->unflushed = dialog->uncommitted = false;
 	dialog->early = false;
 }
 
@@ -85,13 +86,14 @@ static enum verdict go_query(struct slm_dialog *dialog,
 	struct dialog_plan *plan = &dialog->plan;
 	struct expect *expect;
 
+	/* Behind a pipeline a Query of ours would commit it. */
+	slm_dialog_put_before(dialog, dialog->pipeline);
 	ends_pipeline(dialog);
 	slm_dialog_forget(dialog, 'S', "");
 	if (plan->active) {
 		slm_dialog_send_part(dialog);
 		return TAKEN;
 	}
-	slm_dialog_put_before(dialog, false);
 	if (dialog->split) {
 		plan->active = plan->wrapped = plan->commits = true;
 		plan->failed = false;
@@ -180,8 +182,8 @@ static enum verdict on_function(struct slm_dialog *dialog)
 	}
 	if (held && dialog->state != STEP_GRANTED)
 		return WAIT;
+	slm_dialog_put_before(dialog, dialog->pipeline);
 	ends_pipeline(dialog);
-	slm_dialog_put_before(dialog, false);
 	slm_dialog_send(dialog);
 	expect = slm_dialog_expect(dialog, EXPECT_FUNCTION, OF_CLIENT);
 	if (!expect)
@@ -209,13 +211,15 @@ static enum verdict extended(struct slm_dialog *dialog,
 		slm_buf_append(&dialog->batch, m->body - SLM_WIRE_HEADER,
 			       size);
 		dialog->batched++;
+		dialog->batch_binds |= m->type == SLM_WIRE_BIND;
 		if (slm_buf_failed(&dialog->batch))
 			slm_dialog_nomem(dialog);
 		return TAKEN;
 	}
 	/* Its own expectation is behind those of the batch. */
 	send_batch(dialog);
-	dialog->pipeline = dialog->unflushed = true;
+	dialog->unsynced = dialog->unflushed = true;
+	dialog->pipeline |= m->type == SLM_WIRE_BIND;
 	slm_dialog_settle(dialog);
 	return PASS;
 }
@@ -438,7 +442,7 @@ static enum verdict go_execute(struct slm_dialog *dialog,
 	slm_buf_append(&dialog->out, m->body - SLM_WIRE_HEADER,
 		       SLM_WIRE_HEADER + m->size);
 	slm_dialog_put_flush(dialog);
-	dialog->pipeline = true;
+	dialog->unsynced = dialog->pipeline = true;
 	dialog->uncommitted |= dialog->split;
 	dialog->state = STEP_UNDER_WAY;
 	slm_dialog_send(dialog);
@@ -474,7 +478,7 @@ static enum verdict on_execute(struct slm_dialog *dialog,
 	if (!expect)
 		return WAIT;
 	expect->reported = dialog->mode == SLM_DIALOG_TRACK;
-	dialog->pipeline = dialog->unflushed = true;
+	dialog->unsynced = dialog->pipeline = dialog->unflushed = true;
 	slm_dialog_settle(dialog);
 	return PASS;
 }
@@ -499,9 +503,11 @@ static enum verdict on_sync(struct slm_dialog *dialog)
 	if (!expect)
 		return WAIT;
 	expect->in_copy = dialog->copy_in;
-	if (!dialog->copy_in)
+	expect->behind_copy = dialog->copy_ended;
+	if (!dialog->copy_in) {
 		dialog->skipping = false;
-	ends_pipeline(dialog);
+		ends_pipeline(dialog);
+	}
 	if (!dialog->out.size)
 		return PASS;
 	slm_wire_put_simple(&dialog->out, SLM_WIRE_SYNC);
@@ -523,6 +529,7 @@ static enum verdict on_flush(struct slm_dialog *dialog)
 
 static enum verdict on_copy_end(struct slm_dialog *dialog)
 {
+	dialog->copy_ended = !dialog->copy_in && slm_dialog_sent(dialog);
 	dialog->copy_in = false;
 	/* Ours behind the Execute was ignored in the middle of the COPY. */
 	dialog->flush_after = dialog->controlled &&
@@ -531,16 +538,26 @@ static enum verdict on_copy_end(struct slm_dialog *dialog)
 	return PASS;
 }
 
-/* A held step is under way: what belongs to it goes on. */
-static enum verdict behind_step(const struct slm_dialog *dialog,
+/* A held step is under way: what belongs to it goes on. In the middle of a
+ * COPY the server ignores Flush and Sync, and ends on all others. */
+static enum verdict behind_step(struct slm_dialog *dialog,
 				const struct slm_wire_message *m)
 {
-	/* The server ignores these in the middle of a COPY; if the COPY has
-	 * failed before it read them, it would not. */
-	if (dialog->copy_in && (m->type == SLM_WIRE_FLUSH ||
-				m->type == SLM_WIRE_SYNC))
+	struct expect *expect;
+
+	if (!dialog->copy_in)
+		return WAIT;
+	if (m->type != SLM_WIRE_SYNC)
+		return PASS;
+	/* Should the COPY have failed before it read the Sync, it would be
+	 * answered, but behind a BEGIN of ours not as the client expects. */
+	if (dialog->plan.active)
 		return TAKEN;
-	return WAIT;
+	expect = slm_dialog_expect(dialog, EXPECT_SYNC, OF_CLIENT);
+	if (!expect)
+		return WAIT;
+	expect->in_copy = true;
+	return PASS;
 }
 
 /* ---- All --------------------------------------------------------------- */

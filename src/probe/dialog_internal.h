@@ -126,6 +126,7 @@ struct expect {
 	bool reported; /* a step: it will be one at the front of the queue */
 	bool arrived;  /* it is the dialog's step */
 	bool in_copy;  /* Sync in the middle of a COPY: likely to be ignored */
+	bool behind_copy; /* Sync behind a CopyDone */
 	bool cut;
 	struct dialog_statement *statement; /* Parse, Describe */
 	struct dialog_statement *former;    /* Parse, Close: had the name */
@@ -246,17 +247,20 @@ struct slm_dialog {
 	struct dialog_queue queue;
 	size_t batched; /* at its end, that have not been sent yet */
 	struct slm_buf batch; /* their messages */
+	bool batch_binds;     /* there is a Bind among them */
 	struct dialog_names statements, portals;
 	struct dialog_portal *spare;
 	unsigned nspare;
 	size_t texts; /* bytes of SQL of all prepared statements */
 
 	/* What has been sent since the last Sync or Query: */
-	bool pipeline;	/* anything of the extended protocol */
+	bool unsynced;	/* anything of the extended protocol */
+	bool pipeline;	/* a Bind or Execute: a Sync of ours would matter */
 	bool unflushed; /* that the server need not answer yet */
 	bool uncommitted; /* an Execute that was split */
 	bool skipping;	/* after an error: the server ignores it */
 	bool copy_in;	/* it waits for CopyData */
+	bool copy_ended; /* by a CopyDone that came before it waited */
 	bool flush_after; /* of the CopyDone that is being passed on */
 
 	enum step_state state;

@@ -170,6 +170,7 @@ void slm_dialog_skip(struct slm_dialog *dialog)
 		/* The server would ignore the batch: it is not sent. */
 		dialog->batched = queue->count - end;
 		slm_buf_clear(&dialog->batch);
+		dialog->batch_binds = false;
 	}
 	while (end-- > 0)
 		slm_dialog_expect_pop(dialog);

@@ -37,7 +37,9 @@ void slm_dialog_put_batch(struct slm_dialog *dialog)
 	slm_buf_append(&dialog->out, dialog->batch.data, dialog->batch.size);
 	slm_buf_clear(&dialog->batch);
 	dialog->batched = 0;
-	dialog->pipeline = dialog->unflushed = true;
+	dialog->unsynced = dialog->unflushed = true;
+	dialog->pipeline |= dialog->batch_binds;
+	dialog->batch_binds = false;
 }
 
 void slm_dialog_put_query(struct slm_dialog *dialog, enum expect_owner owner,
@@ -107,7 +109,8 @@ void slm_dialog_send_part(struct slm_dialog *dialog)
 	struct expect *expect;
 
 	plan->commits |= dialog->split;
-	slm_dialog_put_before(dialog, false);
+	if (plan->part > 0) /* that of the first is there already */
+		slm_dialog_put_before(dialog, false);
 	if (plan->part == 0 && plan->wrapped)
 		slm_dialog_put_query(dialog, OF_BEGIN, "BEGIN");
 	expect = slm_dialog_expect(dialog, EXPECT_QUERY, OF_CLIENT);
@@ -144,7 +147,7 @@ void slm_dialog_send_sync(struct slm_dialog *dialog)
 	if (expect)
 		expect->arrived = true;
 	slm_wire_put_simple(&dialog->out, SLM_WIRE_SYNC);
-	dialog->pipeline = dialog->unflushed = false;
+	dialog->unsynced = dialog->pipeline = dialog->unflushed = false;
 	dialog->uncommitted = false;
 	dialog->early = false; /* the client has asked; see give_kept() */
 	dialog->state = STEP_UNDER_WAY;

@@ -538,6 +538,7 @@ static enum fate end_query(struct slm_dialog *dialog, bool arrived)
 	if (dialog->plan.active)
 		end_plan(dialog);
 	dialog->copy_in = false;
+	dialog->copy_ended &= slm_dialog_sent(dialog) > 0;
 	dialog->early = false;
 	if (arrived)
 		slm_dialog_finish(dialog);
@@ -624,6 +625,11 @@ static enum fate on_ready(struct slm_dialog *dialog,
 			slm_dialog_expect_pop(dialog);
 		if (expect.in_copy)
 			dialog->skipping = false;
+		/* Of a COPY by Query: read in the middle of it, and ignored. */
+		while (expect.kind == EXPECT_QUERY &&
+		       slm_dialog_head(dialog) &&
+		       slm_dialog_head(dialog)->in_copy)
+			slm_dialog_expect_pop(dialog);
 	}
 	if (expect.owner != OF_BEGIN && status)
 		dialog->status = status;
@@ -661,11 +667,12 @@ static void on_setting(struct slm_dialog *dialog,
 /* The server waits for the client: what it has said is with the client. */
 static void on_copy(struct slm_dialog *dialog)
 {
-	dialog->copy_in = true;
+	dialog->copy_in = !dialog->copy_ended;
+	dialog->copy_ended = false;
 	for (size_t i = 1; i < slm_dialog_sent(dialog); i++) {
 		struct expect *expect = slm_dialog_expect_at(dialog, i);
 
-		if (expect->kind != EXPECT_SYNC)
+		if (expect->kind != EXPECT_SYNC || expect->behind_copy)
 			break;
 		expect->in_copy = true;
 	}

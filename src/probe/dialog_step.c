@@ -54,6 +54,19 @@ static void set_text(struct slm_dialog *dialog, const char *sql, size_t size)
 
 /* ---- Kinds ------------------------------------------------------------- */
 
+/* The parser takes a text as a server does by default. Other settings matter
+ * where there are backslashes, or characters that look like several. */
+static bool is_understood(const struct slm_dialog *dialog, const char *sql,
+			  size_t size)
+{
+	if (!dialog->plain_strings && memchr(sql, '\\', size))
+		return false;
+	for (size_t i = 0; dialog->unsafe_encoding && i < size; i++)
+		if ((unsigned char)sql[i] >= 0x80)
+			return false;
+	return true;
+}
+
 static void describe_query(struct slm_dialog *dialog, bool cut)
 {
 	struct slm_dialog_step *step = &dialog->step;
@@ -62,7 +75,9 @@ static void describe_query(struct slm_dialog *dialog, bool cut)
 	step->parsed =
 		slm_dialog_read(dialog, step->sql, step->sql_size, cut);
 	step->may_split = step->status == 'I' && !dialog->pipeline && !cut &&
-			  step->parsed->parsed && step->parsed->wrappable;
+			  step->parsed->parsed && step->parsed->wrappable &&
+			  step->parsed->nstatements == 1 &&
+			  is_understood(dialog, step->sql, step->sql_size);
 }
 
 void slm_dialog_step_query(struct slm_dialog *dialog, const char *sql,
@@ -217,6 +232,20 @@ static bool is_control(enum slm_pg_kind kind)
 	return kind >= SLM_PG_BEGIN && kind <= SLM_PG_ROLLBACK_PREPARED;
 }
 
+/* The server has read the whole text before it executes the first statement:
+ * the text must not be read in another way behind that. */
+static bool changes_reading(const struct slm_pg_statement *statement)
+{
+	const char *name = statement->name;
+
+	if (statement->kind != SLM_PG_SET && statement->kind != SLM_PG_RESET &&
+	    statement->kind != SLM_PG_SET_LOCAL &&
+	    statement->kind != SLM_PG_DISCARD)
+		return false;
+	return !name || strcmp(name, "client_encoding") == 0 ||
+	       strcmp(name, "standard_conforming_strings") == 0;
+}
+
 /*
  * May the statements be sent one by one? Then each must be inside of the same
  * transaction as it would be: that of the client, or one of ours, in the place
@@ -226,6 +255,9 @@ static bool may_be_apart(const struct slm_pg_step *parsed, char status)
 {
 	bool begins = parsed->statements[0].kind == SLM_PG_BEGIN;
 
+	for (size_t i = 0; i + 1 < parsed->nstatements; i++)
+		if (changes_reading(&parsed->statements[i]))
+			return false;
 	if (status == 'I' && !begins)
 		return parsed->wrappable;
 	for (size_t i = begins; i < parsed->nstatements; i++) {
@@ -257,8 +289,8 @@ bool slm_dialog_plan(struct slm_dialog *dialog)
 
 	assert(!plan->active);
 	if (dialog->step.cut || !parsed->parsed || parsed->nstatements < 2 ||
-	    !dialog->plain_strings || dialog->unsafe_encoding ||
 	    dialog->pipeline ||
+	    !is_understood(dialog, dialog->step.sql, dialog->step.sql_size) ||
 	    !may_be_apart(parsed, dialog->status))
 		return false;
 	plan->active = true;

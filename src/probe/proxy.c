@@ -5,9 +5,12 @@
  * thread, a loop of its own, until the caller says that it is enough.
  */
 #include <assert.h>
+#include <errno.h>
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -22,7 +25,8 @@ struct proxy {
 	struct sqloom_proxy_summary summary;
 	uv_loop_t loop;
 	bool loop_open;
-	uv_timer_t asks;
+	int clock;	/* ticks, while it runs; -1: none */
+	uv_poll_t asks; /* on it */
 	struct slm_pg_server *server; /* NULL: not ours */
 	struct slm_relay *relay;
 	struct slm_record *record; /* NULL: nothing is recorded */
@@ -77,11 +81,14 @@ static void on_log(void *userdata, const char *line)
 		proxy->options->log(line, proxy->options->userdata);
 }
 
-static void on_ask(uv_timer_t *timer)
+static void on_ask(uv_poll_t *poll, int status, int events)
 {
-	struct proxy *proxy = timer->data;
+	struct proxy *proxy = poll->data;
 	const struct sqloom_proxy_options *options = proxy->options;
+	uint64_t ticks;
 
+	(void)status, (void)events;
+	(void)!read(proxy->clock, &ticks, sizeof(ticks));
 	if (!options->goes_on(options->userdata))
 		uv_stop(&proxy->loop);
 }
@@ -160,14 +167,33 @@ static void tell_start(struct proxy *proxy)
 	PQconninfoFree(given);
 }
 
+/* A descriptor, because a timer of the loop would be set again and again, at
+ * every message that is relayed. */
+static enum sqloom_status start_clock(struct proxy *proxy,
+				      struct sqloom_error *err)
+{
+	const struct timespec period = { .tv_nsec = ASK_MS * 1000000L };
+	const struct itimerspec ticks = { period, period };
+
+	if (!proxy->options->goes_on)
+		return SQLOOM_OK;
+	proxy->clock = timerfd_create(CLOCK_MONOTONIC,
+				      TFD_NONBLOCK | TFD_CLOEXEC);
+	if (proxy->clock < 0 ||
+	    timerfd_settime(proxy->clock, 0, &ticks, NULL) != 0 ||
+	    uv_poll_init(&proxy->loop, &proxy->asks, proxy->clock) != 0)
+		return slm_error_errno(err, SQLOOM_IO, errno,
+				       "cannot make a timer");
+	proxy->asks.data = proxy;
+	uv_poll_start(&proxy->asks, UV_READABLE, on_ask);
+	return SQLOOM_OK;
+}
+
 static void run(struct proxy *proxy)
 {
-	uv_timer_init(&proxy->loop, &proxy->asks);
-	proxy->asks.data = proxy;
-	if (proxy->options->goes_on)
-		uv_timer_start(&proxy->asks, on_ask, 0, ASK_MS);
 	uv_run(&proxy->loop, UV_RUN_DEFAULT);
-	uv_close((uv_handle_t *)&proxy->asks, NULL);
+	if (proxy->options->goes_on)
+		uv_close((uv_handle_t *)&proxy->asks, NULL);
 	uv_run(&proxy->loop, UV_RUN_NOWAIT);
 }
 
@@ -187,6 +213,8 @@ static enum sqloom_status open_all(struct proxy *proxy,
 		proxy->loop_open = true;
 	if (!status)
 		status = listen_for(proxy, err);
+	if (!status)
+		status = start_clock(proxy, err);
 	return status;
 }
 
@@ -200,6 +228,7 @@ enum sqloom_status sqloom_proxy_run(const struct sqloom_proxy_options *options,
 	if (!proxy)
 		return slm_error_nomem(err);
 	proxy->options = options;
+	proxy->clock = -1;
 	status = open_all(proxy, err);
 	if (!status) {
 		tell_start(proxy);
@@ -215,6 +244,8 @@ enum sqloom_status sqloom_proxy_run(const struct sqloom_proxy_options *options,
 		/* Else something that we made still lives. */
 		assert(left == 0);
 	}
+	if (proxy->clock >= 0)
+		close(proxy->clock);
 	slm_pg_server_stop(proxy->server);
 	if (!status && proxy->record)
 		status = slm_record_write(proxy->record, &proxy->summary, err);

@@ -165,9 +165,8 @@ enum sqloom_status slm_report_json(const struct slm_trace *trace,
 
 	slm_arena_init(&page.arena);
 	slm_buf_init(&buf);
-	object = trace->kind == SLM_TRACE_RECORD ?
-			 record_json(&e, &page) :
-			 report_json(&e, &page, only);
+	object = trace->kind == SLM_TRACE_RECORD ? record_json(&e, &page) :
+						   report_json(&e, &page, only);
 	if (!e.failed && !page.failed &&
 	    slm_encode_dump(object, JSON_INDENT(2), append, &buf) == 0)
 		slm_buf_putc(&buf, '\n');

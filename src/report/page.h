@@ -85,6 +85,9 @@ void slm_page_rows(struct slm_page *page, struct slm_buf *buf,
 
 /* Are the call's steps what a program sent? */
 bool slm_page_is_program(const struct slm_trace_call *call);
+/* The name of a call; NULL if it is just the letter that stands before it, as
+ * that of a program without a name. */
+const char *slm_page_call_name(const struct slm_page *page, uint32_t call);
 /* A statement and the values of its parameters:
  * "UPDATE t SET v = $1 WHERE id = $2  [$1 = 10, $2 = 1]" */
 void slm_page_statement(struct slm_page *page, struct slm_buf *buf,

@@ -14,6 +14,14 @@ bool slm_page_is_program(const struct slm_trace_call *call)
 	return call->kind != SLM_TRACE_SESSION;
 }
 
+const char *slm_page_call_name(const struct slm_page *page, uint32_t call)
+{
+	const struct slm_trace_call *from = &page->trace->calls[call];
+	bool same = from->name[0] == (char)('a' + call) && !from->name[1];
+
+	return same && slm_page_is_program(from) ? NULL : from->name;
+}
+
 void slm_page_statement(struct slm_page *page, struct slm_buf *buf,
 			const char *sql, const char *params)
 {
@@ -38,7 +46,8 @@ void slm_page_statement(struct slm_page *page, struct slm_buf *buf,
 static void put_part_name(struct slm_page *page, struct slm_buf *buf,
 			  const char *name)
 {
-	slm_page_clean(page, buf, strncmp(name, "$.", 2) == 0 ? name + 2 : name);
+	slm_page_clean(page, buf,
+		       strncmp(name, "$.", 2) == 0 ? name + 2 : name);
 }
 
 static bool is_line(const char *name)
@@ -81,9 +90,10 @@ void slm_page_given(struct slm_page *page, struct slm_buf *buf,
 
 	slm_buf_puts(buf, ok ? M_GOOD : M_BAD);
 	if (!known) {
-		slm_page_clean(page, buf, result->code ? result->code :
-					  ok	       ? "ok" :
-							 "failed");
+		slm_page_clean(page, buf,
+			       result->code ? result->code :
+			       ok	    ? "ok" :
+					      "failed");
 	} else {
 		bool http = strcmp(rows->columns[0], "status") == 0;
 

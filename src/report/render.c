@@ -199,9 +199,13 @@ static void put_calls(struct slm_page *page, struct slm_buf *buf)
 	const struct slm_trace *trace = page->trace;
 
 	for (uint32_t i = 0; i < trace->ncalls; i++) {
-		slm_buf_printf(buf, "%s%c%c", i ? ", " : "", (char)('a' + i),
-			       SLM_NBSP);
-		slm_page_clean(page, buf, trace->calls[i].name);
+		const char *name = slm_page_call_name(page, i);
+
+		slm_buf_printf(buf, "%s%c", i ? ", " : "", (char)('a' + i));
+		if (!name)
+			continue;
+		slm_buf_putc(buf, SLM_NBSP);
+		slm_page_clean(page, buf, name);
 	}
 }
 

@@ -44,7 +44,7 @@ struct timeline {
 	/* Of a recording: per event, the transaction it is in, from 1; 0: none.
 	 * Else NULL. */
 	const uint32_t *transactions;
-	struct slm_buf buf;		/* a paragraph being made */
+	struct slm_buf buf; /* a paragraph being made */
 };
 
 /* ---- What an event says ----------------------------------------------- */
@@ -229,6 +229,16 @@ static void put_transaction(struct timeline *t, const struct slm_event *event)
 			       t->buf.size ? "  " : "", number);
 }
 
+/* Is there nothing to be said of a statement but its text, which fits behind
+ * its name? */
+static bool is_bare(struct timeline *t, const struct slm_event *event,
+		    const struct slm_trace_step *step, unsigned width)
+{
+	return !t->transactions && !*footprint(t, step) &&
+	       !(event->params && *event->params) &&
+	       strlen(step->name) + strlen(step->sql) + 4 <= width;
+}
+
 /* What a program sent. Where the statement begins with the name of its step, it
  * is the title. */
 static void add_sent(struct timeline *t, struct slm_buf *block, unsigned width,
@@ -236,8 +246,12 @@ static void add_sent(struct timeline *t, struct slm_buf *block, unsigned width,
 		     const struct slm_trace_step *step)
 {
 	bool titled = !tells_name(step);
+	bool short_one = titled && is_bare(t, event, step, width);
 
-	if (titled) {
+	if (short_one) {
+		put_title(t, event, step);
+		slm_buf_puts(&t->buf, "  ");
+	} else if (titled) {
 		put_title(t, event, step);
 		put_transaction(t, event);
 		put_footprint(t, step, width);
@@ -421,10 +435,10 @@ static unsigned natural_width(struct timeline *t, uint32_t call)
 	if (is_program(t, call)) {
 		slm_page_clean(t->page, &block,
 			       t->page->trace->calls[call].text);
-		widest = most(widest,
-			      least(slm_text_width(slm_page_keep(t->page,
-								 &block)),
-				    TEXT_WIDTH));
+		widest = most(
+			widest,
+			least(slm_text_width(slm_page_keep(t->page, &block)),
+			      TEXT_WIDTH));
 	}
 	for (uint32_t i = 0; i < t->finding->nevents; i++) {
 		const struct slm_event *event = &t->finding->events[i];
@@ -704,36 +718,42 @@ static const char *folded(struct timeline *t, const char *text, unsigned width,
 	return kept;
 }
 
-/* In columns: the commands and requests below the names of the calls. */
-static void draw_texts(struct timeline *t)
+/* The commands and requests, folded into the columns of their calls; NULL where
+ * there is none. */
+static void fold_texts(struct timeline *t, const char *texts[SLM_CALLS_MAX])
 {
-	const char *texts[SLM_CALLS_MAX] = { NULL };
-	struct slm_out *out = &t->page->out;
-	bool any = false;
-
 	for (uint32_t i = 0; i < t->page->trace->ncalls; i++) {
-		const struct slm_trace_call *call = &t->page->trace->calls[i];
+		const char *text = t->page->trace->calls[i].text;
 
-		if (!(t->shown & UINT32_C(1) << i) || !call->text ||
-		    !*call->text)
+		if ((t->shown & UINT32_C(1) << i) && text && *text)
+			texts[i] =
+				folded(t, text, t->widths[i], TEXT_LINES_MAX);
+	}
+}
+
+/* A line of each. */
+static void draw_texts(struct timeline *t, const char *texts[SLM_CALLS_MAX])
+{
+	struct slm_out *out = &t->page->out;
+
+	for (uint32_t i = 0; i < SLM_CALLS_MAX; i++) {
+		if (!texts[i])
 			continue;
-		texts[i] = folded(t, call->text, t->widths[i], TEXT_LINES_MAX);
-		any = true;
+		slm_out_move(out, t->place[i] + LANE_SIZE);
+		slm_out_text(out, M_FAINT);
+		slm_out_text(out, texts[i]);
+		slm_out_text(out, M_PLAIN);
+		texts[i] = slm_text_next_line(texts[i]);
 	}
-	while (any) {
-		any = false;
-		for (uint32_t i = 0; i < SLM_CALLS_MAX; i++) {
-			if (!texts[i])
-				continue;
-			slm_out_move(out, t->place[i] + LANE_SIZE);
-			slm_out_text(out, M_FAINT);
-			slm_out_text(out, texts[i]);
-			slm_out_text(out, M_PLAIN);
-			texts[i] = slm_text_next_line(texts[i]);
-			any = any || texts[i];
-		}
-		slm_out_newline(out);
-	}
+	slm_out_newline(out);
+}
+
+static bool any_text(const char *const texts[SLM_CALLS_MAX])
+{
+	for (uint32_t i = 0; i < SLM_CALLS_MAX; i++)
+		if (texts[i])
+			return true;
+	return false;
 }
 
 /* In a graph there is no room over the lanes: a line for each call. */
@@ -743,13 +763,14 @@ static void tell_texts(struct timeline *t)
 
 	for (uint32_t i = 0; i < t->page->trace->ncalls; i++) {
 		const struct slm_trace_call *call = &t->page->trace->calls[i];
+		const char *name = slm_page_call_name(t->page, i);
 
 		if (!(t->shown & UINT32_C(1) << i) || !call->text ||
 		    !*call->text)
 			continue;
 		slm_buf_printf(&t->buf, M_STRONG "%c ", (char)('a' + i));
-		slm_page_clean(t->page, &t->buf, call->name);
-		slm_buf_puts(&t->buf, M_PLAIN M_FAINT " ");
+		slm_page_clean(t->page, &t->buf, name);
+		slm_buf_printf(&t->buf, "%s" M_PLAIN M_FAINT, name ? " " : "");
 		slm_page_clean(t->page, &t->buf, call->text);
 		slm_page_flush(t->page, &t->buf, MARGIN, 2);
 		any = true;
@@ -758,30 +779,46 @@ static void tell_texts(struct timeline *t)
 		slm_out_newline(&t->page->out);
 }
 
-/* Letters over the lanes; in columns the names beside them. */
+/* Beside the letter: the name of the call, or else the begin of its text. */
+static void draw_name(struct timeline *t, uint32_t call,
+		      const char *texts[SLM_CALLS_MAX])
+{
+	const char *name = slm_page_call_name(t->page, call);
+	struct slm_out *out = &t->page->out;
+
+	slm_out_move(out, t->place[call] + LANE_SIZE);
+	if (name) {
+		slm_out_text(out, folded(t, name, t->widths[call], 1));
+	} else if (texts[call]) {
+		slm_out_text(out, texts[call]);
+		texts[call] = slm_text_next_line(texts[call]);
+	}
+}
+
+/* Letters over the lanes; in columns the names beside them, and the commands
+ * and requests below these. */
 static void draw_header(struct timeline *t)
 {
+	const char *texts[SLM_CALLS_MAX] = { NULL };
 	struct slm_out *out = &t->page->out;
 
 	if (t->graph)
 		tell_texts(t);
+	else
+		fold_texts(t, texts);
 	for (uint32_t i = 0; i < SLM_CALLS_MAX; i++) {
 		if (!(t->shown & UINT32_C(1) << i))
 			continue;
 		slm_out_move(out, t->place[i]);
 		slm_buf_printf(&t->buf, M_STRONG "%c", (char)('a' + i));
 		slm_out_text(out, slm_page_keep(t->page, &t->buf));
-		if (!t->graph) {
-			slm_out_move(out, t->place[i] + LANE_SIZE);
-			slm_out_text(out,
-				     folded(t, t->page->trace->calls[i].name,
-					    t->widths[i], 1));
-		}
+		if (!t->graph)
+			draw_name(t, i, texts);
 		slm_out_text(out, M_PLAIN);
 	}
 	slm_out_newline(out);
-	if (!t->graph)
-		draw_texts(t);
+	while (any_text(texts))
+		draw_texts(t, texts);
 }
 
 void slm_page_timeline(struct slm_page *page, const struct slm_finding *finding)

@@ -110,7 +110,7 @@ static bool read_number(const char **p, unsigned long *number)
 	return true;
 }
 
-/* Does the next pair, ", $6 = ", begin here? */
+/* Does the next pair, ", $6 = ", begin here, or what stands for the rest? */
 static bool begins_next(const char *p)
 {
 	unsigned long number;
@@ -118,7 +118,17 @@ static bool begins_next(const char *p)
 	if (p[0] != ',' || p[1] != ' ')
 		return false;
 	p += 2;
-	return read_number(&p, &number) && strncmp(p, " = ", 3) == 0;
+	return read_number(&p, &number) &&
+	       (strncmp(p, " = ", 3) == 0 || strcmp(p, " ...") == 0);
+}
+
+static bool is_cut(const char *value, const char *end)
+{
+	size_t size = (size_t)(end - value);
+
+	if (size >= 3 && strncmp(end - 3, "...", 3) == 0)
+		return true;
+	return size > SLM_PARAMS_CUT_MIN && strncmp(end - 4, "...'", 4) == 0;
 }
 
 /* The end of the value that begins at p. A quote that is not closed goes up
@@ -139,7 +149,7 @@ static const char *value_end(const char *p, bool *cut)
 		}
 		p = end;
 	}
-	*cut = p - begin >= 3 && strncmp(p - 3, "...", 3) == 0;
+	*cut = is_cut(begin, p);
 	return p;
 }
 

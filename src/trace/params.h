@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The values of a statement's parameters as an event has them: "$1 = 5,
- * $2 = 'it''s', $3 = NULL, $4 = 'long...": each a literal, or the beginning of
- * one that was cut, with "..." behind it. Made by the dialog of the proxy,
- * read here. Any text is accepted: what is not of this form gives no value.
+ * $2 = 'it''s', $3 = NULL, $4 = 'long...', $5 ...": each a literal, or the
+ * beginning of one that was cut; nothing is known of $5 and those behind it.
+ * Made by the dialog of the proxy, read here. Any text is accepted: what is not
+ * of this form gives no value. A value counts as cut if it is longer than
+ * SLM_PARAMS_CUT_MIN and ends with "...": rather one too many.
  */
 #ifndef SLM_TRACE_PARAMS_H
 #define SLM_TRACE_PARAMS_H
@@ -12,6 +14,8 @@
 #include <stddef.h>
 
 #include "base/arena.h"
+
+#define SLM_PARAMS_CUT_MIN 90 /* bytes; those that were cut are longer */
 
 /* The text of the value of $number; *size_bytes of it, borrowed from params.
  * NULL: it has none. *cut: only its beginning is known. params may be NULL. */

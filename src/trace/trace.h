@@ -22,7 +22,7 @@
 #define SLM_TRACE_VALUE_MAX 4096 /* bytes kept of one text or blob */
 #define SLM_TRACE_LINE_MAX (16 * 1024 * 1024) /* bytes of one line read back */
 #define SLM_TRACE_COMMAND_LINE "(command line)" /* a spec made of options */
-#define SLM_STEP_NONE UINT32_MAX	      /* "no step" */
+#define SLM_STEP_NONE UINT32_MAX		/* "no step" */
 
 /* ---- Values and rows -------------------------------------------------- */
 
@@ -65,7 +65,7 @@ enum slm_error_kind {
 	SLM_ERROR_DEADLOCK,  /* 40P01 */
 	SLM_ERROR_INTEGRITY, /* unique, foreign key, check, not null */
 	SLM_ERROR_OTHER,     /* anything else the database refused */
-	SLM_ERROR_REFUSED,   /* a program said no: exit status, HTTP 4xx. Callers
+	SLM_ERROR_REFUSED, /* a program said no: exit status, HTTP 4xx. Callers
 				expect it if a serial run gives the same code,
 				and HTTP 4xx always */
 };
@@ -106,7 +106,7 @@ struct slm_event {
 	const char *what;    /* BLOCKED: "the EXCLUSIVE lock on main"; else
 				NULL */
 	uint32_t waited_ms;  /* RESUMED: virtual time that passed waiting */
-	const char *params; /* STEP, BLOCKED: "$1 = 5, $2 = 'x'"; NULL or "":
+	const char *params;  /* STEP, BLOCKED: "$1 = 5, $2 = 'x'"; NULL or "":
 			       none (trace/params.h) */
 	const struct slm_result *result; /* STEP, RESUMED, END of a program */
 };

@@ -3,9 +3,14 @@
 what the spec is that they make, and messages. What programs do is tested
 where the proxy is."""
 
+import re
+import shlex
+import signal
+import subprocess
+
 import pytest
 
-USAGE, SURROUNDINGS = 2, 3
+BROKEN, USAGE, SURROUNDINGS = 1, 2, 3
 CALLS = ["--call", "true", "--call", "true"]
 SESSION = "session a\nstep s { SELECT 1 }\n"
 
@@ -45,6 +50,12 @@ WRONG = [
     (["explore", "x.spec", "--write-spec", "y.spec"],
      "--write-spec writes the calls of the command line; give --call COMMAND "
      "or --http REQUEST"),
+    (["explore", "x.spec", "--from-trace", "x.trace"],
+     "--from-trace and FILE do not go together: take one out"),
+    (["explore", "--from-trace", "x.trace", *CALLS],
+     "--from-trace and --call do not go together: what was recorded are SQL "
+     "sessions; write them to a file by --write-spec to add to them"),
+    (["replay", "--from-trace", "x.trace"], "TOKEN is missing"),
     (["explore", *CALLS * 33],
      "--call, --check and the like: given too often; write a spec FILE"),
     (["explore", "x.spec", *["--background", "x"] * 17],
@@ -72,9 +83,10 @@ BAD_VALUES = [
     ("--proxy-port", ["", "0", "65536", "-1", "x"]),
     ("--attribution", ["", "Port", "address"]),
     ("--background", [""]),
-    ("--stall-after", ["", "0", "1.5", "86400001", "5s"]),
-    ("--call-limit", ["", "0", "-1", "86400001"]),
+    ("--stall-after", ["", "0", "x", "-1", "5x"]),
+    ("--call-limit", ["", "0", "-1"]),
     ("--write-spec", [""]),
+    ("--from-trace", [""]),
 ]
 
 
@@ -118,6 +130,8 @@ REFUSED = [
      "sqloom: an isolation level is given for sessions, and the calls are "
      "programs, which choose theirs: take it out, or start sqloom with "
      "PGOPTIONS='-c default_transaction_isolation=...'\n"),
+    ([*CALLS, "--pg-temp", "--call-limit", "25h"],
+     "sqloom: call_limit is 90000000 ms; the most is a day, 86400000 ms\n"),
     (["--http", "http://h/ a={", "--pg-temp"],
      "sqloom: (command line): a request has a quote or brace that is not "
      "closed, or one too many; close it, or write the brace in quotes\n"),
@@ -152,7 +166,7 @@ def test_a_command_that_is_no_text(command):
 
 @pytest.mark.parametrize("option", [
     ["--proxy-port", "5433"], ["--attribution", "port"], ["--background", "x"],
-    ["--stall-after", "50"], ["--call-limit", "100"]])
+    ["--stall-after", "50ms"], ["--call-limit", "100"]])
 def test_options_of_programs_with_sessions(command, write, option):
     result = command("explore", write("x.spec", SESSION), *option)
     assert result.returncode == USAGE
@@ -178,8 +192,8 @@ ALL_OPTIONS = [
     "--http", "POST http://127.0.0.1:8000/x --json '{\"a\": 1}'",
     "--check", "SELECT 1 WHERE false", "--check-cmd", "test -e x",
     "--background", "a worker", "--background", "cron",
-    "--proxy-port", "5433", "--attribution", "port", "--stall-after", "50",
-    "--call-limit", "5000",
+    "--proxy-port", "5433", "--attribution", "port", "--stall-after", "50ms",
+    "--call-limit", "5s",
 ]
 
 WRITTEN = """\
@@ -228,3 +242,126 @@ def test_a_spec_that_cannot_be_written(command, tmp_path):
     result = command("explore", *CALLS, "--write-spec", "/dev/full")
     assert result.returncode == SURROUNDINGS
     assert "No space left on device" in said(result)
+
+
+# ---- The line to paste ---------------------------------------------------------
+
+INSERT = ('psql -qc "INSERT INTO t SELECT 1 WHERE NOT EXISTS (SELECT FROM t)"'
+          " # it's { a comment")
+RACE = ["--before", "psql -qc 'CREATE TABLE t (v int)'", "--call", INSERT,
+        "--call", INSERT, "--check", "SELECT v FROM t GROUP BY v HAVING "
+        "count(*) > 1", "--check=-- what begins with dashes\nSELECT v FROM t "
+        "WHERE v > 1", "--check-cmd", "true", "--stall-after", "5"]
+
+
+def line_to_paste(text):
+    """The first line below "replay it with:"; more, where a text has some."""
+    after = text[text.index("replay it with:\n"):].split("\n\n")[0]
+    return after.split("\n", 1)[1].strip()
+
+
+def shell(line, sqloom, environment, tmp_path, **more):
+    assert line.startswith("sqloom ")
+    return subprocess.run(
+        ["sh", "-c", shlex.quote(sqloom) + line.removeprefix("sqloom")],
+        cwd=tmp_path, env=environment(**more), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600)
+
+
+def test_the_line_to_paste_replays(command, sqloom, environment, tmp_path,
+                                   database):
+    explored = command("explore", *RACE, "--db", database)
+    assert explored.returncode == BROKEN, said(explored)
+    line = line_to_paste(explored.stdout.decode())
+    words = shlex.split(line)
+    assert words[:2] == ["sqloom", "replay"]
+    assert [words[i + 1] for i, word in enumerate(words)
+            if word == "--call"] == [INSERT, INSERT]
+    replayed = shell(line, sqloom, environment, tmp_path)
+    assert replayed.returncode == BROKEN, said(replayed)
+    assert replayed.stdout.startswith(
+        b"broken: the replayed schedule ends wrong")
+
+
+def test_a_written_spec_replays_by_its_name(command, sqloom, environment,
+                                            tmp_path, database):
+    explored = command("explore", *RACE, "--db", database, "--write-spec",
+                       "w.spec")
+    assert explored.returncode == BROKEN, said(explored)
+    line = line_to_paste(explored.stdout.decode())
+    assert line.startswith("sqloom replay w.spec ")
+    assert "--call" not in line.split()
+    assert shell(line, sqloom, environment, tmp_path).returncode == BROKEN
+    again = command("explore", "w.spec", "--db", database)
+    assert again.returncode == BROKEN
+    assert line_to_paste(again.stdout.decode()).startswith(
+        "sqloom replay w.spec ")
+
+
+def test_the_same_in_a_spec_and_on_the_command_line(command, write, database):
+    """The two ways give the same report but for the names."""
+    one = command("explore", *RACE, "--db", database).stdout.decode()
+    spec = write("x.spec", "before { psql -qc 'CREATE TABLE t (v int)' }\n"
+                 + f"call a {{ exec {INSERT} }} }}\n"
+                 f"call b {{ exec {INSERT} }} }}\n"
+                 "check \"check 1\" { SELECT v FROM t GROUP BY v HAVING "
+                 "count(*) > 1 }\n")
+    other = command("explore", spec, "--db", database).stdout.decode()
+    assert one.splitlines()[0] == other.splitlines()[0]
+
+
+# ---- --from-trace --------------------------------------------------------------
+
+@pytest.fixture
+def recording(start, server, database, tmp_path):
+    """The name of a trace: two clients check, then insert, one after the
+    other."""
+    server.sql("CREATE TABLE t (v int)", "sqloom_test")
+    proxy = start("proxy", "--db", database, "--port", "0", "--record",
+                  "r.trace")
+    port = int(re.search(rb"port (\d+)", proxy.stdout.readline()).group(1))
+    for _ in range(2):
+        subprocess.run(
+            [server.programs / "psql", "-XqAt", "-c", "SELECT count(*) FROM t",
+             "-c", "INSERT INTO t VALUES (1)",
+             f"host=127.0.0.1 port={port} user={server.user} "
+             "dbname=sqloom_test sslmode=disable"],
+            check=True, stdout=subprocess.DEVNULL, timeout=60)
+    proxy.send_signal(signal.SIGTERM)
+    assert proxy.wait(60) == 0
+    server.sql("DELETE FROM t", "sqloom_test")
+    return "r.trace"
+
+
+def test_a_recording_is_explored(command, sqloom, environment, tmp_path,
+                                 database, recording):
+    explored = command("explore", "--from-trace", recording, "--db", database,
+                       "--joint")
+    assert explored.returncode == BROKEN, said(explored)
+    line = line_to_paste(explored.stdout.decode())
+    assert re.match(r"sqloom replay \S+ --from-trace r\.trace ", line)
+    replayed = shell(line, sqloom, environment, tmp_path)
+    assert replayed.returncode == BROKEN, said(replayed)
+
+
+def test_a_recording_becomes_a_spec(command, sqloom, environment, tmp_path,
+                                    database, recording):
+    explored = command("explore", "--from-trace", recording, "--db", database,
+                       "--joint", "--write-spec", "w.spec")
+    assert explored.returncode == BROKEN, said(explored)
+    text = (tmp_path / "w.spec").read_text()
+    assert text.startswith("# Written by sqloom explore --write-spec.\n")
+    assert text.count("INSERT INTO t VALUES (1)") == 2
+    line = line_to_paste(explored.stdout.decode())
+    assert line.startswith("sqloom replay w.spec ")
+    assert shell(line, sqloom, environment, tmp_path).returncode == BROKEN
+
+
+def test_what_is_no_recording(command, broken_spec, tmp_path):
+    command("explore", broken_spec, "--trace", "x.trace")
+    result = command("explore", "--from-trace", "x.trace")
+    assert result.returncode == USAGE
+    assert "the trace is no recording of sqloom proxy" in said(result)
+    result = command("explore", "--from-trace", "none.trace")
+    assert result.returncode == SURROUNDINGS
+    assert "none.trace" in said(result)

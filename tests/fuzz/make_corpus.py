@@ -86,10 +86,11 @@ def auth(code, rest=b""):
     return msg("R", i32(code) + rest)
 
 
-def columns(*names):
+def columns(*names, types=None, binary=0):
+    types = types or [23] * len(names)
     return msg("T", i16(len(names)) + b"".join(
-        text(name) + i32(16384) + i16(1) + i32(23) + i16(4) + i32(-1) + i16(0)
-        for name in names))
+        text(name) + i32(16384) + i16(1) + i32(kind) + i16(4) + i32(-1)
+        + i16(binary) for name, kind in zip(names, types)))
 
 
 def row(*items):
@@ -118,6 +119,41 @@ GREETING = (auth(0) + setting("server_version", "15.8")
             + setting("client_encoding", "UTF8")
             + setting("standard_conforming_strings", "on")
             + msg("K", i32(4711) + b"\1\2\3\4") + ready())
+
+# Type, and a value of it in binary.
+BINARY = [
+    (16, b"\1"), (17, b"\0\xff"), (20, bytes(7) + b"\5"), (21, b"\xff\xfe"),
+    (23, b"\0\0\0\7"), (25, b"it's"), (26, b"\0\0\x40\0"),
+    (114, b'{"a": 1}'), (700, struct.pack(">f", 0.1)),
+    (701, struct.pack(">d", -1e300)), (701, struct.pack(">d", float("nan"))),
+    (1043, "\u00e4\u20ac".encode()), (1082, b"\xff\xff\xff\0"),
+    (1082, b"\x7f\xff\xff\xff"), (1114, bytes(4) + b"\1\2\3\4"),
+    (1114, b"\x80" + bytes(6) + b"\1"), (1184, b"\x80" + bytes(7)),
+    (1700, i16(2) + i16(0) + i16(0x4000) + i16(3) + i16(12) + i16(3450)),
+    (1700, i16(0) + i16(0) + i16(0xC000) + i16(0)),
+    (1700, i16(1) + i16(3) + i16(0) + i16(9) + i16(1)),
+    (2950, bytes(range(16))), (3802, b'\1{"b": 2}'), (99999, b"\1\2\3"),
+    (23, None),
+]
+TEXTS = [(17, b"\\x00ff"), (17, b"\\001"), (20, b"-5"), (21, b"x"),
+         (23, b"99999999999999999999999999"), (25, b"tell me"), (16, b"t"),
+         (1700, b"1e5"), (0, b"'"), (25, b"x" * 200)]
+
+
+def typed(items, binary):
+    """All of these as parameters and as a row."""
+    kinds = [kind for kind, value in items]
+    data = [value for kind, value in items]
+    names = [f"c{n}" for n in range(len(items))]
+    return (parse("", "SELECT " + ", ".join(
+                f"${n + 1}" for n in range(len(items))), kinds)
+            + bind("", "", data, (binary,), (binary,)) + describe("P", "")
+            + execute("") + SYNC + query("SELECT * FROM t"),
+            msg("1") + msg("2") + columns(*names, types=kinds, binary=binary)
+            + row(*data) + tag("SELECT 1") + ready()
+            + columns(*names, types=kinds, binary=binary)
+            + row(*data) + row(*data) + tag("SELECT 2") + ready())
+
 
 # name: (the client's bytes, the server's bytes)
 CONVERSATIONS = {
@@ -196,6 +232,8 @@ CONVERSATIONS = {
         msg("p", text("secret")),
         msg("v", i32(0x30002) + i32(1) + text("_pq_.command_tag"))
         + auth(3) + auth(0) + msg("K", i32(1) + bytes(range(256))) + ready()),
+    "types-binary": typed(BINARY, 1),
+    "types-text": typed(TEXTS, 0),
     "bad-lengths": (
         b"Q\x7f\xff\xff\xff", b"D\x80\0\0\0\0\1" + b"Z\0\0\0\6II"),
 }
@@ -226,14 +264,14 @@ WHOLE = PARSE | BIND | DESCRIBE | EXECUTE
 
 def q(sql):
     """A Query."""
-    return b"q" + bytes([len(sql)]) + sql.encode()
+    return b"q" + bytes([len(sql.encode())]) + sql.encode()
 
 
 def e(what, sql=""):
     """Messages of the extended protocol."""
     out = b"e" + bytes([what])
     if what & PARSE:
-        out += bytes([len(sql)]) + sql.encode()
+        out += bytes([len(sql.encode())]) + sql.encode()
     return out
 
 
@@ -325,6 +363,18 @@ SCRIPTS = {
     "terminate": q("SELECT 1") + D + m("X"),
     "bytes": b"p\1" + q("SELECT 1; SELECT 2")
     + e(WHOLE | SAY_SYNC, "INSERT INTO t VALUES (1)") + D,
+    "deallocate": e(PARSE | NAMED | SAY_SYNC, "SELECT 1") + D
+    + q("DEALLOCATE s") + D + e(BIND | EXECUTE | NAMED | SAY_SYNC) + D
+    + e(PARSE | NAMED | SAY_SYNC, "SELECT 2") + D + q("DEALLOCATE ALL") + D
+    + e(PARSE | NAMED | SAY_SYNC, "SELECT 3") + D + q("DISCARD ALL") + D,
+    "places": q("SELECT 'ä', 1; SELECT fails; SELECT 2") + D
+    + q("SELECT fails") + D + e(WHOLE | SAY_SYNC, " SELECT fails") + D
+    + q("BEGIN; SELECT '€'; SELECT notices; UPDATE t SET v = fails"),
+    "crash": q("INSERT INTO t SELECT 1") + D + q("SELECT 1; SELECT crash") + D
+    + q("SELECT 2"),
+    "crash-extended": e(WHOLE, "INSERT INTO t VALUES (1)")
+    + e(WHOLE | SAY_SYNC, "SELECT crash") + D,
+    "deferred-track": e(WHOLE, "INSERT INTO t SELECT defer") + m("S") + A,
     "memory": b"f\x05" + q("INSERT INTO t VALUES (1)")
     + e(WHOLE | SAY_SYNC, "SELECT 1") + D,
 }

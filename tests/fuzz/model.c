@@ -9,6 +9,8 @@
 
 #include "trace/utf8.h"
 
+#define CRASH "57P01" /* the only FATAL error */
+
 enum result { DONE, FAILED, SUSPENDED, COPYING };
 
 static void must(bool ok)
@@ -54,9 +56,9 @@ static void put_report(struct model *model, uint8_t type, const char *sqlstate,
 		       size_t at)
 {
 	char body[100];
-	int size = snprintf(body, sizeof(body),
-			    "SERROR%cVERROR%cC%s%cMa message%c", 0, 0, sqlstate,
-			    0, 0);
+	const char *severity = strcmp(sqlstate, CRASH) == 0 ? "FATAL" : "ERROR";
+	int size = snprintf(body, sizeof(body), "S%s%cV%s%cC%s%cMa message%c",
+			    severity, 0, severity, 0, sqlstate, 0, 0);
 
 	if (at > 0)
 		size += snprintf(body + size, sizeof(body) - (size_t)size,
@@ -221,9 +223,25 @@ static void put_tag_of(struct model *model, const struct slm_pg_statement *s,
 	put_tag(model, tag);
 }
 
+/* What the words in a statement ask for. */
+static bool execute_words(struct model *model, const struct slm_pg_statement *s,
+			  size_t at)
+{
+	if (has(s, "crash")) {
+		put_report(model, SLM_WIRE_ERROR_RESPONSE, CRASH, 0);
+		ask(model);
+		model->dead = true;
+	} else if (has(s, "fail")) {
+		fail(model, "22012", has(s, "fails") ? at : 0);
+	} else {
+		return true;
+	}
+	return false;
+}
+
 /* Rows of a portal may stop in between; of a Query (portal NULL) they do not. */
 static enum result execute_rows(struct model *model,
-				const struct slm_pg_statement *s,
+				const struct slm_pg_statement *s, size_t at,
 				struct model_name *portal, uint32_t max_rows)
 {
 	const unsigned total = returns_rows(s) ? 2 : 0;
@@ -240,28 +258,50 @@ static enum result execute_rows(struct model *model,
 		put_row(model, s, i);
 		sent++;
 	}
-	if (has(s, "fail"))
-		return refuse(model, "22012", 0);
+	if (!execute_words(model, s, at))
+		return FAILED;
 	if (portal)
 		portal->rows = total;
 	put_tag_of(model, s, total > 0 ? sent : 1);
 	return DONE;
 }
 
+static void drop(struct model_name *names, const char *name)
+{
+	for (size_t i = 0; i < MODEL_NAMES_MAX; i++)
+		if (names[i].name &&
+		    (!name || strcmp(names[i].name, name) == 0))
+			names[i].name = NULL;
+}
+
+static enum result deallocate(struct model *model,
+			      const struct slm_pg_statement *s)
+{
+	drop(model->statements, s->name);
+	put_tag(model, s->kind == SLM_PG_DISCARD ? "DISCARD ALL" :
+		       s->name			 ? "DEALLOCATE" :
+						   "DEALLOCATE ALL");
+	return DONE;
+}
+
 /* What does not care whether there is a transaction. */
 static enum result execute_plain(struct model *model,
-				 const struct slm_pg_statement *s,
+				 const struct slm_pg_statement *s, size_t at,
 				 struct model_name *portal, uint32_t max_rows)
 {
 	if (has(s, "notice"))
-		put_report(model, SLM_WIRE_NOTICE_RESPONSE, "00000", 0);
+		put_report(model, SLM_WIRE_NOTICE_RESPONSE, "00000",
+			   has(s, "notices") ? at : 0);
+	if (s->kind == SLM_PG_DEALLOCATE ||
+	    (s->kind == SLM_PG_DISCARD && has(s, "ALL")))
+		return deallocate(model, s);
 	if (s->kind == SLM_PG_COPY_TO && has(s, "STDOUT")) {
 		copy_out(model);
 		return DONE;
 	}
 	if (s->kind == SLM_PG_COPY_FROM && has(s, "STDIN"))
 		return start_copy_in(model, !portal);
-	return execute_rows(model, s, portal, max_rows);
+	return execute_rows(model, s, at, portal, max_rows);
 }
 
 /* alone: no other statement can be in its implicit transaction. */
@@ -286,7 +326,8 @@ static enum result execute(struct model *model,
 	case SLM_PG_ROLLBACK_TO:
 		return execute_savepoint(model, s->kind, at);
 	case SLM_PG_VACUUM:
-		if (block)
+	case SLM_PG_DISCARD:
+		if (block && (s->kind == SLM_PG_VACUUM || has(s, "ALL")))
 			return refuse(model, "25001", at);
 		break;
 	case SLM_PG_LOCK:
@@ -300,7 +341,7 @@ static enum result execute(struct model *model,
 	model->deferred = model->deferred || has(s, "defer");
 	model->notified = model->notified || has(s, "notify");
 	model->done++;
-	return execute_plain(model, s, portal, max_rows);
+	return execute_plain(model, s, at, portal, max_rows);
 }
 
 /* ---- Simple protocol ---------------------------------------------------- */
@@ -358,19 +399,14 @@ static void run_query(struct model *model)
 
 		if (result == COPYING)
 			return;
+		if (model->dead)
+			return;
 		if (result == FAILED)
 			break;
 		if (model->part == step->nstatements)
 			commit_query(model);
 	}
 	end_query(model);
-}
-
-static void drop(struct model_name *names, const char *name)
-{
-	for (size_t i = 0; i < MODEL_NAMES_MAX; i++)
-		if (names[i].name && strcmp(names[i].name, name) == 0)
-			names[i].name = NULL;
 }
 
 static const struct slm_pg_statement *first_of(const struct slm_pg_step *step)
@@ -567,7 +603,8 @@ static void answer_execute(struct model *model,
 		fail_extended(model, "55000");
 		return;
 	}
-	result = execute(model, s, 0, true, portal, wanted.max_rows);
+	result = execute(model, s, position(portal->sql, s->begin), true,
+			 portal, wanted.max_rows);
 	if (result == FAILED)
 		model->skip = true;
 	else if (portal->name)

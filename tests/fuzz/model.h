@@ -7,9 +7,10 @@
  * directly.
  *
  * Words in the text of a statement make things happen: "fail" is an error,
- * "defer" an error when the transaction commits, "notice" a notice, "wide" rows
- * of 3,000 bytes, "notify" a notification. It does not warn of a BEGIN within a
- * transaction, nor of a COMMIT outside.
+ * "fails" one that tells its place, "crash" a fatal one; "defer" is an error
+ * when the transaction commits; "notice" and "notices" are notices likewise,
+ * "notify" a notification; "wide" rows have 3,000 bytes. It does not warn of a
+ * BEGIN within a transaction, nor of a COMMIT outside.
  */
 #ifndef SLM_TESTS_FUZZ_MODEL_H
 #define SLM_TESTS_FUZZ_MODEL_H

@@ -3,6 +3,7 @@
 the log, bounded memory, and nobody else notices."""
 
 import os
+import re
 import resource
 import socket
 import struct
@@ -73,7 +74,7 @@ def test_startup(listening, name):
     assert told["S"] == "FATAL"
     assert told["C"] == sqlstate
     line = f"client 127.0.0.1:{port}: {told['M']}\n"
-    listening.wait_for(line.replace("(", r"\(").replace(")", r"\)"))
+    listening.wait_for(re.escape(line))
 
 
 @pytest.mark.parametrize("size", [1, 4, 7, 20])

@@ -65,8 +65,10 @@ def surroundings(environment, network):
     def make(user, port, **more):
         from_network = {"PGHOST": "127.0.0.1", "PGPORT": str(port),
                         "PGUSER": user, "PGPASSWORD": network.password,
-                        "PGDATABASE": "sqloom_test", "PGTZ": "UTC"}
-        return environment(**from_network, **more)
+                        "PGDATABASE": "sqloom_test", "PGTZ": "UTC",
+                        # Some tell an end with TLS in other words.
+                        "PGSSLMODE": "disable"}
+        return environment(**{**from_network, **more})
 
     return make
 
@@ -102,22 +104,19 @@ def direct(network, programs, prepare, surroundings, tmp_path):
     """direct(client, user): the transcript without the proxy. Two of them are
     equal, or no comparison would mean anything."""
 
-    def make(client, user):
-        if (client, user) not in DIRECT:
-            env = surroundings(user, network.port)
-            if user == "tls":
-                # Not all go there by themselves; node-postgres has a word of
-                # its own for not looking at the certificate.
-                env["PGSSLMODE"] = ("no-verify" if client == "node-postgres"
-                                    else "require")
+    def make(client, user, **more):
+        key = client, user, *more
+        if key not in DIRECT:
             both = []
             for _ in range(2 if client not in {key[0] for key in DIRECT}
                            else 1):
                 prepare()
-                both.append(exercise(programs[client], env, tmp_path))
+                both.append(exercise(programs[client],
+                                     surroundings(user, network.port, **more),
+                                     tmp_path))
             same(both[0], both[-1])
-            DIRECT[client, user] = both[0]
-        return DIRECT[client, user]
+            DIRECT[key] = both[0]
+        return DIRECT[key]
 
     return make
 
@@ -150,12 +149,13 @@ def test_relayed(client, network, programs, direct, prepare, proxy,
 @pytest.mark.parametrize("client", PROGRAMS)
 def test_relayed_over_tls(client, network, programs, direct, prepare, proxy,
                           surroundings, tmp_path):
-    expected = direct(client, "tls")
-    relay = proxy(network.address("tls", sslmode="verify-full",
+    """To the server: nobody offers it to the client."""
+    expected = direct(client, "scram")
+    relay = proxy(network.address("scram", sslmode="verify-full",
                                   sslrootcert=network.certificate))
     prepare()
     same(expected, exercise(programs[client],
-                            surroundings("tls", relay.port), tmp_path))
+                            surroundings("scram", relay.port), tmp_path))
 
 
 @pytest.mark.parametrize("client", PROGRAMS)
@@ -178,15 +178,16 @@ def test_controlled(client, network, programs, direct, sqloom, surroundings,
                     tmp_path):
     """The client is the only call: each of its statements is held, and
     granted. Every run writes a transcript of its own."""
-    expected = direct(client, "trust")
+    more = {"UNDER_CONTROL": "1"}
+    expected = direct(client, "trust", **more)
     program = shlex.join(programs[client])
     schema = shlex.quote(str(CLIENTS / "schema.sql"))
     done = subprocess.run(
         [sqloom, "explore", "--db", network.address("trust"), "--no-progress",
-         "--stall-after", "5000",
+         "--stall-after", "5000",  # a busy machine is no stall
          "--before", f"psql -X -q -v ON_ERROR_STOP=1 -f {schema}",
          "--call", f"{program} >transcript.$$ 2>errors.$$"],
-        cwd=tmp_path, env=surroundings("trust", network.port),
+        cwd=tmp_path, env=surroundings("trust", network.port, **more),
         stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S)
     said = (done.stdout + done.stderr).decode()
     transcripts = sorted(tmp_path.glob("transcript.*"))
@@ -220,11 +221,9 @@ def test_a_password_is_between_client_and_server(user, network_database,
     query = "-c", "SELECT current_user, ssl FROM pg_stat_ssl " \
         "WHERE pid = pg_backend_pid()"
     for how in {}, {"PGPASSWORD": "wrong"}:
-        direct_env = {**surroundings(user, network.port), **how,
-                      "PGSSLMODE": "disable"}
-        relayed_env = {**surroundings(user, relay.port), **how}
-        direct_psql, relayed = psql(direct_env, *query), psql(relayed_env,
-                                                             *query)
+        direct_psql, relayed = [
+            psql(surroundings(user, port, **how), *query)
+            for port in (network.port, relay.port)]
         assert relayed.returncode == direct_psql.returncode
         assert relayed.stdout == direct_psql.stdout
         assert without_place(relayed.stderr) == without_place(
@@ -247,8 +246,7 @@ def test_a_server_that_wants_tls_and_does_not_get_it(
         network_database, network, proxy, surroundings):
     relay = proxy(network.address("tls", sslmode="disable"))
     relayed = psql(surroundings("tls", relay.port), "-c", "SELECT 1")
-    refused = psql({**surroundings("tls", network.port),
-                    "PGSSLMODE": "disable"}, "-c", "SELECT 1")
+    refused = psql(surroundings("tls", network.port), "-c", "SELECT 1")
     assert relayed.returncode == refused.returncode == 2
     assert "no encryption" in refused.stderr
     assert without_place(relayed.stderr) == without_place(refused.stderr)
@@ -257,8 +255,10 @@ def test_a_server_that_wants_tls_and_does_not_get_it(
 def test_a_client_that_insists_on_tls_is_told(network_database, network,
                                               proxy, surroundings):
     relay = proxy(network.address("scram"))
-    refused = psql({**surroundings("scram", relay.port),
-                    "PGSSLMODE": "require"}, "-c", "SELECT 1")
+    preferred, refused = [
+        psql(surroundings("scram", relay.port, PGSSLMODE=mode), "-c",
+             "SELECT 1") for mode in ("prefer", "require")]
+    assert preferred.stdout == "1\n", preferred.stderr
     assert refused.returncode == 2
     assert "does not support SSL" in refused.stderr
 

@@ -276,14 +276,19 @@ SAYS = [
     message(b"Q", b"DO $$BEGIN RAISE NOTICE 'x'; END$$\0"),
     message(b"Q", b"LISTEN n; NOTIFY n, 'p'\0"),
     message(b"F", struct.pack(">IHHHI", 1598, 0, 0, 0, 0)[:10] + b"\0\0"),
-    message(b"Q", b""),
+    message(b"Q", b"\0"),
 ]
 
 
+RECORDED = [pytest.param((), id="relayed"),
+            pytest.param(("--record", "r.trace"), id="recorded")]
+
+
+@pytest.mark.parametrize("options", RECORDED)
 @pytest.mark.parametrize("said", range(len(SAYS)))
-def test_bytes_are_the_same(network, proxy, said):
+def test_bytes_are_the_same(network, proxy, said, options):
     """Also when the client closes its half first: it is told all."""
-    relay = proxy(network.address())
+    relay = proxy(network.address(), *options)
     heard = []
     for port in network.port, relay.port:
         with dial(port) as stream:
@@ -296,9 +301,10 @@ def test_bytes_are_the_same(network, proxy, said):
     assert any(kind == b"Z" for kind, _ in heard[1])
 
 
-def test_byte_by_byte(network, proxy):
+@pytest.mark.parametrize("options", RECORDED)
+def test_byte_by_byte(network, proxy, options):
     """However the bytes of a client are cut."""
-    relay = proxy(network.address(sslmode="require"))
+    relay = proxy(network.address(sslmode="require"), *options)
     with dial(relay.port) as stream:
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for request in struct.pack(">II", 8, 80877103), \
@@ -353,8 +359,9 @@ def test_replication(network, proxy, psql):
         assert relay.stop() == 0
 
 
-def test_pgbench(network, network_database, proxy, environment):
-    relay = proxy(network.address())
+@pytest.mark.parametrize("options", RECORDED)
+def test_pgbench(network, network_database, proxy, environment, options):
+    relay = proxy(network.address(), *options)
     where = ["-h", "127.0.0.1", "-p", str(relay.port), "-U", network.user]
     for arguments in (["-i", "-q"], ["-c", "4", "-t", "200", "-n"],
                       ["-S", "-M", "prepared", "-c", "8", "-t", "500", "-n"],
@@ -368,14 +375,15 @@ def test_pgbench(network, network_database, proxy, environment):
 
 # ---- Much ------------------------------------------------------------------------
 
-@pytest.mark.parametrize("sslmode", ["disable", "require"])
+@pytest.mark.parametrize("sslmode, options", [
+    ("disable", ()), ("require", ("--record", "r.trace"))])
 def test_copy_both_ways(network, network_database, proxy, psql, tmp_path,
-                        sslmode):
+                        sslmode, options):
     """50 MB pass through, in both directions, in bounded memory."""
     network.sql(f"CREATE TABLE big AS SELECT i, repeat(md5(i::text), 1) || "
                 f"'0123456789' AS t FROM generate_series(1, {COPY_ROWS}) i; "
                 f"CREATE TABLE copied (LIKE big)", network_database)
-    relay = proxy(network.address(sslmode=sslmode))
+    relay = proxy(network.address(sslmode=sslmode), *options)
     assert psql(relay.port, network.user, "SELECT 1").returncode == 0
     before = peak_kb(relay)
     done = psql(relay.port, network.user, f"\\copy big TO '{tmp_path}/big'",
@@ -401,9 +409,10 @@ def test_copy_both_ways(network, network_database, proxy, psql, tmp_path,
     assert sha("big") == sha("d")
 
 
-def test_long_row(network, proxy, connect):
+@pytest.mark.parametrize("options", RECORDED)
+def test_long_row(network, proxy, connect, options):
     """One value of 100 MB is not held."""
-    relay = proxy(network.address())
+    relay = proxy(network.address(), *options)
     cursor = connect(relay.port).cursor()
     cursor.execute("SELECT 1")
     before = peak_kb(relay)
@@ -515,9 +524,10 @@ def test_client_is_killed_in_an_endless_answer(network, proxy):
     assert relay.stop() == 0
 
 
-def test_client_that_never_reads(network, proxy, psql):
+@pytest.mark.parametrize("options", RECORDED)
+def test_client_that_never_reads(network, proxy, psql, options):
     """Costs bounded memory and holds nobody up."""
-    relay = proxy(network.address())
+    relay = proxy(network.address(), *options)
     assert psql(relay.port, network.user, "SELECT 1").returncode == 0
     before = peak_kb(relay)
     with dial(relay.port) as stream:

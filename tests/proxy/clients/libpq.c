@@ -4,7 +4,9 @@
  * what came of it, on standard output. The test compares what it writes on a
  * direct connection with what it writes through the proxy.
  *
- * Where to connect comes from PGHOST and the like. Expects schema.sql.
+ * Where to connect comes from PGHOST and the like. Expects schema.sql. With
+ * UNDER_CONTROL in the environment, what an exploration cannot undo is left out:
+ * changes of the schema, and large objects.
  */
 #include <libpq/libpq-fs.h>
 #include <poll.h>
@@ -16,6 +18,9 @@
 
 #define FIVE_MB (5 * 1024 * 1024)
 #define CANCEL_EVERY_MS 200
+
+/* Functions by their numbers in every PostgreSQL. */
+enum { INT4_PLUS = 177, INT4_DIVIDE = 154 };
 
 /* Types by their numbers in every PostgreSQL. */
 enum { INT8 = 20, INT4 = 23, TEXT = 25, JSONB = 3802, BYTEA = 17 };
@@ -130,9 +135,6 @@ static void simple(PGconn *conn)
 	run(conn, "VALUES (1, 'one'), (2, 'two')");
 	run(conn, "SHOW TimeZone");
 	run(conn, "EXPLAIN (COSTS off) SELECT * FROM log");
-	run(conn, "CREATE TEMP TABLE t (a int)");
-	run(conn, "SELECT a INTO TEMP u FROM t");
-	run(conn, "DROP TABLE t, u");
 
 	title("errors");
 	run(conn, "SELEC 1");
@@ -146,7 +148,19 @@ static void simple(PGconn *conn)
 	title("notices");
 	run(conn, "SELECT notes(3)");
 	run(conn, "DO $$ BEGIN PERFORM notes(1); END $$");
+}
+
+/* A call of an exploration may not do this. */
+static void schema_changes(PGconn *conn)
+{
+	title("changes of the schema");
+	run(conn, "CREATE TEMP TABLE t (a int)");
+	run(conn, "SELECT a INTO TEMP u FROM t");
+	run(conn, "DROP TABLE t, u");
 	run(conn, "DROP TABLE IF EXISTS nowhere");
+	run_all(conn, "BEGIN; CREATE TABLE made (a int); INSERT INTO made "
+		      "VALUES (1); ALTER TABLE made ADD b int; "
+		      "SELECT * FROM made; DROP TABLE made; COMMIT");
 }
 
 static void several(PGconn *conn)
@@ -671,7 +685,37 @@ static void cancel(void)
 	PQfinish(conn);
 }
 
-/* libpq calls functions of the server by FunctionCall messages. */
+static void call(PGconn *conn, int function, int left, int right)
+{
+	PQArgBlock arguments[] = { { 4, 1, { NULL } }, { 4, 1, { NULL } } };
+	int value = 0, size = 0;
+
+	arguments[0].u.integer = left;
+	arguments[1].u.integer = right;
+	printf("> function %d of %d, %d\n", function, left, right);
+	show(PQfn(conn, function, &value, &size, 1, arguments, 2));
+	printf("  %d, %d bytes\n", value, size);
+	show_state(conn);
+}
+
+static void functions(PGconn *conn)
+{
+	title("function calls");
+	call(conn, INT4_PLUS, 40, 2);
+	call(conn, INT4_DIVIDE, 84, 2);
+	call(conn, INT4_DIVIDE, 84, 0);
+	run(conn, "BEGIN");
+	call(conn, INT4_PLUS, 40, 2);
+	run(conn, "SAVEPOINT a");
+	call(conn, INT4_DIVIDE, 84, 0);
+	call(conn, INT4_PLUS, 40, 2);
+	run(conn, "ROLLBACK TO a");
+	call(conn, INT4_PLUS, 40, 2);
+	run(conn, "COMMIT");
+	call(conn, 1, 0, 0);
+}
+
+/* libpq makes them by function calls, too. */
 static void large_objects(PGconn *conn)
 {
 	char bytes[32] = "";
@@ -708,6 +752,8 @@ int main(void)
 	refused();
 	conn = must_connect("");
 	simple(conn);
+	if (!getenv("UNDER_CONTROL"))
+		schema_changes(conn);
 	several(conn);
 	transactions(conn);
 	prepared(conn);
@@ -718,7 +764,9 @@ int main(void)
 	large_values(conn);
 	copies(conn);
 	notifications(conn);
-	large_objects(conn);
+	functions(conn);
+	if (!getenv("UNDER_CONTROL"))
+		large_objects(conn);
 	PQfinish(conn);
 	cancel();
 	reconnect();

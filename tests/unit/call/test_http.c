@@ -222,6 +222,7 @@ static void keep(void *userdata, const struct slm_http_answer *answer)
 {
 	struct kept *kept = userdata;
 
+	slm_alloc_fail_from(0);
 	assert_false(kept->done);
 	kept->done = true;
 	kept->status = answer->status;

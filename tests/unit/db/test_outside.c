@@ -94,10 +94,9 @@ static void open_with(const char *schema,
 		.conninfo = slm_pg_server_conninfo(server)
 	};
 
-	setup = (struct slm_spec_sql){ .text = schema,
-				       .size = strlen(schema),
-				       .line = 1,
-				       .column = 1 };
+	setup = (struct slm_spec_sql){
+		.text = schema, .size = strlen(schema), .line = 1, .column = 1
+	};
 	spec = (struct sqloom_spec){ .name = "test",
 				     .text = "",
 				     .setups = &setup,
@@ -338,9 +337,9 @@ static void old_statements_go_at_a_run_s_begin(void **state)
 	must(slm_db_run_end(db, &err));
 }
 
-#define EVERYTHING                                                      \
-	"SELECT (SELECT string_agg(t::text, ' ' ORDER BY ctid) FROM "   \
-	"account t) || ' / ' || (SELECT string_agg(t::text, ' ' ORDER " \
+#define EVERYTHING                                                       \
+	"SELECT (SELECT string_agg(t::text, ' ' ORDER BY ctid) FROM "    \
+	"account t) || ' / ' || (SELECT string_agg(t::text, ' ' ORDER "  \
 	"BY ctid) FROM log t) || (SELECT last_value || is_called::text " \
 	"FROM account_id_seq) || (SELECT last_value || is_called::text " \
 	"FROM log_id_seq)"

@@ -55,8 +55,7 @@ static inline struct slm_result *gave_values(struct scene *s, uint32_t call,
 					     const struct slm_value *values,
 					     size_t count)
 {
-	struct slm_event *e =
-		event(s, SLM_EVENT_END, call, SLM_STEP_NONE);
+	struct slm_event *e = event(s, SLM_EVENT_END, call, SLM_STEP_NONE);
 	struct slm_result *r = result(s, e);
 	struct slm_value *copy =
 		slm_arena_zalloc(&s->arena, count, sizeof(*copy));
@@ -71,7 +70,7 @@ static inline struct slm_result *gave_values(struct scene *s, uint32_t call,
 	return r;
 }
 
-#define GAVE(s, call, ok, columns, ...)                    \
+#define GAVE(s, call, ok, columns, ...)                        \
 	gave_values(s, call, ok, columns, VALUES(__VA_ARGS__), \
 		    COUNT(__VA_ARGS__))
 

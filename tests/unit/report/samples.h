@@ -802,6 +802,7 @@ static const struct {
 	{ "many", &sample_many },
 	{ "evil", &sample_evil },
 	{ "program", &sample_program },
+	{ "nameless", &sample_nameless },
 	{ "record", &sample_record },
 	{ "evil-program", &sample_evil_program },
 	{ "evil-record", &sample_evil_record },

@@ -9,11 +9,10 @@
 		.kind = SLM_EVENT_STEP, .call = (c), .step = (s), \
 		.choice = true, .params = (p), .result = (r)      \
 	}
-#define STALLED(c, why)                                        \
-	{                                                      \
-		.kind = SLM_EVENT_STALLED, .call = (c),        \
-		.step = SLM_STEP_NONE, .choice = false,        \
-		.what = (why)                                  \
+#define STALLED(c, why)                                                        \
+	{                                                                      \
+		.kind = SLM_EVENT_STALLED, .call = (c), .step = SLM_STEP_NONE, \
+		.choice = false, .what = (why)                                 \
 	}
 #define GAVE(c, good, r)                                                   \
 	{                                                                  \
@@ -28,9 +27,10 @@ static const struct slm_trace_step redeem_steps[] = {
 	  "INSERT INTO redemption (code, who) VALUES ($1, $2)", "",
 	  "redemption", 0x2222, false },
 	{ "commit", "COMMIT", "", "", 0x3333, true },
+	{ "s4", "BEGIN", "", "", 0x4444, false },
 };
 static const struct slm_trace_call redeem_calls[] = {
-	{ "alice", redeem_steps, 3, SLM_TRACE_HTTP,
+	{ "alice", redeem_steps, 4, SLM_TRACE_HTTP,
 	  "POST http://127.0.0.1:8000/redeem code=SPRING who=alice" },
 	{ "job", redeem_steps, 3, SLM_TRACE_EXEC, "./redeem --who bob SPRING" },
 };
@@ -68,9 +68,8 @@ static const struct slm_event redeem_events[] = {
 	GAVE(0, true, &answer_200),
 };
 static const struct slm_event refused_events[] = {
-	SENT(0, 0, "", &not_used),
-	GAVE(0, true, &answer_200),
-	SENT(1, 0, NULL, &not_used),
+	QUIET(0, 3, &nothing),	    SENT(0, 0, "", &not_used),
+	GAVE(0, true, &answer_200), SENT(1, 0, NULL, &not_used),
 	GAVE(1, false, &exit_1),
 };
 static const char *const redeem_results[] = { "HTTP 200 ok='yes' id=7",
@@ -124,6 +123,25 @@ static const struct sqloom_report sample_program = { {
 	.by_class = { [SLM_CLASS_RESULT] = 4,
 		      [SLM_CLASS_ERROR] = 1,
 		      [SLM_CLASS_SERIAL] = 1 },
+} };
+
+/* Without names, as on a command line. */
+static const struct slm_trace_call nameless_calls[] = {
+	{ "a", redeem_steps, 4, SLM_TRACE_HTTP,
+	  "POST http://127.0.0.1:8000/redeem code=SPRING who=alice" },
+	{ "b", redeem_steps, 3, SLM_TRACE_EXEC, "./redeem --who bob SPRING" },
+};
+static const struct sqloom_report sample_nameless = { {
+	COMMON("redeem.spec"),
+	.calls = nameless_calls,
+	.ncalls = 2,
+	.findings = redeem_findings + 1,
+	.nfindings = 1,
+	.verdict = SQLOOM_BROKEN,
+	.reason = "",
+	.explored = 1,
+	.wrong = 1,
+	.by_class = { [SLM_CLASS_ERROR] = 1 },
 } };
 
 /* ---- A recording ------------------------------------------------------ */

@@ -505,6 +505,19 @@ static void test_program(void **state)
 		    "     ┊ ✓ b exit 0 'redeemed'");
 }
 
+/* No letter is told twice. */
+static void test_program_without_name(void **state)
+{
+	(void)state;
+	CHECK_LINES(&sample_nameless, 100,
+		    "  redeem.spec · exhaustive · no bounds · a, b",
+		    "     a POST http://127.0.0.1:8000/redeem         "
+		    "b ./redeem --who bob SPRING",
+		    "       code=SPRING who=alice",
+		    "     ● s4  BEGIN                                 │");
+	CHECK_LINES(&sample_nameless, 50, "  b ./redeem --who bob SPRING");
+}
+
 static void test_program_that_failed(void **state)
 {
 	struct sqloom_render how;
@@ -655,6 +668,7 @@ int main(void)
 		cmocka_unit_test(test_bad_render),
 		cmocka_unit_test(test_json),
 		cmocka_unit_test(test_program),
+		cmocka_unit_test(test_program_without_name),
 		cmocka_unit_test(test_program_that_failed),
 		cmocka_unit_test(test_record),
 		cmocka_unit_test(test_program_json),

@@ -38,7 +38,7 @@ static void all_parts(void **state)
 		      "call bob { http POST http://127.0.0.1:8000/x code=X }\n"
 		      "before { true }\n"
 		      "server { worker }\n"
-		      "check one { SELECT 1 }\n"
+		      "check one { SELECT 1 -- it's\n}\n"
 		      "check two exec { ./consistent }\n"
 		      "option stall_after 50\n");
 
@@ -74,7 +74,7 @@ static void all_parts(void **state)
 			    "POST http://127.0.0.1:8000/x code=X");
 	assert_int_equal(spec->nchecks, 2);
 	assert_false(spec->checks[0].exec);
-	assert_string_equal(spec->checks[0].sql.text, " SELECT 1 ");
+	assert_string_equal(spec->checks[0].sql.text, " SELECT 1 -- it's\n");
 	assert_true(spec->checks[1].exec);
 	assert_string_equal(spec->checks[1].sql.text, "./consistent");
 	assert_int_equal(spec->noptions, 1);
@@ -104,6 +104,7 @@ static const struct {
 	{ " exec echo \\\\ ", "echo \\\\" },
 	{ " exec a 'x\n}\ny' ", "a 'x\n}\ny'" },
 	{ " exec a # it's\n b ", "a # it's\n b" },
+	{ " exec a # it's\n b '}' ", "a # it's\n b '}'" },
 	{ " exec a;# it's {}\n b ", "a;# it's {}\n b" },
 	{ " exec a#'}' ", "a#'}'" },
 	{ "\n# say \"so\n exec a ", NULL },
@@ -275,6 +276,8 @@ static const struct {
 	  "expected the check's { query }, which must"
 	  " return no row, or exec { COMMAND }" },
 	{ S "check c exec { x }", 2, 7, "a check by a command is for calls" },
+	{ "session a step check {}\npermutation check\ncheck c exec { it's }",
+	  3, 14, "the ' in line 3, column 18" },
 	{ S "option proxy_port 5433", 2, 8,
 	  "option proxy_port is for calls,"
 	  " and this spec has sessions" },

@@ -11,6 +11,8 @@
 #include "base/alloc.h"
 #include "trace/params.h"
 
+#define TEN "1234567890"
+#define NINETY TEN TEN TEN TEN TEN TEN TEN TEN TEN
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static void test_put(void **state)
@@ -49,6 +51,13 @@ static void test_put(void **state)
 		  false },
 		{ "SELECT $1, $2", "$1 = 'ab, $2 = 3", "SELECT $1, 3", false },
 		{ "SELECT $1, $2", "$1 = , $2 = 3", "SELECT $1, 3", false },
+		{ "SELECT $1, $2, $3", "$1 = 'x', $2 ...", "SELECT 'x', $2, $3",
+		  false },
+		{ "SELECT $1, $2", "$1 = 'x...', $2 = '" NINETY "...'",
+		  "SELECT 'x...', $2", false },
+		{ "SELECT $1", "$1 = '" NINETY "'", "SELECT '" NINETY "'",
+		  true },
+		{ "SELECT $1", "(too long to be shown)", "SELECT $1", false },
 		{ "SELECT 1", "$1 = 5", "SELECT 1", true },
 		{ "SELECT '$1", "$1 = 5", "SELECT '$1", true },
 		{ "SELECT $$ $1", "$1 = 5", "SELECT $$ $1", true },

@@ -366,8 +366,8 @@ static void test_programs_come_back(void **state)
 	assert_string_equal(finding->events[5].result->rows.columns[1],
 			    "line 1");
 	finding = &report->trace.findings[1];
-	assert_null(finding->events[0].params);
-	assert_int_equal(finding->events[3].result->error, SLM_ERROR_REFUSED);
+	assert_null(finding->events[1].params);
+	assert_int_equal(finding->events[4].result->error, SLM_ERROR_REFUSED);
 	sqloom_report_free(report);
 	slm_free(text);
 	/* What says nothing new is written as it was before. */

@@ -48,6 +48,8 @@ public final class Client {
         String database = env("PGDATABASE");
         properties.setProperty("user", env("PGUSER"));
         properties.setProperty("password", env("PGPASSWORD"));
+        properties.setProperty("sslmode",
+            System.getenv().getOrDefault("PGSSLMODE", "prefer"));
         for (String each : more) {
             String[] parts = each.split("=", 2);
             if (parts[0].equals("database")) {
@@ -491,7 +493,10 @@ public final class Client {
         portals();
         transactions();
         copies();
-        largeObjects();
+        // What an exploration cannot undo.
+        if (env("UNDER_CONTROL").isEmpty()) {
+            largeObjects();
+        }
         notifications();
         cancel();
         lost();
