@@ -42,6 +42,7 @@ static enum sqloom_status op_run_begin(struct slm_db *base, uint32_t members,
 		program->blockers = 0;
 		program->at = NULL;
 	}
+	slm_links_forget_texts(programs);
 	slm_links_control(programs, true);
 	return SQLOOM_OK;
 }
@@ -363,6 +364,7 @@ static void op_free(struct slm_db *base)
 	}
 	slm_free(programs->texts);
 	slm_arena_deinit(&programs->scratch);
+	slm_arena_deinit(&programs->parsed);
 	slm_arena_deinit(&programs->arena);
 	slm_free(programs);
 }
@@ -424,6 +426,7 @@ enum sqloom_status slm_programs_open(const struct sqloom_spec *spec,
 		return slm_error_nomem(err);
 	slm_arena_init(&programs->arena);
 	slm_arena_init(&programs->scratch);
+	slm_arena_init(&programs->parsed);
 	programs->base.ops = &ops;
 	programs->base.variants = 2;
 	programs->spec = spec;

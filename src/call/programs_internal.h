@@ -22,7 +22,7 @@
 
 #define SERVERS_MAX 16
 #define NOTES_MAX 16
-#define TEXTS_MAX 10000 /* that are parsed; later ones are looked at no more */
+#define TEXTS_MAX 10000 /* parsed ones that are kept, from one run to another */
 #define TICK_MS 2
 
 /* A connection of a program. */
@@ -36,7 +36,7 @@ struct link {
 	bool background;
 	bool open;	/* its session is: pid is known */
 	bool held;	/* a step of it waits for a grant */
-	uint64_t held_since;
+	uint64_t way; /* of what it sent in this run, the held step included */
 	bool under_way; /* a step of a call was granted, and is not done */
 	bool done;	/* and now it is: result */
 	bool lost;	/* closed while a step was under way */
@@ -56,6 +56,7 @@ struct program {
 	int port;
 	struct program_step *steps; /* SLM_PROGRAM_STEPS_MAX */
 	unsigned nsteps;
+	bool several; /* it was seen to use connections at the same time */
 
 	/* In a run */
 	bool started, ended, over;
@@ -98,9 +99,10 @@ struct programs {
 	struct link *links;
 	struct program calls[SLM_CALLS_MAX];
 	unsigned ncalls;
-	struct text **texts; /* by hash */
+	struct text **texts; /* TEXTS_MAX, by hash */
+	struct slm_arena parsed; /* of texts */
 	unsigned ntexts;
-	struct slm_pg_step unread; /* for texts beyond the limit */
+	struct slm_pg_step unread; /* when memory is out */
 	uint64_t marks;	/* counts arrivals and blockings */
 	const char *notes[NOTES_MAX];
 	unsigned nnotes;
@@ -120,11 +122,16 @@ struct programs {
 struct slm_relay_hooks slm_programs_hooks(void);
 /* All connections from now on: HOLD, or TRACK with what is held let go. */
 void slm_links_control(struct programs *programs, bool control);
-/* The first held step of this call; NULL: none. */
+/* The held step of this call that is next; NULL: none. Of several, which come
+ * from several threads at any time, the one whose text is first. */
 struct link *slm_links_held(struct programs *programs, unsigned call);
+/* Has it several connections that are not idle? */
+bool slm_links_several(struct programs *programs, unsigned call);
 /* Is the call in a transaction, or in the middle of something? */
 bool slm_links_busy(struct programs *programs, unsigned call);
 bool slm_links_any(struct programs *programs, unsigned call);
+/* Between runs, when there are many: forgets what texts are. */
+void slm_links_forget_texts(struct programs *programs);
 /* At the end of a run: nothing of any call is open any more. */
 enum sqloom_status slm_links_clean(struct programs *programs,
 				   struct sqloom_error *err);

@@ -45,12 +45,10 @@ static const struct slm_pg_step *read_text(void *userdata, const char *sql,
 	for (text = *place; text; text = text->chain)
 		if (text->hash == hash && text->size == size)
 			return &text->parsed;
-	if (programs->ntexts == TEXTS_MAX)
-		return &programs->unread;
-	text = slm_arena_zalloc(&programs->arena, 1, sizeof(*text));
-	copy = slm_arena_strndup(&programs->arena, sql, size);
+	text = slm_arena_zalloc(&programs->parsed, 1, sizeof(*text));
+	copy = slm_arena_strndup(&programs->parsed, sql, size);
 	if (!text || !copy ||
-	    slm_pg_step_read(copy, &programs->arena, &text->parsed, NULL))
+	    slm_pg_step_read(copy, &programs->parsed, &text->parsed, NULL))
 		return &programs->unread;
 	text->hash = hash;
 	text->size = size;
@@ -58,6 +56,18 @@ static const struct slm_pg_step *read_text(void *userdata, const char *sql,
 	*place = text;
 	programs->ntexts++;
 	return &text->parsed;
+}
+
+void slm_links_forget_texts(struct programs *programs)
+{
+	if (programs->ntexts < TEXTS_MAX)
+		return;
+	for (struct link *link = programs->links; link; link = link->next)
+		if (slm_dialog_step(link->dialog))
+			return;
+	memset(programs->texts, 0, TEXTS_MAX * sizeof(*programs->texts));
+	slm_arena_clear(&programs->parsed);
+	programs->ntexts = 0;
 }
 
 /* ---- Whose a connection is ---------------------------------------------- */
@@ -169,7 +179,10 @@ static void arrived(void *userdata, const struct slm_dialog_step *step)
 	attribute(link, step);
 	if (is_at_work(programs, link->out.call)) {
 		link->held = true;
-		link->held_since = programs->marks;
+		link->way = slm_hash_mix(
+			slm_hash_mix(link->way,
+				     slm_hash(step->sql, step->sql_size, 0)),
+			slm_hash(step->params, strlen(step->params), 0));
 		return;
 	}
 	note_stray(link, step);
@@ -337,6 +350,7 @@ void slm_links_control(struct programs *programs, bool control)
 		if (programs->options.attribution ==
 		    SLM_ATTRIBUTION_EXCLUSIVE)
 			link->out.call = -1;
+		link->way = 0;
 		if (!link->held)
 			continue;
 		link->held = false;
@@ -345,23 +359,49 @@ void slm_links_control(struct programs *programs, bool control)
 	}
 }
 
+static bool is_idle(const struct link *link)
+{
+	return link->open && slm_dialog_is_idle(link->dialog) &&
+	       slm_dialog_status(link->dialog) == 'I';
+}
+
+/* Threads come in any order, but what each of them sends is the same: the text
+ * decides, then what was sent before. */
+static bool goes_first(const struct link *a, const struct link *b)
+{
+	const struct slm_dialog_step *x = slm_dialog_step(a->dialog);
+	const struct slm_dialog_step *y = slm_dialog_step(b->dialog);
+	int order = strcmp(x->sql, y->sql);
+
+	if (!order)
+		order = strcmp(x->params, y->params);
+	return order ? order < 0 : a->way < b->way;
+}
+
 struct link *slm_links_held(struct programs *programs, unsigned call)
 {
 	struct link *first = NULL;
 
 	for (struct link *link = programs->links; link; link = link->next)
 		if (link->held && link->out.call == (int)call &&
-		    (!first || link->held_since < first->held_since))
+		    (!first || goes_first(link, first)))
 			first = link;
 	return first;
+}
+
+bool slm_links_several(struct programs *programs, unsigned call)
+{
+	unsigned count = 0;
+
+	for (struct link *link = programs->links; link; link = link->next)
+		count += link->out.call == (int)call && !is_idle(link);
+	return count > 1;
 }
 
 bool slm_links_busy(struct programs *programs, unsigned call)
 {
 	for (struct link *link = programs->links; link; link = link->next)
-		if (link->out.call == (int)call &&
-		    (!link->open || !slm_dialog_is_idle(link->dialog) ||
-		     slm_dialog_status(link->dialog) != 'I'))
+		if (link->out.call == (int)call && !is_idle(link))
 			return true;
 	return false;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
@@ -193,6 +194,42 @@ enum sqloom_status slm_programs_statement(
 				     strlen(text_of(step)), out, err);
 }
 
+/* Drivers that put values into the text send a new text for each value: it is
+ * told as one text with parameters. */
+static enum sqloom_status tell(struct programs *programs, unsigned call,
+			       const struct slm_dialog_step *step,
+			       struct slm_db_step_info *info,
+			       struct slm_db_arrival *arrival,
+			       struct sqloom_error *err)
+{
+	const char *values = step->params ? step->params : "";
+	struct slm_buf text, lifted;
+	enum sqloom_status status;
+
+	slm_buf_init(&text);
+	slm_buf_init(&lifted);
+	info->sql = step->kind == SLM_DIALOG_COMMIT ? "COMMIT" : text_of(step);
+	if (!*values && !info->implicit && !info->local &&
+	    slm_pg_lift_literals(info->sql, &text, &lifted)) {
+		slm_buf_putc(&text, '\0');
+		slm_buf_putc(&lifted, '\0');
+		info->sql = text.data;
+		values = lifted.data;
+	}
+	if (slm_buf_failed(&text) || slm_buf_failed(&lifted))
+		status = slm_error_nomem(err);
+	else
+		status = number(programs, call, info, &arrival->step, err);
+	if (!status && *values) {
+		arrival->params = slm_arena_strdup(programs->run, values);
+		if (!arrival->params)
+			status = slm_error_nomem(err);
+	}
+	slm_buf_deinit(&text);
+	slm_buf_deinit(&lifted);
+	return status;
+}
+
 /* The call stands at the step that link holds. */
 static enum sqloom_status at_step(struct programs *programs, unsigned call,
 				  struct link *link,
@@ -212,16 +249,10 @@ static enum sqloom_status at_step(struct programs *programs, unsigned call,
 		info = (struct slm_db_step_info){ .reads = statement->reads,
 						  .writes = statement->writes,
 						  .local = statement->local };
-	info.sql = step->kind == SLM_DIALOG_COMMIT ? "COMMIT" : text_of(step);
 	info.implicit = step->kind == SLM_DIALOG_COMMIT;
 	*arrival = (struct slm_db_arrival){ .kind = SLM_ARRIVAL_STEP,
 					    .local = info.local };
-	if (step->params && *step->params) {
-		arrival->params = slm_arena_strdup(programs->run, step->params);
-		if (!arrival->params)
-			return slm_error_nomem(err);
-	}
-	status = number(programs, call, &info, &arrival->step, err);
+	status = tell(programs, call, step, &info, arrival, err);
 	programs->calls[call].number = arrival->step;
 	return status;
 }
@@ -296,6 +327,20 @@ static void note_open(struct programs *programs, unsigned call)
 			  name_of(programs, call));
 }
 
+/* Another thread of the call may be about to send something, too: *settled if
+ * all are asleep, and nothing came in meanwhile. */
+static enum sqloom_status others_settle(struct programs *programs,
+					unsigned call, bool *settled,
+					struct sqloom_error *err)
+{
+	uint64_t marks = programs->marks;
+	bool quiet = is_quiet(programs, call);
+	enum sqloom_status status = slm_programs_turn(programs, !quiet, err);
+
+	*settled = quiet && marks == programs->marks;
+	return status;
+}
+
 enum sqloom_status slm_programs_settle(struct programs *programs, unsigned call,
 				       struct slm_db_arrival *arrival,
 				       struct sqloom_error *err)
@@ -310,6 +355,14 @@ enum sqloom_status slm_programs_settle(struct programs *programs, unsigned call,
 	while (!status) {
 		struct link *link = slm_links_held(programs, call);
 
+		program->several |= slm_links_several(programs, call);
+		if (link && program->several) {
+			bool settled;
+
+			status = others_settle(programs, call, &settled, err);
+			if (status || !settled)
+				continue;
+		}
 		if (link)
 			return at_step(programs, call, link, arrival, err);
 		if (is_over(programs, call) && looked) {
@@ -331,8 +384,8 @@ enum sqloom_status slm_programs_settle(struct programs *programs, unsigned call,
 			programs->running = -1;
 			*arrival = (struct slm_db_arrival){
 				.kind = SLM_ARRIVAL_STALLED,
-				.what = "the program waits, and not for the "
-					"database",
+				.what = "it does nothing, and no lock in the "
+					"database is why",
 			};
 			return SQLOOM_OK;
 		}

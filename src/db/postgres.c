@@ -742,6 +742,9 @@ static enum sqloom_status op_run_end(struct slm_db *base,
 
 	for (unsigned i = 0; !status && !db->outside && i < db->nsessions; i++)
 		if (db->members & (1u << i))
+			status = slm_pgsession_roll_back(&db->sessions[i], err);
+	for (unsigned i = 0; !status && !db->outside && i < db->nsessions; i++)
+		if (db->members & (1u << i))
 			status = slm_pgsession_reset(&db->sessions[i], err);
 	db->blocked = 0;
 	if (!status && db->cloning)

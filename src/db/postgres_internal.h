@@ -354,8 +354,11 @@ enum sqloom_status slm_pgsession_expire(struct postgres *db,
 					struct slm_db_answer *answer,
 					struct sqloom_error *err);
 bool slm_pgsession_in_transaction(const struct pg_session *session);
-/* At the end of a run: nothing runs, no transaction is open, and no state of
- * the run is left on the connection. */
+/* Nothing runs, no transaction is open. */
+enum sqloom_status slm_pgsession_roll_back(struct pg_session *session,
+					   struct sqloom_error *err);
+/* At the end of a run: nor is any state of the run left on the connection.
+ * Prepares its steps, so nobody else may have a table locked. */
 enum sqloom_status slm_pgsession_reset(struct pg_session *session,
 				       struct sqloom_error *err);
 /* The value of the parameters put into the text of a step. "" and failed when

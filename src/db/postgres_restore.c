@@ -92,7 +92,8 @@ static void put_insert(const struct postgres *db, const struct pg_table *table,
 		}
 		slm_buf_putc(sql, ')');
 	}
-	slm_buf_puts(sql, " ORDER BY o");
+	/* In order as it is: the snapshot table is scanned as it was written.
+	 */
 	if (!kept->by_rows)
 		slm_buf_puts(sql, " RETURNING ctid");
 }

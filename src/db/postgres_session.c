@@ -177,20 +177,29 @@ static void forget_variables(struct pg_session *session)
 	}
 }
 
-enum sqloom_status slm_pgsession_reset(struct pg_session *session,
-				       struct sqloom_error *err)
+enum sqloom_status slm_pgsession_roll_back(struct pg_session *session,
+					   struct sqloom_error *err)
 {
 	PGTransactionStatusType state;
 	enum sqloom_status status = SQLOOM_OK;
 
-	drop_results(session);
-	forget_variables(session);
 	if (PQtransactionStatus(session->pg.conn) == PQTRANS_ACTIVE)
 		status = slm_pg_cancel(&session->pg, err);
 	state = PQtransactionStatus(session->pg.conn);
 	if (!status && (state == PQTRANS_INTRANS || state == PQTRANS_INERROR))
 		status = slm_pg_exec(&session->pg, "roll back", "ROLLBACK",
 				     NULL, err);
+	return status;
+}
+
+enum sqloom_status slm_pgsession_reset(struct pg_session *session,
+				       struct sqloom_error *err)
+{
+	enum sqloom_status status;
+
+	drop_results(session);
+	forget_variables(session);
+	status = slm_pgsession_roll_back(session, err);
 	if (!status && session->stateful) {
 		status = slm_pg_exec(&session->pg, "reset a session",
 				     "DISCARD ALL", NULL, err);

@@ -446,7 +446,7 @@ enum sqloom_status slm_pgsnap_mark(struct postgres *db,
 				   const struct pg_step *step,
 				   struct sqloom_error *err)
 {
-	for (uint32_t i = 0; i < step->nsequences; i++)
+	for (uint32_t i = 0; step->takes_keys && i < step->nsequences; i++)
 		db->catalogue.sequences[step->sequences[i]].dirty = true;
 	return mark_tables(db, step->writes, step->nwrites, err);
 }

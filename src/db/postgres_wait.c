@@ -93,7 +93,8 @@ enum sqloom_status slm_pgwait_ask(struct pg_session *session,
 	if (status)
 		return status;
 	session->blockers = slm_pgwait_calls_of(session->owner, pids, n);
-	session->stale = false;
+	/* With nobody in its way it goes on, and must be looked at. */
+	session->stale = !session->blockers;
 	return SQLOOM_OK;
 }
 

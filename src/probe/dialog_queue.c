@@ -101,6 +101,8 @@ void slm_dialog_expect_pop(struct slm_dialog *dialog)
 	release(dialog, slm_dialog_expect_at(dialog, 0));
 	queue->first = (queue->first + 1) & (queue->capacity - 1);
 	queue->count--;
+	if (queue->count == 0)
+		queue->first = 0; /* whose text has memory already */
 	assert(dialog->batched <= queue->count);
 }
 

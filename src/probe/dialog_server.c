@@ -535,7 +535,7 @@ static void end_plan(struct slm_dialog *dialog)
 
 static enum fate end_query(struct slm_dialog *dialog, bool arrived)
 {
-	if (dialog->plan.active)
+	if (dialog->plan.active && arrived)
 		end_plan(dialog);
 	dialog->copy_in = false;
 	dialog->copy_ended &= slm_dialog_sent(dialog) > 0;

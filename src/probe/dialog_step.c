@@ -177,10 +177,8 @@ static void use_portal(struct slm_dialog *dialog, struct dialog_portal *portal)
 	step->sql = statement->sql.data;
 	step->sql_size = statement->sql.size;
 	step->cut = statement->cut;
-	if (!statement->parsed)
-		statement->parsed = slm_dialog_read(
-			dialog, step->sql, step->sql_size, step->cut);
-	step->parsed = statement->parsed;
+	step->parsed = slm_dialog_read(dialog, step->sql, step->sql_size,
+				       step->cut);
 	show_params(dialog, portal);
 }
 
@@ -304,7 +302,7 @@ bool slm_dialog_plan(struct slm_dialog *dialog)
 	slm_buf_append(&plan->text, dialog->text.data, dialog->text.size);
 	if (slm_buf_failed(&plan->text))
 		slm_dialog_nomem(dialog);
-	return true;
+	return !dialog->failure;
 }
 
 void slm_dialog_step_part(struct slm_dialog *dialog)

@@ -68,6 +68,19 @@ static enum sqloom_status check(const char *conninfo, struct sqloom_error *err)
 	return status;
 }
 
+static enum sqloom_status check_port(const char *port, struct sqloom_error *err)
+{
+	char *end;
+	long number = strtol(port, &end, 10);
+
+	if (end > port && !*end && number > 0 && number <= 65535)
+		return SQLOOM_OK;
+	return slm_error_set(err, SQLOOM_USAGE,
+			     "the connection string is not valid: '%s' is no "
+			     "port; give one from 1 to 65535",
+			     port);
+}
+
 static enum sqloom_status look(const char *conninfo, struct found *found,
 			       struct sqloom_error *err)
 {
@@ -90,7 +103,7 @@ static enum sqloom_status look(const char *conninfo, struct found *found,
 	copy_first(PQport(conn), found->port);
 	copy_first(option(found, "hostaddr"), found->hostaddr);
 	PQfinish(conn);
-	return status;
+	return status ? status : check_port(found->port, err);
 }
 
 /* ---- Addresses --------------------------------------------------------- */

@@ -148,6 +148,7 @@ static void on_closed(uv_handle_t *handle)
 		free_connection(c);
 		return;
 	}
+	c->busy = true;
 	if (c->state == SLM_RELAY_CONNECT && c->retries)
 		slm_relay_connect(c);
 	slm_relay_settle(c);
@@ -497,7 +498,8 @@ static void look_for_ends(struct slm_relay_connection *c)
 /* A client that does not take what is left, or does not close. */
 static void linger(struct slm_relay_connection *c)
 {
-	if (c->lingers || !server_is_over(c) || client_is_over(c))
+	if (c->lingers || c->state != SLM_RELAY_ENDING || !server_is_over(c) ||
+	    client_is_over(c))
 		return;
 	c->lingers = true;
 	uv_timer_start(&c->timer, slm_relay_on_timer, SLM_RELAY_LINGER_MS, 0);

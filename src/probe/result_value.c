@@ -9,6 +9,7 @@
  */
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,10 +94,40 @@ static void put_hex(struct slm_buf *out, const uint8_t *bytes, size_t size)
 	}
 }
 
+/* d.ddde+xx as the server writes it: without an exponent if that is short. */
+static void put_scientific(struct slm_buf *out, const char *text, bool single)
+{
+	char digits[40];
+	int exponent = 0, n = 0, shown;
+
+	if (*text == '-')
+		slm_buf_putc(out, *text++);
+	for (; *text && *text != 'e'; text++)
+		if (*text != '.')
+			digits[n++] = *text;
+	exponent = atoi(text + 1);
+	if (exponent < -4 || exponent >= (single ? 6 : 15)) {
+		slm_buf_putc(out, digits[0]);
+		if (n > 1)
+			slm_buf_printf(out, ".%.*s", n - 1, digits + 1);
+		slm_buf_printf(out, "e%+03d", exponent);
+	} else if (exponent < 0) {
+		slm_buf_puts(out, "0.");
+		slm_buf_fill(out, '0', (size_t)(-exponent - 1));
+		slm_buf_append(out, digits, (size_t)n);
+	} else {
+		shown = n < exponent + 1 ? n : exponent + 1;
+		slm_buf_append(out, digits, (size_t)shown);
+		slm_buf_fill(out, '0', (size_t)(exponent + 1 - shown));
+		if (n > shown)
+			slm_buf_printf(out, ".%.*s", n - shown,
+				       digits + shown);
+	}
+}
+
 /* The shortest text that is read back as the same number. */
 static void put_real(struct slm_buf *out, double value, bool single)
 {
-	int digits = single ? 6 : 15, most = single ? 9 : 17;
 	char text[40];
 
 	if (isnan(value) || isinf(value)) {
@@ -105,13 +136,13 @@ static void put_real(struct slm_buf *out, double value, bool single)
 						 "-Infinity");
 		return;
 	}
-	for (; digits <= most; digits++) {
-		snprintf(text, sizeof(text), "%.*g", digits, value);
+	for (int digits = 0; digits < 17; digits++) {
+		snprintf(text, sizeof(text), "%.*e", digits, value);
 		if (single ? strtof(text, NULL) == (float)value :
 			     strtod(text, NULL) == value)
 			break;
 	}
-	slm_buf_puts(out, text);
+	put_scientific(out, text, single);
 }
 
 static bool binary_real(const uint8_t *bytes, uint32_t size,

@@ -213,4 +213,15 @@ const char *slm_pg_next_parameter(const char *sql, char *name, size_t size);
 bool slm_pg_literal(const char *value, const char *type_name, bool numeric,
 		    struct slm_buf *out);
 
+#define SLM_PG_LIFTED_MAX 100 /* bytes; of longer ones only so much is told */
+
+/*
+ * Takes the literals out of a statement, so that texts that differ in values
+ * only are one text: text receives it with $1, $2 ... in their places, params
+ * "$1 = 5, $2 = 'x'". False: there are none, or it has numbered parameters of
+ * its own; then text and params are not to be used. Out of memory: as slm_buf.
+ */
+bool slm_pg_lift_literals(const char *sql, struct slm_buf *text,
+			  struct slm_buf *params);
+
 #endif

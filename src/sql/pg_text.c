@@ -205,6 +205,65 @@ static const char *skip_digits(const char *p)
 	return p;
 }
 
+/* Behind the number or quoted string at p; p if there is none. */
+static const char *skip_literal(const char *p)
+{
+	const char *end = skip_digits(p), *exponent;
+
+	if (*p == '\'')
+		return skip_quoted(p, false);
+	if ((*p == 'e' || *p == 'E') && p[1] == '\'')
+		return skip_quoted(p + 1, true);
+	if (end == p && !(*p == '.' && isdigit((unsigned char)p[1])))
+		return p;
+	if (*end == '.' && end[1] != '.')
+		end = skip_digits(end + 1);
+	if (*end == 'e' || *end == 'E') {
+		exponent = end + 1 + (end[1] == '-' || end[1] == '+');
+		if (isdigit((unsigned char)*exponent))
+			end = skip_digits(exponent);
+	}
+	return end;
+}
+
+static bool has_numbered(const char *sql)
+{
+	for (; *sql; sql = skip_token(sql))
+		if (sql[0] == '$' && isdigit((unsigned char)sql[1]))
+			return true;
+	return false;
+}
+
+bool slm_pg_lift_literals(const char *sql, struct slm_buf *text,
+			  struct slm_buf *params)
+{
+	unsigned n = 0;
+
+	if (has_numbered(sql))
+		return false;
+	while (*sql) {
+		const char *end = skip_literal(sql);
+
+		if (end == sql) {
+			end = skip_token(sql);
+			slm_buf_append(text, sql, (size_t)(end - sql));
+		} else if ((size_t)(end - sql) > SLM_PG_LIFTED_MAX) {
+			/* Told by its beginning. */
+			slm_buf_printf(text, "$%u", ++n);
+			slm_buf_printf(params, "%s$%u = %.*s...",
+				       n > 1 ? ", " : "", n, SLM_PG_LIFTED_MAX,
+				       sql);
+		} else {
+			slm_buf_printf(text, "$%u", ++n);
+			slm_buf_printf(params, "%s$%u = %.*s",
+				       n > 1 ? ", " : "", n, (int)(end - sql),
+				       sql);
+		}
+		sql = end;
+	}
+	return n > 0;
+}
+
 /* Is it a decimal number, with or without sign, fraction, exponent? */
 static bool is_number(const char *p)
 {

@@ -226,6 +226,9 @@ static json_t *value_json(struct slm_encoder *encoder,
 void slm_encode_put_rows(struct slm_encoder *encoder, json_t *object,
 			 const struct slm_rows *rows)
 {
+	/* A reader takes no more; the count tells how many there were. */
+	uint32_t nkept = rows->nkept < SLM_TRACE_ROWS_MAX ? rows->nkept :
+							    SLM_TRACE_ROWS_MAX;
 	json_t *columns, *list;
 
 	if (rows->ncolumns == 0)
@@ -236,7 +239,7 @@ void slm_encode_put_rows(struct slm_encoder *encoder, json_t *object,
 		slm_encode_push(encoder, columns,
 				text_json(encoder, rows->columns[i],
 					  strlen(rows->columns[i])));
-	for (uint32_t row = 0; row < rows->nkept; row++) {
+	for (uint32_t row = 0; row < nkept; row++) {
 		json_t *cells = json_array();
 
 		for (uint32_t i = 0; i < rows->ncolumns; i++)

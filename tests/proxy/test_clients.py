@@ -77,11 +77,11 @@ def surroundings(environment, network):
 def prepare(network_database, network, surroundings):
     """Makes the database of the clients anew, directly."""
 
-    def make():
+    def make(user):
         subprocess.run(
             ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f",
              CLIENTS / "schema.sql"],
-            env=surroundings("scram", network.port), check=True,
+            env=surroundings(user, network.port), check=True,
             stdin=subprocess.DEVNULL, timeout=TIMEOUT_S)
 
     return make
@@ -110,7 +110,7 @@ def direct(network, programs, prepare, surroundings, tmp_path):
             both = []
             for _ in range(2 if client not in {key[0] for key in DIRECT}
                            else 1):
-                prepare()
+                prepare(user)
                 both.append(exercise(programs[client],
                                      surroundings(user, network.port, **more),
                                      tmp_path))
@@ -140,7 +140,7 @@ def test_relayed(client, network, programs, direct, prepare, proxy,
                  surroundings, tmp_path):
     expected = direct(client, "md5")
     relay = proxy(network.address("md5"))
-    prepare()
+    prepare("md5")
     same(expected, exercise(programs[client],
                             surroundings("md5", relay.port), tmp_path))
     assert relay.stop() == 0, relay.log
@@ -153,7 +153,7 @@ def test_relayed_over_tls(client, network, programs, direct, prepare, proxy,
     expected = direct(client, "scram")
     relay = proxy(network.address("scram", sslmode="verify-full",
                                   sslrootcert=network.certificate))
-    prepare()
+    prepare("scram")
     same(expected, exercise(programs[client],
                             surroundings("scram", relay.port), tmp_path))
 
@@ -164,7 +164,7 @@ def test_recorded(client, network, programs, direct, prepare, proxy,
     expected = direct(client, "scram")
     record = tmp_path / "record.trace"
     relay = proxy(network.address("scram"), "--record", record)
-    prepare()
+    prepare("scram")
     same(expected, exercise(programs[client],
                             surroundings("scram", relay.port), tmp_path))
     assert relay.stop() == 0, relay.log

@@ -880,6 +880,117 @@ TEST(copies)
 TEST(pipelines)
 TEST(fatal)
 
+/* ---- Values ------------------------------------------------------------- */
+
+/* A value is the same as text and in binary, and so is a parameter. */
+static const char *const values[] = {
+	"true",
+	"false",
+	"NULL::int",
+	"(-32768)::int2",
+	"7::int4",
+	"(-9223372036854775807)::int8",
+	"4294967295::oid",
+	"1.5::float4",
+	"0.1::float4",
+	"123456789::float4",
+	"1e-7::float4",
+	"0::float8",
+	"'-0'::float8",
+	"0.1::float8",
+	"1e14::float8",
+	"1e15::float8",
+	"1234567890123456.7::float8",
+	"123456789012345.6::float8",
+	"0.0001::float8",
+	"0.00001::float8",
+	"-1.7976931348623157e308::float8",
+	"5e-324::float8",
+	"'NaN'::float8",
+	"'Infinity'::float8",
+	"'-Infinity'::float4",
+	"0::numeric",
+	"1.10::numeric",
+	"-12345678901234567890.123456789::numeric",
+	"0.00001::numeric",
+	"10000::numeric",
+	"100000000::numeric",
+	"9999.9999::numeric",
+	"'NaN'::numeric",
+	"'Infinity'::numeric",
+	"'text'::text",
+	"'it''s'::varchar",
+	"'c'::char(3)",
+	"'n'::name",
+	"'x'::\"char\"",
+	"'{\"a\": [1, 2]}'::json",
+	"'{\"a\": [1, 2]}'::jsonb",
+	"'00112233-4455-6677-8899-aabbccddeeff'::uuid",
+	"'2000-01-01'::date",
+	"'1999-12-31'::date",
+	"'2024-02-29'::date",
+	"'1900-02-28'::date",
+	"'0044-03-15 BC'::date",
+	"'infinity'::date",
+	"'2024-02-29 12:34:56.7'::timestamp",
+	"'1999-12-31 23:59:59.999999'::timestamp",
+	"'0044-03-15 01:02:03 BC'::timestamp",
+	"'-infinity'::timestamp",
+	"'2024-02-29 12:34:56+00'::timestamptz",
+	"'\\x00ff10'::bytea",
+	"''::bytea",
+};
+
+static char *result_of(struct proxy *proxy, PGconn *conn, const char *sql,
+		       int format)
+{
+	struct slm_buf *log = &proxy->talk->log;
+	PGresult *result;
+	char *line;
+
+	/* The other thread is idle: it has given the answer. */
+	slm_buf_clear(log);
+	result = PQexecParams(conn, sql, 0, NULL, NULL, NULL, NULL, format);
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		print_error("%s: %s\n", sql, PQerrorMessage(conn));
+	assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
+	PQclear(result);
+	/* Behind the answer it still writes its log. */
+	result = PQexec(conn, "");
+	PQclear(result);
+	line = strchr(log->data, '(');
+	assert_non_null(line);
+	line = strdup(strstr(log->data, "\n-"));
+	*strchr(line + 1, '\n') = '\0';
+	return line;
+}
+
+static void test_values(void **state)
+{
+	struct proxy proxy = { .talk = talk_new(SLM_DIALOG_TRACK, 0) };
+	char conninfo[512], sql[200];
+	PGconn *conn;
+
+	(void)state;
+	start_proxy(&proxy);
+	conn = PQconnectdb(proxied(&proxy, conninfo, sizeof(conninfo)));
+	assert_int_equal(PQstatus(conn), CONNECTION_OK);
+	PQclear(PQexec(conn, "SET TimeZone = 'UTC'"));
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+		char *text, *binary;
+
+		snprintf(sql, sizeof(sql), "SELECT %s AS v", values[i]);
+		text = result_of(&proxy, conn, sql, 0);
+		binary = result_of(&proxy, conn, sql, 1);
+		assert_string_equal(text, binary);
+		free(text);
+		free(binary);
+	}
+	PQfinish(conn);
+	stop_proxy(&proxy);
+	talk_free(proxy.talk);
+}
+
 /* ---- The server -------------------------------------------------------- */
 
 static int start_server(void **state)
@@ -921,6 +1032,7 @@ int main(void)
 		cmocka_unit_test(test_copies),
 		cmocka_unit_test(test_pipelines),
 		cmocka_unit_test(test_fatal),
+		cmocka_unit_test(test_values),
 	};
 
 	return cmocka_run_group_tests(tests, start_server, stop_server);
