@@ -493,8 +493,12 @@ void slm_process_forget_output(struct slm_process *process)
 	process->output.cut = process->errors.cut = false;
 }
 
+/* While output is waited for that orphans may still write, it is not they who
+ * decide how it goes on, but time. */
 bool slm_process_is_quiet(const struct slm_process *process)
 {
+	if (process->over && !process->told)
+		return false;
 	return process->guard == 0 || slm_tree_is_quiet(process->guard);
 }
 

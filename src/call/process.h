@@ -70,9 +70,9 @@ void slm_process_free(struct slm_process *process, unsigned grace_ms);
 /*
  * Is every thread of the command and of all that descends from it asleep (not
  * runnable, not waiting for the disk)? Then nothing happens there until
- * somebody outside acts, or a time has come. A process that ended is quiet.
- * Reads /proc, twice, so that all were asleep at one and the same moment. False
- * if that cannot be known.
+ * somebody outside acts, or a time has come. A process that ended is quiet,
+ * but not before that is told. Reads /proc, twice, so that all were asleep at
+ * one and the same moment. False if that cannot be known.
  */
 bool slm_process_is_quiet(const struct slm_process *process);
 

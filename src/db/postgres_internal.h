@@ -202,6 +202,7 @@ struct pg_session {
 	struct pg_watch watch;
 	bool inserted; /* new keys may have been generated: to be asked */
 	bool stateful; /* must be reset before the next run */
+	bool holds;    /* in its transaction: more than what readers lock */
 	enum pg_deadlock {
 		PG_DEADLOCK_UNKNOWN,
 		PG_DEADLOCK_SHORT,

@@ -92,9 +92,10 @@ static void put_insert(const struct postgres *db, const struct pg_table *table,
 		}
 		slm_buf_putc(sql, ')');
 	}
-	/* In order as it is: the snapshot table is scanned as it was written.
-	 */
-	if (!kept->by_rows)
+	/* Else the snapshot table is scanned as it was written, in order. */
+	if (kept->by_rows)
+		slm_buf_puts(sql, " ORDER BY o");
+	else
 		slm_buf_puts(sql, " RETURNING ctid");
 }
 
@@ -446,6 +447,20 @@ static bool send_vacuum(struct batch *batch)
 	return ok && send_sync(batch);
 }
 
+/* What the planner knows is as it was. In a transaction of its own: what comes
+ * behind it is planned once then, and not again the next time. */
+static bool send_statistics(struct batch *batch)
+{
+	if (!batch->db->superuser)
+		return true;
+	for (uint32_t i = 0; i < batch->ntables; i++)
+		if (batch->emptied[i] &&
+		    !send(batch, batch->tables[i], PG_PREPARED_STATISTICS,
+			  OP_OTHER))
+			return false;
+	return send_sync(batch);
+}
+
 static bool send_inserts(struct batch *batch)
 {
 	struct postgres *db = batch->db;
@@ -453,9 +468,6 @@ static bool send_inserts(struct batch *batch)
 	for (uint32_t i = 0; i < batch->ntables; i++) {
 		uint32_t table = batch->tables[i];
 
-		if (batch->emptied[i] && db->superuser &&
-		    !send(batch, table, PG_PREPARED_STATISTICS, OP_OTHER))
-			return false;
 		if (db->catalogue.tables[table].rows &&
 		    !send(batch, table, PG_PREPARED_INSERT, OP_PLACES))
 			return false;
@@ -628,7 +640,8 @@ static enum sqloom_status exchange(struct batch *batch,
 	ok = send_positions(batch) && send_reads(batch);
 	if (ok && !batch->plain)
 		ok = send_deletes(batch) &&
-		     (!batch->any_emptied || send_vacuum(batch)) &&
+		     (!batch->any_emptied ||
+		      (send_vacuum(batch) && send_statistics(batch))) &&
 		     send_inserts(batch);
 	ok = ok && send_sync(batch);
 	status = ok ? receive(batch, err) :

@@ -16,7 +16,8 @@
 
 #define PREPARED_SHORT "sqloom_short"
 #define PREPARED_BEGIN "sqloom_begin"
-#define PATIENCE_MS 2	  /* for statements that hardly ever wait */
+#define PATIENCE_US 2000  /* for statements that hardly ever wait */
+#define RESUMED_US 300	  /* and for those that nobody is in the way of now */
 #define EXPIRE_POLL_MS 20 /* between two questions whether to go on */
 
 /* ---- Opening, resetting, closing --------------------------------------- */
@@ -165,6 +166,7 @@ void slm_pgsession_close(struct pg_session *session)
 static void out_of_transaction(struct pg_session *session)
 {
 	session->watch.uncertain = false;
+	session->holds = false;
 	session->deadlock = session->deadlock_after;
 }
 
@@ -687,15 +689,19 @@ static bool hardly_waits(const struct pg_session *session)
 {
 	const struct postgres *db = session->owner;
 	const struct slm_pg_step *parsed = &session->step->parsed;
+	bool whole = parsed->locks_tables || parsed->truncates;
 
 	if (parsed->begins_only || parsed->ends)
 		return true;
-	for (unsigned i = 0; i < db->nsessions; i++)
-		if ((session->step->blocked_by & (1u << i)) &&
-		    (db->sessions[i].stateful || db->sessions[i].blocked ||
-		     PQtransactionStatus(db->sessions[i].pg.conn) !=
-			     PQTRANS_IDLE))
+	for (unsigned i = 0; i < db->nsessions; i++) {
+		const struct pg_session *other = &db->sessions[i];
+
+		if (!(session->step->blocked_by & (1u << i)))
+			continue;
+		if (other->stateful || other->blocked || other->holds ||
+		    (whole && slm_pgsession_in_transaction(other)))
 			return false;
+	}
 	return true;
 }
 
@@ -709,7 +715,9 @@ static enum sqloom_status go_on(struct pg_session *session,
 	enum sqloom_status status;
 	bool finished = false;
 
-	wait.patience_ms = hardly_waits(session) ? PATIENCE_MS : 0;
+	wait.patience_us = session->blocked	 ? RESUMED_US :
+			   hardly_waits(session) ? PATIENCE_US :
+						   0;
 	for (;;) {
 		int pids[SLM_PG_BLOCKERS_MAX];
 		enum slm_pg_settled settled;
@@ -880,6 +888,7 @@ enum sqloom_status slm_pgsession_step(struct pg_session *session,
 	session->step = step;
 	session->splitting = step->split && !inside;
 	session->stateful |= step->parsed.session_state;
+	session->holds |= !step->certain || !step->parsed.pure;
 	session->inserted = step->takes_keys;
 	if (step->takes_keys)
 		status = slm_pggenerated_begins(session->owner, session->call,

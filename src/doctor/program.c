@@ -21,8 +21,9 @@
 
 #define CALL_LIMIT_MS 60000
 #define LOOK_EVERY_MS 5
-#define SETTLE_MS 100 /* until the server has let go of who went away */
-#define SAID_MAX 200  /* bytes of a program's words that are told */
+#define SETTLE_MS 100  /* until the server has let go of who went away */
+#define COUNTED_MS 300 /* until the server has counted who went away */
+#define SAID_MAX 200   /* bytes of a program's words that are told */
 
 /* ---- The proxy ----------------------------------------------------------- */
 
@@ -120,10 +121,11 @@ static int sockets_of_ours(const struct doctor *doctor)
 struct watch {
 	struct doctor *doctor;
 	uint64_t looked_ms, since_ms;
-	char seen[64]; /* application_name of a client that was seen */
-	bool there;    /* when it was looked last: since_ms */
-	bool any;      /* at some time */
-	bool stays;    /* for so long that it was not about to go */
+	char seen[64];	  /* application_name of a client that was seen */
+	bool there;	  /* when it was looked last: since_ms */
+	bool any;	  /* at some time */
+	bool stays;	  /* for so long that it was not about to go */
+	int64_t sessions; /* that the server has counted before the call */
 };
 
 /* Clients that came since the doctor did, the doctor included, and the name of
@@ -148,6 +150,39 @@ static int clients_since(struct doctor *doctor, char *name, size_t size)
 		snprintf(name, size, "%s", PQgetvalue(result, 0, 0));
 	PQclear(result);
 	return count;
+}
+
+/* Sessions of the database since its statistics began; -1: not known. A session
+ * is counted when it ends, if it was short. */
+static int64_t sessions_so_far(struct doctor *doctor)
+{
+	PGresult *result = NULL;
+	int64_t count;
+
+	if (PQserverVersion(doctor->pg.conn) < 140000 ||
+	    slm_pg_exec(&doctor->pg, "count the sessions",
+			"SELECT sessions FROM pg_stat_database WHERE datname = "
+			"current_database()",
+			&result, NULL))
+		return -1;
+	count = PQntuples(result) ?
+			strtoll(PQgetvalue(result, 0, 0), NULL, 10) :
+			-1;
+	PQclear(result);
+	return count;
+}
+
+/* Did somebody come and go too fast to be seen? */
+static bool somebody_came(struct doctor *doctor, int64_t before)
+{
+	uint64_t began = slm_clock_ns();
+	int64_t now;
+
+	do {
+		now = sessions_so_far(doctor);
+	} while (now >= 0 && now == before &&
+		 slm_clock_ns() - began < COUNTED_MS * UINT64_C(1000000));
+	return before >= 0 && now > before;
 }
 
 /* Has the server more clients than we have sockets? */
@@ -229,17 +264,23 @@ static void tell_missing(struct doctor *doctor, const char *what,
 			 const struct watch *watch,
 			 const struct slm_result *refusal)
 {
+	static const char take_from[] =
+		"take host and port from PGHOST and PGPORT, or from "
+		"DATABASE_URL; a Unix socket or a fixed address in its "
+		"settings leads past the proxy";
 	const char *said = refusal && refusal->message ? refusal->message : "";
 
 	if (watch->any)
 		slm_doctor_tell(
-			doctor, SQLOOM_HEALTH_PROBLEM, what,
-			"take host and port from PGHOST and PGPORT, or from "
-			"DATABASE_URL; a Unix socket or a fixed address in its "
-			"settings leads past the proxy",
+			doctor, SQLOOM_HEALTH_PROBLEM, what, take_from,
 			"it went to the server directly (as \"%s\"), not to "
 			"the proxy: nothing of it can be controlled",
 			watch->seen);
+	else if (somebody_came(doctor, watch->sessions))
+		slm_doctor_tell(
+			doctor, SQLOOM_HEALTH_PROBLEM, what, take_from,
+			"no statement of it came to the proxy, but a session "
+			"was opened at the server: it went there directly");
 	else if (wants_tls(refusal))
 		slm_doctor_tell(
 			doctor, SQLOOM_HEALTH_PROBLEM, what,
@@ -303,6 +344,7 @@ static enum sqloom_status try_call(struct doctor *doctor, unsigned call,
 	enum sqloom_status status;
 
 	watch->any = watch->there = watch->stays = false;
+	watch->sessions = sessions_so_far(doctor);
 	status = slm_run(runner, UINT32_C(1) << call, 0, &director, err);
 	if (status)
 		slm_doctor_tell_error(doctor, what, err);

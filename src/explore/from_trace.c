@@ -498,6 +498,8 @@ static void put_head(struct making *m)
 	}
 	if (!first)
 		slm_buf_puts(&m->buf, ".\n");
+	/* What the programs wrote may follow from what they had read. */
+	slm_buf_puts(&m->buf, "option results joint\n");
 	/* A program that goes on after an error has its reasons. */
 	if (failed)
 		slm_buf_puts(&m->buf, "option on_error continue\n");

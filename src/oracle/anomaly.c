@@ -3,8 +3,8 @@
  * The field's name of what went wrong, and its cause in a sentence or two.
  *
  * All that is known of a step is which tables it reads and writes, and its
- * text, parameters included. A pattern is named only where these leave no doubt; else the name
- * stays NULL. References: Berenson et al., "A Critique of ANSI SQL Isolation
+ * text, parameters included. A pattern is named only where these leave no
+ * doubt; else the name stays NULL. Errors are in anomaly_error.c. References: Berenson et al., "A Critique of ANSI SQL Isolation
  * Levels" (1995), for P2, P4, A5A and A5B.
  *
  * A read is stale for a later write of its call if another call's write of
@@ -13,35 +13,18 @@
  */
 #include <string.h>
 
-#include "oracle/internal.h"
+#include "oracle/naming.h"
 #include "oracle/statement.h"
 #include "sql/sql.h"
 
-/* What the search works with. */
-struct naming {
-	const struct slm_oracle *oracle;
-	const struct slm_group *group;
-	const struct slm_view *view;
-	struct slm_arena *scratch;
-	struct slm_accesses all;
-	struct slm_buf cause;
-	const char *name; /* static; NULL: none found */
-};
-
-/* read, by the call of own, is stale for own because of foreign. */
-struct stale {
-	const struct slm_access *read, *foreign, *own;
-	uint32_t table;
-};
-
 /* ---- Words ------------------------------------------------------------ */
 
-static const char *call_name(const struct naming *n, uint32_t call)
+const char *slm_naming_call(const struct slm_naming *n, uint32_t call)
 {
 	return n->oracle->config.calls[call].name;
 }
 
-static void say_transactions(struct naming *n, const struct slm_access *a,
+static void say_transactions(struct slm_naming *n, const struct slm_access *a,
 			     const struct slm_access *b)
 {
 	if (!a->certain || !b->certain)
@@ -59,15 +42,14 @@ static void say_transactions(struct naming *n, const struct slm_access *a,
 			       a->name, b->name);
 }
 
-/* "before alice's write", or what made it invisible. */
-static const char *before_what(const struct stale *s)
+const char *slm_naming_before(const struct slm_stale *s)
 {
 	return s->read->event < s->foreign->event ? "write" : "commit";
 }
 
 /* ---- Relations -------------------------------------------------------- */
 
-static const struct slm_canonical_table *find_table(const struct naming *n,
+static const struct slm_canonical_table *find_table(const struct slm_naming *n,
 						    uint32_t table)
 {
 	const struct slm_canonical *contents = &n->view->contents;
@@ -80,7 +62,7 @@ static const struct slm_canonical_table *find_table(const struct naming *n,
 }
 
 /* The name of the table's key column, or NULL. */
-static const char *key_of(const struct naming *n, uint32_t table)
+static const char *key_of(const struct slm_naming *n, uint32_t table)
 {
 	const struct slm_canonical_table *found = find_table(n, table);
 	const struct slm_contents_table *from = found ? found->table : NULL;
@@ -89,7 +71,7 @@ static const char *key_of(const struct naming *n, uint32_t table)
 					       NULL;
 }
 
-static enum slm_relation relate(const struct naming *n,
+static enum slm_relation relate(const struct slm_naming *n,
 				const struct slm_access *a,
 				const struct slm_access *b, uint32_t table)
 {
@@ -100,57 +82,56 @@ static enum slm_relation relate(const struct naming *n,
 	return slm_statement_relate(a->sql, b->sql, key_of(n, table));
 }
 
-static bool in_table(uint64_t tables, uint32_t table)
+bool slm_naming_in_table(uint64_t tables, uint32_t table)
 {
 	return (tables >> table) & 1;
 }
 
 /* Both took part to the end. */
-static bool both_ok(const struct naming *n, const struct slm_access *a,
+static bool both_ok(const struct slm_naming *n, const struct slm_access *a,
 		    const struct slm_access *b)
 {
 	return n->view->results.calls[a->call].ok &&
 	       n->view->results.calls[b->call].ok;
 }
 
-/* The last step of the call of own before own that reads table, and does not
- * itself write it. */
-static const struct slm_access *last_read(const struct naming *n,
-					  const struct slm_access *own,
-					  uint32_t table)
+const struct slm_access *slm_naming_last_read(const struct slm_naming *n,
+					      const struct slm_access *own,
+					      uint32_t table)
 {
 	const struct slm_access *found = NULL;
 
 	for (const struct slm_access *a = n->all.list; a < own; a++)
-		if (a->call == own->call && in_table(a->reads, table) &&
-		    !in_table(a->writes, table))
+		if (a->call == own->call &&
+		    slm_naming_in_table(a->reads, table) &&
+		    !slm_naming_in_table(a->writes, table))
 			found = a;
 	return found;
 }
 
 /* Calls fn for each stale read before a write; true: it found what it looked
  * for. */
-typedef bool (*stale_fn)(struct naming *n, const struct stale *s);
+typedef bool (*stale_fn)(struct slm_naming *n, const struct slm_stale *s);
 
-static bool try_stale(struct naming *n, const struct slm_access *own,
+static bool try_stale(struct slm_naming *n, const struct slm_access *own,
 		      const struct slm_access *foreign, uint32_t table,
 		      stale_fn fn)
 {
 	const struct slm_access *read;
-	struct stale s;
+	struct slm_stale s;
 
 	if (foreign->call == own->call || !both_ok(n, own, foreign) ||
-	    !in_table(foreign->writes, table) || foreign->event > own->event ||
-	    foreign->visible == UINT32_MAX)
+	    !slm_naming_in_table(foreign->writes, table) ||
+	    foreign->event > own->event || foreign->visible == UINT32_MAX)
 		return false;
-	read = last_read(n, own, table);
+	read = slm_naming_last_read(n, own, table);
 	if (!read || read->event > foreign->visible)
 		return false;
-	s = (struct stale){ read, foreign, own, table };
+	s = (struct slm_stale){ read, foreign, own, table };
 	return fn(n, &s);
 }
 
-static bool each_stale(struct naming *n, stale_fn fn)
+static bool each_stale(struct slm_naming *n, stale_fn fn)
 {
 	const struct slm_access *end = n->all.list + n->all.count;
 
@@ -166,7 +147,7 @@ static bool each_stale(struct naming *n, stale_fn fn)
 /* ---- Stale reads ------------------------------------------------------ */
 
 /* Are there two rows of the table that nothing but the key tells apart? */
-static bool has_twins(const struct naming *n, uint32_t table)
+static bool has_twins(const struct slm_naming *n, uint32_t table)
 {
 	const struct slm_canonical_table *from = find_table(n, table);
 
@@ -183,20 +164,20 @@ static bool is_insert(const struct slm_access *access)
 	return slm_statement_single(access->sql) == SLM_STATEMENT_INSERT;
 }
 
-static bool find_insert(struct naming *n, const struct stale *s)
+static bool find_insert(struct slm_naming *n, const struct slm_stale *s)
 {
 	const char *table = n->all.tables[s->table];
-	const char *other = call_name(n, s->foreign->call);
+	const char *other = slm_naming_call(n, s->foreign->call);
 
-	if (!in_table(s->own->writes, s->table) || !is_insert(s->own) ||
-	    !is_insert(s->foreign))
+	if (!slm_naming_in_table(s->own->writes, s->table) ||
+	    !is_insert(s->own) || !is_insert(s->foreign))
 		return false;
 	n->name = has_twins(n, s->table) ? "duplicate insert" :
 					   "check-then-insert";
 	slm_buf_printf(&n->cause,
 		       "%s's step %s inserted into %s after %s had looked at "
 		       "it before %s's %s in %s (%s).",
-		       call_name(n, s->own->call), s->own->name, table,
+		       slm_naming_call(n, s->own->call), s->own->name, table,
 		       s->read->name, other,
 		       s->read->event < s->foreign->event ? "insert" : "commit",
 		       s->foreign->name, n->name);
@@ -208,7 +189,7 @@ static bool find_insert(struct naming *n, const struct stale *s)
 
 /* The step of a program that is the same statement but for literals: what it
  * does at that place. NULL: it does not. */
-static const struct slm_taken *find_alike(const struct naming *n,
+static const struct slm_taken *find_alike(const struct slm_naming *n,
 					  const struct slm_serial *serial,
 					  const struct slm_access *access)
 {
@@ -226,7 +207,8 @@ static const struct slm_taken *find_alike(const struct naming *n,
 }
 
 /* Does the call leave the step out in some serial run? */
-static bool is_left_out(const struct naming *n, const struct slm_access *access)
+static bool is_left_out(const struct slm_naming *n,
+			const struct slm_access *access)
 {
 	if (!slm_given_is_program(n->oracle, access->call))
 		return n->group->variable[n->oracle->first_step[access->call] +
@@ -239,7 +221,8 @@ static bool is_left_out(const struct naming *n, const struct slm_access *access)
 }
 
 /* Does a program write the same at this place in all serial runs? */
-static bool writes_alike(const struct naming *n, const struct slm_access *own)
+static bool writes_alike(const struct slm_naming *n,
+			 const struct slm_access *own)
 {
 	for (uint32_t i = 0; i < n->oracle->nserials; i++) {
 		const struct slm_serial *serial = &n->oracle->serials[i];
@@ -258,7 +241,7 @@ static bool writes_alike(const struct naming *n, const struct slm_access *own)
 
 /* Does a condition decide whether the step runs, and nothing of what it
  * writes? Then it is the decision that is stale. */
-static bool is_decided(const struct naming *n, const struct slm_access *own)
+static bool is_decided(const struct slm_naming *n, const struct slm_access *own)
 {
 	char name[2];
 
@@ -269,13 +252,14 @@ static bool is_decided(const struct naming *n, const struct slm_access *own)
 	return !slm_sql_next_parameter(own->sql, name, sizeof(name));
 }
 
-static bool find_lost_update(struct naming *n, const struct stale *s)
+static bool find_lost_update(struct slm_naming *n, const struct slm_stale *s)
 {
 	const char *table = n->all.tables[s->table];
-	const char *who = call_name(n, s->own->call);
-	const char *other = call_name(n, s->foreign->call);
+	const char *who = slm_naming_call(n, s->own->call);
+	const char *other = slm_naming_call(n, s->foreign->call);
 
-	if (!in_table(s->own->writes, s->table) || is_decided(n, s->own) ||
+	if (!slm_naming_in_table(s->own->writes, s->table) ||
+	    is_decided(n, s->own) ||
 	    slm_statement_assigns(s->own->sql, table) != SLM_ASSIGNS_VALUES ||
 	    slm_statement_single(s->foreign->sql) != SLM_STATEMENT_UPDATE ||
 	    relate(n, s->own, s->foreign, s->table) != SLM_ROWS_SAME ||
@@ -286,15 +270,15 @@ static bool find_lost_update(struct naming *n, const struct stale *s)
 		       "%s's step %s overwrote what %s wrote in %s: %s had "
 		       "read %s in %s before %s's %s (lost update).",
 		       who, s->own->name, other, s->foreign->name, who, table,
-		       s->read->name, other, before_what(s));
+		       s->read->name, other, slm_naming_before(s));
 	say_transactions(n, s->read, s->own);
 	return true;
 }
 
 /* A step that some serial run leaves out is one that a condition decides. */
-static bool find_check_then_act(struct naming *n, const struct stale *s)
+static bool find_check_then_act(struct slm_naming *n, const struct slm_stale *s)
 {
-	const char *other = call_name(n, s->foreign->call);
+	const char *other = slm_naming_call(n, s->foreign->call);
 
 	if (!is_left_out(n, s->own) ||
 	    relate(n, s->read, s->foreign, s->table) == SLM_ROWS_DISJOINT)
@@ -304,9 +288,9 @@ static bool find_check_then_act(struct naming *n, const struct stale *s)
 		       "%s's step %s, which some serial run leaves out, was "
 		       "decided on a stale read: %s had read %s before %s's "
 		       "%s in %s (check-then-act).",
-		       call_name(n, s->own->call), s->own->name, s->read->name,
-		       n->all.tables[s->table], other, before_what(s),
-		       s->foreign->name);
+		       slm_naming_call(n, s->own->call), s->own->name,
+		       s->read->name, n->all.tables[s->table], other,
+		       slm_naming_before(s), s->foreign->name);
 	say_transactions(n, s->read, s->own);
 	return true;
 }
@@ -321,7 +305,8 @@ static bool has_column(const struct slm_result *result, const char *name)
 }
 
 /* Did the step write by a value, :name, that the read had returned? */
-static bool uses_value_of(const struct naming *n, const struct slm_access *own,
+static bool uses_value_of(const struct slm_naming *n,
+			  const struct slm_access *own,
 			  const struct slm_access *read)
 {
 	const struct slm_result *result =
@@ -336,7 +321,7 @@ static bool uses_value_of(const struct naming *n, const struct slm_access *own,
 }
 
 /* What was written followed from a read that was out of date by then. */
-static bool find_stale_value(struct naming *n, const struct stale *s)
+static bool find_stale_value(struct slm_naming *n, const struct slm_stale *s)
 {
 	if (!uses_value_of(n, s->own, s->read) ||
 	    relate(n, s->read, s->foreign, s->table) == SLM_ROWS_DISJOINT)
@@ -345,21 +330,23 @@ static bool find_stale_value(struct naming *n, const struct stale *s)
 	slm_buf_printf(&n->cause,
 		       "%s's step %s wrote by a value that %s had read from %s "
 		       "before %s's %s in %s (stale read).",
-		       call_name(n, s->own->call), s->own->name, s->read->name,
-		       n->all.tables[s->table], call_name(n, s->foreign->call),
-		       before_what(s), s->foreign->name);
+		       slm_naming_call(n, s->own->call), s->own->name,
+		       s->read->name, n->all.tables[s->table],
+		       slm_naming_call(n, s->foreign->call),
+		       slm_naming_before(s), s->foreign->name);
 	say_transactions(n, s->read, s->own);
 	return true;
 }
 
 /* An INSERT that looks and inserts in one statement, before an other one was
  * committed. Told of programs, whose statements are all there is to see. */
-static bool try_blind_insert(struct naming *n, const struct slm_access *own,
+static bool try_blind_insert(struct slm_naming *n, const struct slm_access *own,
 			     const struct slm_access *foreign, uint32_t table)
 {
 	if (own->call == foreign->call || !both_ok(n, own, foreign) ||
 	    !slm_given_is_program(n->oracle, own->call) ||
-	    !in_table(own->reads & own->writes & foreign->writes, table) ||
+	    !slm_naming_in_table(own->reads & own->writes & foreign->writes,
+				 table) ||
 	    !is_insert(own) || !is_insert(foreign) ||
 	    foreign->visible == UINT32_MAX || foreign->event > own->event ||
 	    own->event > foreign->visible)
@@ -371,12 +358,13 @@ static bool try_blind_insert(struct naming *n, const struct slm_access *own,
 		       "%s's insert in %s was committed, so it could not see "
 		       "it (%s). Only a unique constraint makes the two wait "
 		       "for each other.",
-		       call_name(n, own->call), own->name, n->all.tables[table],
-		       call_name(n, foreign->call), foreign->name, n->name);
+		       slm_naming_call(n, own->call), own->name,
+		       n->all.tables[table], slm_naming_call(n, foreign->call),
+		       foreign->name, n->name);
 	return true;
 }
 
-static bool find_blind_insert(struct naming *n)
+static bool find_blind_insert(struct slm_naming *n)
 {
 	const struct slm_access *end = n->all.list + n->all.count;
 
@@ -400,19 +388,20 @@ static bool changes_rows(const struct slm_access *access)
 
 /* Is what the two calls write disjoint? They write nothing in common but
  * tables of which they pick other rows. */
-static bool disjoint(const struct naming *n, const struct slm_access *a,
+static bool disjoint(const struct slm_naming *n, const struct slm_access *a,
 		     const struct slm_access *b)
 {
 	uint64_t common = a->writes & b->writes;
 
 	for (uint32_t t = 0; t < n->all.ntables; t++)
-		if (in_table(common, t) &&
+		if (slm_naming_in_table(common, t) &&
 		    relate(n, a, b, t) != SLM_ROWS_DISJOINT)
 			return false;
 	return true;
 }
 
-static bool writes_once(const struct naming *n, const struct slm_access *write)
+static bool writes_once(const struct slm_naming *n,
+			const struct slm_access *write)
 {
 	for (uint32_t i = 0; i < n->all.count; i++)
 		if (n->all.list[i].call == write->call &&
@@ -423,14 +412,15 @@ static bool writes_once(const struct naming *n, const struct slm_access *write)
 
 /* A read of the call of own, before own, of a table that foreign wrote and
  * that was not visible to it. */
-static const struct slm_access *missed(const struct naming *n,
+static const struct slm_access *missed(const struct slm_naming *n,
 				       const struct slm_access *own,
 				       const struct slm_access *foreign)
 {
 	for (uint32_t t = 0; t < n->all.ntables; t++) {
-		const struct slm_access *read = in_table(foreign->writes, t) ?
-							last_read(n, own, t) :
-							NULL;
+		const struct slm_access *read =
+			slm_naming_in_table(foreign->writes, t) ?
+				slm_naming_last_read(n, own, t) :
+				NULL;
 
 		if (read && read->event < foreign->visible &&
 		    relate(n, read, foreign, t) != SLM_ROWS_DISJOINT)
@@ -439,7 +429,7 @@ static const struct slm_access *missed(const struct naming *n,
 	return NULL;
 }
 
-static bool try_write_skew(struct naming *n, const struct slm_access *a,
+static bool try_write_skew(struct slm_naming *n, const struct slm_access *a,
 			   const struct slm_access *b)
 {
 	const struct slm_access *read_a, *read_b;
@@ -457,13 +447,14 @@ static bool try_write_skew(struct naming *n, const struct slm_access *a,
 		       "%s (in %s) and %s (in %s) each read what the other "
 		       "then changed (%s and %s), and neither saw the other's "
 		       "change (write skew).",
-		       call_name(n, a->call), read_a->name,
-		       call_name(n, b->call), read_b->name, b->name, a->name);
+		       slm_naming_call(n, a->call), read_a->name,
+		       slm_naming_call(n, b->call), read_b->name, b->name,
+		       a->name);
 	say_transactions(n, read_a, a);
 	return true;
 }
 
-static bool find_write_skew(struct naming *n)
+static bool find_write_skew(struct slm_naming *n)
 {
 	for (uint32_t i = 0; i < n->all.count; i++)
 		for (uint32_t j = i + 1; j < n->all.count; j++)
@@ -474,7 +465,7 @@ static bool find_write_skew(struct naming *n)
 
 /* ---- Reads that do not fit together ----------------------------------- */
 
-static bool only_reads(const struct naming *n, uint32_t call)
+static bool only_reads(const struct slm_naming *n, uint32_t call)
 {
 	for (uint32_t i = 0; i < n->all.count; i++)
 		if (n->all.list[i].call == call && n->all.list[i].writes)
@@ -483,7 +474,7 @@ static bool only_reads(const struct naming *n, uint32_t call)
 }
 
 /* The same statement twice, and a foreign write in between. */
-static bool try_repeated(struct naming *n, const struct slm_access *first,
+static bool try_repeated(struct slm_naming *n, const struct slm_access *first,
 			 const struct slm_access *second,
 			 const struct slm_access *write)
 {
@@ -496,20 +487,21 @@ static bool try_repeated(struct naming *n, const struct slm_access *first,
 	slm_buf_printf(&n->cause,
 		       "%s read the same in %s and %s, and what %s wrote in %s "
 		       "became visible in between (non-repeatable read).",
-		       call_name(n, first->call), first->name, second->name,
-		       call_name(n, write->call), write->name);
+		       slm_naming_call(n, first->call), first->name,
+		       second->name, slm_naming_call(n, write->call),
+		       write->name);
 	say_transactions(n, first, second);
 	return true;
 }
 
 /* Does the write touch what this read, and only this read, reads? */
-static bool feeds(const struct naming *n, const struct slm_access *write,
+static bool feeds(const struct slm_naming *n, const struct slm_access *write,
 		  const struct slm_access *read, const struct slm_access *other)
 {
 	for (uint32_t t = 0; t < n->all.ntables; t++) {
-		if (!in_table(write->writes & read->reads, t))
+		if (!slm_naming_in_table(write->writes & read->reads, t))
 			continue;
-		if (!in_table(other->reads, t))
+		if (!slm_naming_in_table(other->reads, t))
 			return true;
 		if (relate(n, read, other, t) == SLM_ROWS_DISJOINT &&
 		    slm_statement_changes_rows(write->sql, read->sql,
@@ -520,7 +512,7 @@ static bool feeds(const struct naming *n, const struct slm_access *write,
 }
 
 /* One part of what another call wrote was read before it, one after. */
-static bool try_read_skew(struct naming *n, const struct slm_access *first,
+static bool try_read_skew(struct slm_naming *n, const struct slm_access *first,
 			  const struct slm_access *second,
 			  const struct slm_access *late)
 {
@@ -538,8 +530,8 @@ static bool try_read_skew(struct naming *n, const struct slm_access *first,
 			       "%s saw what %s wrote in %s (step %s), but had "
 			       "read in %s what was there before %s (read "
 			       "skew).",
-			       call_name(n, first->call),
-			       call_name(n, late->call), early->name,
+			       slm_naming_call(n, first->call),
+			       slm_naming_call(n, late->call), early->name,
 			       second->name, first->name, late->name);
 		say_transactions(n, first, second);
 		return true;
@@ -547,7 +539,7 @@ static bool try_read_skew(struct naming *n, const struct slm_access *first,
 	return false;
 }
 
-static bool try_reads(struct naming *n, const struct slm_access *first,
+static bool try_reads(struct slm_naming *n, const struct slm_access *first,
 		      const struct slm_access *second)
 {
 	if (first->call != second->call || !first->reads || !second->reads ||
@@ -566,7 +558,7 @@ static bool try_reads(struct naming *n, const struct slm_access *first,
 	return false;
 }
 
-static bool find_reads(struct naming *n)
+static bool find_reads(struct slm_naming *n)
 {
 	for (uint32_t i = 0; i < n->all.count; i++)
 		for (uint32_t j = i + 1; j < n->all.count; j++)
@@ -575,263 +567,9 @@ static bool find_reads(struct naming *n)
 	return false;
 }
 
-/* ---- Errors ----------------------------------------------------------- */
-
-/* The access at which the call failed, or NULL. */
-static const struct slm_access *failing(const struct naming *n, uint32_t call)
-{
-	const struct slm_result *error = n->view->results.calls[call].error;
-
-	for (uint32_t i = 0; error && i < n->all.count; i++)
-		if (n->all.list[i].call == call &&
-		    n->all.list[i].taken->error == error)
-			return &n->all.list[i];
-	return NULL;
-}
-
-/* Does the list of names have this one? */
-static bool lists(const char *names, const char *name)
-{
-	size_t size = strlen(name);
-
-	while (names && *names) {
-		size_t n = strcspn(names, ", ");
-
-		if (n == size && strncmp(names, name, n) == 0)
-			return true;
-		names += n;
-		names += strspn(names, ", ");
-	}
-	return false;
-}
-
-/* What others wrote to a table that the failing step writes, too, after the
- * call had read it. */
-static bool find_stale_check(const struct naming *n,
-			     const struct slm_access *fail, struct stale *out)
-{
-	const char *writes =
-		n->oracle->config.calls[fail->call].steps[fail->step].writes;
-
-	for (uint32_t t = 0; t < n->all.ntables; t++) {
-		const struct slm_access *read = last_read(n, fail, t);
-
-		if (!read || !lists(writes, n->all.tables[t]))
-			continue;
-		for (uint32_t i = 0; i < n->all.count; i++) {
-			const struct slm_access *write = &n->all.list[i];
-
-			if (write->call == fail->call ||
-			    !in_table(write->writes, t) ||
-			    write->event > fail->event ||
-			    write->visible < read->event)
-				continue;
-			*out = (struct stale){ read, write, fail, t };
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool name_integrity(struct naming *n, uint32_t call)
-{
-	const struct slm_result *error = n->view->results.calls[call].error;
-	const struct slm_access *fail = failing(n, call);
-	const char *who = call_name(n, call);
-	struct stale s;
-
-	if (!fail ||
-	    slm_judge_fails_alike(n->oracle, n->group->members, call, error))
-		return false;
-	slm_buf_printf(&n->cause, "%s's step %s failed: ", who, fail->name);
-	if (error->message)
-		slm_buf_puts(&n->cause, error->message);
-	else
-		slm_show_error(&n->cause, error);
-	slm_buf_putc(&n->cause, '.');
-	if (!find_stale_check(n, fail, &s)) {
-		n->name = "integrity error";
-		return true;
-	}
-	n->name = "integrity error after check";
-	slm_buf_printf(&n->cause,
-		       " %s had looked at %s in %s before %s's %s in %s.", who,
-		       n->all.tables[s.table], s.read->name,
-		       call_name(n, s.foreign->call), before_what(&s),
-		       s.foreign->name);
-	return true;
-}
-
-/* Two waits, each for the other call. */
-static bool say_waits(struct naming *n)
-{
-	const struct slm_run *run = n->view->run;
-	const struct slm_trace_call *calls = n->oracle->config.calls;
-
-	for (uint32_t i = 0; i < run->nevents; i++)
-		for (uint32_t j = i + 1; j < run->nevents; j++) {
-			const struct slm_event *a = &run->events[i];
-			const struct slm_event *b = &run->events[j];
-
-			if (a->kind != SLM_EVENT_BLOCKED ||
-			    b->kind != SLM_EVENT_BLOCKED ||
-			    !(a->blocked_by & (1u << b->call)) ||
-			    !(b->blocked_by & (1u << a->call)))
-				continue;
-			slm_buf_printf(&n->cause,
-				       "%s's step %s waited for %s, and %s's "
-				       "step %s for %s",
-				       calls[a->call].name,
-				       calls[a->call].steps[a->step].name,
-				       calls[b->call].name, calls[b->call].name,
-				       calls[b->call].steps[b->step].name,
-				       calls[a->call].name);
-			return true;
-		}
-	return false;
-}
-
-/* The circle as the database told it: what is behind the colon of its error's
- * message; NULL: it did not. */
-static const char *told_circle(const struct naming *n, uint32_t call)
-{
-	const struct slm_run *run = n->view->run;
-
-	for (uint32_t i = 0; i < run->nevents; i++) {
-		const struct slm_event *event = &run->events[i];
-
-		for (const struct slm_result *r = event->result;
-		     r && event->call == call; r = r->next) {
-			const char *colon = r->error == SLM_ERROR_DEADLOCK &&
-							    r->message ?
-						    strstr(r->message, ": ") :
-						    NULL;
-
-			if (colon)
-				return colon + 2;
-		}
-	}
-	return NULL;
-}
-
-static bool name_deadlock(struct naming *n, uint32_t call)
-{
-	const char *circle = told_circle(n, call);
-
-	n->name = "deadlock";
-	if (circle) {
-		slm_buf_printf(&n->cause,
-			       "The calls waited in a circle: %s. The database "
-			       "ended %s. Lock what both need in the same "
-			       "order everywhere.",
-			       circle, call_name(n, call));
-		return true;
-	}
-	if (say_waits(n))
-		slm_buf_printf(&n->cause, ": the database ended %s (deadlock).",
-			       call_name(n, call));
-	else
-		slm_buf_printf(&n->cause,
-			       "%s was ended by the database: it waited in a "
-			       "circle with others (deadlock).",
-			       call_name(n, call));
-	return true;
-}
-
-/* A read of the failing access's own transaction. */
-static const struct slm_access *read_before(const struct naming *n,
-					    const struct slm_access *fail)
-{
-	if (!fail->deferred || !fail->transaction)
-		return NULL;
-	for (const struct slm_access *a = n->all.list; a < fail; a++)
-		if (a->call == fail->call && a->reads && !a->writes &&
-		    a->transaction == fail->transaction)
-			return a;
-	return NULL;
-}
-
-static bool name_busy(struct naming *n, uint32_t call, const char *code)
-{
-	const struct slm_access *fail = failing(n, call), *read;
-	const struct slm_trace_step *step;
-	const char *who = call_name(n, call);
-
-	if (!fail)
-		return false;
-	n->name = "database is locked";
-	step = &n->oracle->config.calls[call].steps[fail->step];
-	read = step->writes && *step->writes ? read_before(n, fail) : NULL;
-	if (read && strcmp(code, "SQLITE_BUSY_SNAPSHOT") == 0)
-		slm_buf_printf(&n->cause,
-			       "%s's step %s was refused: %s's transaction had "
-			       "read in %s, and a transaction whose reads are "
-			       "out of date cannot become a writer (%s at "
-			       "once). ",
-			       who, fail->name, who, read->name, code);
-	else if (read)
-		slm_buf_printf(&n->cause,
-			       "%s's step %s was refused: %s's transaction had "
-			       "read in %s, and a transaction that has read "
-			       "cannot become a writer while another is "
-			       "writing (%s at once). ",
-			       who, fail->name, who, read->name, code);
-	if (read)
-		slm_buf_puts(&n->cause,
-			     "BEGIN IMMEDIATE takes the write lock first.");
-	else if (slm_statement_single(fail->sql) == SLM_STATEMENT_COMMIT)
-		slm_buf_printf(&n->cause,
-			       "%s's step %s could not commit while others "
-			       "were reading (%s).",
-			       who, fail->name, code);
-	else
-		slm_buf_printf(&n->cause,
-			       "%s's step %s found the database locked by "
-			       "another call (%s).",
-			       who, fail->name, code);
-	return true;
-}
-
-static bool name_abort(struct naming *n, uint32_t call)
-{
-	const struct slm_result *error = n->view->results.calls[call].error;
-	const char *code = error->code ? error->code : "";
-
-	if (error->error == SLM_ERROR_DEADLOCK)
-		return name_deadlock(n, call);
-	if (strncmp(code, "SQLITE_BUSY", 11) == 0)
-		return name_busy(n, call, code);
-	if (strcmp(code, "40001") != 0)
-		return false;
-	n->name = "serialization failure";
-	slm_buf_printf(&n->cause,
-		       "%s was ended by the database because no serial order "
-		       "would give what it saw (40001).",
-		       call_name(n, call));
-	return true;
-}
-
-/* Names the first unexpected error of this kind. */
-static bool find_error(struct naming *n, enum slm_error_kind kind)
-{
-	for (uint32_t call = 0; call < n->oracle->config.ncalls; call++) {
-		const struct slm_call_result *result =
-			&n->view->results.calls[call];
-
-		if (!(n->view->results.failed & (1u << call)) ||
-		    !result->error || result->error->error != kind ||
-		    slm_results_allowed(n->oracle, result->error))
-			continue;
-		if (kind == SLM_ERROR_INTEGRITY ? name_integrity(n, call) :
-						  name_abort(n, call))
-			return true;
-	}
-	return false;
-}
-
 /* ---- All -------------------------------------------------------------- */
 
-static void find_name(struct naming *n, enum slm_class class)
+static void find_name(struct slm_naming *n, enum slm_class class)
 {
 	switch (class) {
 	case SLM_CLASS_CHECK:
@@ -841,14 +579,14 @@ static void find_name(struct naming *n, enum slm_class class)
 		       find_write_skew(n) || each_stale(n, find_lost_update) ||
 		       each_stale(n, find_check_then_act) || find_reads(n) ||
 		       each_stale(n, find_stale_value) ||
-		       find_error(n, SLM_ERROR_INTEGRITY));
+		       slm_naming_error(n, SLM_ERROR_INTEGRITY));
 		break;
 	case SLM_CLASS_ERROR:
-		(void)(find_error(n, SLM_ERROR_DEADLOCK) ||
-		       find_error(n, SLM_ERROR_INTEGRITY));
+		(void)(slm_naming_error(n, SLM_ERROR_DEADLOCK) ||
+		       slm_naming_error(n, SLM_ERROR_INTEGRITY));
 		break;
 	case SLM_CLASS_RETRY:
-		find_error(n, SLM_ERROR_RETRY);
+		slm_naming_error(n, SLM_ERROR_RETRY);
 		break;
 	case SLM_CLASS_BENIGN:
 	case SLM_CLASS_SERIAL:
@@ -861,10 +599,10 @@ bool slm_anomaly_name(const struct slm_oracle *oracle,
 		      const struct slm_view *view, struct slm_arena *scratch,
 		      struct slm_arena *arena, struct slm_finding *out)
 {
-	struct naming n = { .oracle = oracle,
-			    .group = group,
-			    .view = view,
-			    .scratch = scratch };
+	struct slm_naming n = { .oracle = oracle,
+				.group = group,
+				.view = view,
+				.scratch = scratch };
 	bool failed = false;
 
 	if (!slm_access_make(oracle, view, scratch, &n.all))

@@ -214,7 +214,7 @@ void slm_show_reason(struct slm_buf *buf, const struct slm_call_result *result)
 	/* The code of what it gave is the status, which is told anyway. */
 	if (error != result->given)
 		slm_show_error(buf, error);
-	else if (error->message)
+	else if (slm_result_says_more(error))
 		slm_buf_puts(buf, error->message);
 }
 

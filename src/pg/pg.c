@@ -381,8 +381,8 @@ enum sqloom_status slm_pg_settle(struct slm_pg *pg,
 
 	*nblockers = 0;
 	*settled = SLM_PG_DONE;
-	if (wait->patience_ms && !is_done(pg)) {
-		wait_for(pg, NULL, wait->patience_ms * 1000L);
+	if (wait->patience_us && !is_done(pg)) {
+		wait_for(pg, NULL, wait->patience_us);
 		if (!slm_pg_consume(pg))
 			return slm_pg_broken(pg, err);
 	} else if (!is_done(pg)) {

@@ -95,7 +95,7 @@ struct slm_pg_wait {
 	unsigned nours;
 	/* The statement hardly ever waits: ask only when it has taken so
 	 * long. 0: ask at once. */
-	int patience_ms;
+	int patience_us;
 	/* Asked now and then (never on the fast path); NULL: go on. ms: how
 	 * long this statement has been waited for. */
 	bool (*goes_on)(void *userdata, uint64_t ms);

@@ -118,13 +118,13 @@ static enum verdict go_query(struct slm_dialog *dialog,
 
 static enum verdict held_query(struct slm_dialog *dialog,
 			       const struct slm_wire_message *m,
-			       const char *sql, size_t size)
+			       const char *sql, size_t size, bool cut)
 {
 	if (dialog->state != STEP_GRANTED) {
 		send_batch(dialog);
 		if (!slm_dialog_answered(dialog))
 			return WAIT;
-		slm_dialog_step_query(dialog, sql, size, is_cut(m));
+		slm_dialog_step_query(dialog, sql, size, cut);
 		if (!dialog->failure && slm_dialog_plan(dialog))
 			slm_dialog_step_part(dialog);
 		slm_dialog_arrive(dialog, true);
@@ -140,12 +140,15 @@ static enum verdict on_query(struct slm_dialog *dialog,
 	struct expect *expect;
 	const char *sql;
 	size_t size;
+	bool cut;
 
 	if (!is_there(m, need))
 		return MORE;
 	sql = text_at(m, 0, &size);
+	/* A second text behind the first: the server will refuse it. */
+	cut = is_cut(m) || !slm_wire_text(m);
 	if (holds(dialog) || dialog->state == STEP_GRANTED)
-		return held_query(dialog, m, sql, size);
+		return held_query(dialog, m, sql, size, cut);
 	send_batch(dialog);
 	expect = slm_dialog_expect(dialog, EXPECT_QUERY, OF_CLIENT);
 	if (!expect)
@@ -154,7 +157,7 @@ static enum verdict on_query(struct slm_dialog *dialog,
 	slm_dialog_forget(dialog, 'S', "");
 	if (dialog->mode == SLM_DIALOG_TRACK) {
 		expect->reported = true;
-		expect->cut = is_cut(m);
+		expect->cut = cut;
 		slm_buf_clear(&expect->text);
 		slm_buf_append(&expect->text, sql, size);
 		slm_buf_putc(&expect->text, '\0');
@@ -487,10 +490,10 @@ static enum verdict on_execute(struct slm_dialog *dialog,
 
 static enum verdict on_sync(struct slm_dialog *dialog)
 {
-	struct expect *expect;
+	struct expect *last = slm_dialog_last_statement(dialog), *expect;
+	bool ended = last && last->copy_ended;
 
-	if (holds(dialog) && dialog->uncommitted && dialog->status == 'I' &&
-	    !dialog->skipping) {
+	if (holds(dialog) && dialog->uncommitted) {
 		if (!slm_dialog_answered(dialog))
 			return WAIT;
 		slm_dialog_step_commit(dialog);
@@ -503,7 +506,7 @@ static enum verdict on_sync(struct slm_dialog *dialog)
 	if (!expect)
 		return WAIT;
 	expect->in_copy = dialog->copy_in;
-	expect->behind_copy = dialog->copy_ended;
+	expect->copy_ended = ended;
 	if (!dialog->copy_in) {
 		dialog->skipping = false;
 		ends_pipeline(dialog);
@@ -529,7 +532,10 @@ static enum verdict on_flush(struct slm_dialog *dialog)
 
 static enum verdict on_copy_end(struct slm_dialog *dialog)
 {
-	dialog->copy_ended = !dialog->copy_in && slm_dialog_sent(dialog);
+	struct expect *last = slm_dialog_last_statement(dialog);
+
+	if (last && !dialog->copy_in)
+		last->copy_ended = true;
 	dialog->copy_in = false;
 	/* Ours behind the Execute was ignored in the middle of the COPY. */
 	dialog->flush_after = dialog->controlled &&

@@ -126,7 +126,8 @@ struct expect {
 	bool reported; /* a step: it will be one at the front of the queue */
 	bool arrived;  /* it is the dialog's step */
 	bool in_copy;  /* Sync in the middle of a COPY: likely to be ignored */
-	bool behind_copy; /* Sync behind a CopyDone */
+	bool copy_ended; /* a CopyDone was sent behind it, unasked; Sync: the
+			    same, of the statement before it */
 	bool cut;
 	struct dialog_statement *statement; /* Parse, Describe */
 	struct dialog_statement *former;    /* Parse, Close: had the name */
@@ -158,6 +159,8 @@ size_t slm_dialog_sent(const struct slm_dialog *dialog);
 /* The server passes over what follows, up to the Sync: drops it, and puts the
  * names back. */
 void slm_dialog_skip(struct slm_dialog *dialog);
+/* The last Query or Execute; NULL: none. */
+struct expect *slm_dialog_last_statement(const struct slm_dialog *dialog);
 /* A ReadyForQuery answers: the index of what; count of them: nothing. */
 size_t slm_dialog_expect_ready(const struct slm_dialog *dialog);
 
@@ -260,7 +263,6 @@ struct slm_dialog {
 	bool uncommitted; /* an Execute that was split */
 	bool skipping;	/* after an error: the server ignores it */
 	bool copy_in;	/* it waits for CopyData */
-	bool copy_ended; /* by a CopyDone that came before it waited */
 	bool flush_after; /* of the CopyDone that is being passed on */
 
 	enum step_state state;

@@ -178,6 +178,18 @@ void slm_dialog_skip(struct slm_dialog *dialog)
 		slm_dialog_expect_pop(dialog);
 }
 
+struct expect *slm_dialog_last_statement(const struct slm_dialog *dialog)
+{
+	for (size_t i = slm_dialog_sent(dialog); i-- > 0;) {
+		struct expect *expect = slm_dialog_expect_at(dialog, i);
+
+		if (expect->kind == EXPECT_QUERY ||
+		    expect->kind == EXPECT_EXECUTE)
+			return expect;
+	}
+	return NULL;
+}
+
 size_t slm_dialog_expect_ready(const struct slm_dialog *dialog)
 {
 	size_t sent = slm_dialog_sent(dialog), first = sent;

@@ -538,7 +538,6 @@ static enum fate end_query(struct slm_dialog *dialog, bool arrived)
 	if (dialog->plan.active && arrived)
 		end_plan(dialog);
 	dialog->copy_in = false;
-	dialog->copy_ended &= slm_dialog_sent(dialog) > 0;
 	dialog->early = false;
 	if (arrived)
 		slm_dialog_finish(dialog);
@@ -631,7 +630,7 @@ static enum fate on_ready(struct slm_dialog *dialog,
 		       slm_dialog_head(dialog)->in_copy)
 			slm_dialog_expect_pop(dialog);
 	}
-	if (expect.owner != OF_BEGIN && status)
+	if (status)
 		dialog->status = status;
 	if (expect.owner != OF_CLIENT)
 		return on_own_ready(dialog, expect.owner);
@@ -665,14 +664,14 @@ static void on_setting(struct slm_dialog *dialog,
 }
 
 /* The server waits for the client: what it has said is with the client. */
-static void on_copy(struct slm_dialog *dialog)
+static void on_copy(struct slm_dialog *dialog, const struct expect *head)
 {
-	dialog->copy_in = !dialog->copy_ended;
-	dialog->copy_ended = false;
+	/* A client that does not wait may have ended it already. */
+	dialog->copy_in = !head->copy_ended;
 	for (size_t i = 1; i < slm_dialog_sent(dialog); i++) {
 		struct expect *expect = slm_dialog_expect_at(dialog, i);
 
-		if (expect->kind != EXPECT_SYNC || expect->behind_copy)
+		if (expect->kind != EXPECT_SYNC || expect->copy_ended)
 			break;
 		expect->in_copy = true;
 	}
@@ -722,7 +721,7 @@ static enum fate on_answer(struct slm_dialog *dialog, struct expect *head,
 	case SLM_WIRE_COPY_IN_RESPONSE:
 	case SLM_WIRE_COPY_BOTH_RESPONSE:
 		if (fate == GIVE)
-			on_copy(dialog);
+			on_copy(dialog, head);
 		return fate == GIVE ? GIVE_NOW : DROP;
 	default:
 		break;

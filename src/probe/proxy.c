@@ -25,8 +25,8 @@ struct proxy {
 	struct sqloom_proxy_summary summary;
 	uv_loop_t loop;
 	bool loop_open;
-	int clock;	/* ticks, while it runs; -1: none */
-	uv_poll_t asks; /* on it */
+	int clock;		      /* ticks, while it runs; -1: none */
+	uv_poll_t asks;		      /* on it */
 	struct slm_pg_server *server; /* NULL: not ours */
 	struct slm_relay *relay;
 	struct slm_record *record; /* NULL: nothing is recorded */
@@ -177,8 +177,8 @@ static enum sqloom_status start_clock(struct proxy *proxy,
 
 	if (!proxy->options->goes_on)
 		return SQLOOM_OK;
-	proxy->clock = timerfd_create(CLOCK_MONOTONIC,
-				      TFD_NONBLOCK | TFD_CLOEXEC);
+	proxy->clock =
+		timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (proxy->clock < 0 ||
 	    timerfd_settime(proxy->clock, 0, &ticks, NULL) != 0 ||
 	    uv_poll_init(&proxy->loop, &proxy->asks, proxy->clock) != 0)

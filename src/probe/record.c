@@ -11,8 +11,11 @@
 #include "probe/record.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
@@ -65,8 +68,8 @@ struct slm_record {
 	unsigned ntexts;
 	uint64_t statements;
 	uint64_t kept_bytes;
-	uint64_t unrecorded;	   /* connections beyond the limit */
-	uint64_t lost;		   /* statements beyond the limit */
+	uint64_t unrecorded; /* connections beyond the limit */
+	uint64_t lost;	     /* statements beyond the limit */
 	unsigned open_at_end;
 	bool ended;
 	bool nomem;
@@ -295,8 +298,8 @@ static uint64_t size_of(const struct slm_result *result)
 	uint64_t size = 0;
 
 	for (; result; result = result->next) {
-		uint64_t cells = (uint64_t)result->rows.nkept *
-				 result->rows.ncolumns;
+		uint64_t cells =
+			(uint64_t)result->rows.nkept * result->rows.ncolumns;
 
 		size += sizeof(*result);
 		for (uint64_t i = 0; i < cells; i++)
@@ -496,12 +499,30 @@ void slm_record_end(struct slm_record *record, const char *server_version)
 
 /* ---- The whole --------------------------------------------------------------- */
 
+/* It would be a pity to learn it only at the end. */
+static enum sqloom_status try_to_write(const char *path,
+				       struct sqloom_error *err)
+{
+	bool is_there = access(path, F_OK) == 0;
+	int fd = open(path, O_WRONLY | O_CREAT | O_NONBLOCK | O_CLOEXEC, 0666);
+
+	if (fd < 0)
+		return slm_error_errno(err, SQLOOM_IO, errno,
+				       "cannot write the trace '%s'", path);
+	close(fd);
+	if (!is_there)
+		unlink(path);
+	return SQLOOM_OK;
+}
+
 enum sqloom_status slm_record_new(const char *path, struct slm_record **out,
 				  struct sqloom_error *err)
 {
 	enum sqloom_status status = slm_trace_may_write(path, err);
 	struct slm_record *record;
 
+	if (!status)
+		status = try_to_write(path, err);
 	if (status)
 		return status;
 	record = slm_calloc(1, sizeof(*record));
@@ -552,14 +573,17 @@ static void note(struct slm_record *record, const char *fmt, uint64_t count)
 
 static void add_notes(struct slm_record *record)
 {
-	note(record, "connections that were relayed and not recorded, because "
-		     "a recording has room for 16: %llu",
+	note(record,
+	     "connections that were relayed and not recorded, because "
+	     "a recording has room for 16: %llu",
 	     record->unrecorded);
-	note(record, "statements that were relayed and not recorded, because "
-		     "the recording was full: %llu",
+	note(record,
+	     "statements that were relayed and not recorded, because "
+	     "the recording was full: %llu",
 	     record->lost);
-	note(record, "connections that were open when the recording ended: "
-		     "%llu",
+	note(record,
+	     "connections that were open when the recording ended: "
+	     "%llu",
 	     record->open_at_end);
 	record->trace.notes = record->notes;
 }

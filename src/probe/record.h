@@ -12,7 +12,7 @@
 
 #include "probe/relay.h"
 
-#define SLM_RECORD_EVENTS_MAX 100000 /* statements */
+#define SLM_RECORD_EVENTS_MAX 100000		 /* statements */
 #define SLM_RECORD_BYTES_MAX (256 * 1024 * 1024) /* of texts and rows */
 
 struct slm_record;

@@ -76,8 +76,8 @@ struct slm_relay_connection *slm_relay_connection_new(struct slm_relay *relay,
 	uv_timer_init(relay->loop, &c->timer);
 	c->timer.data = c;
 	c->deadline = uv_now(relay->loop) + relay->startup_timeout_ms;
-	uv_timer_start(&c->timer, slm_relay_on_timer,
-		       relay->startup_timeout_ms, 0);
+	uv_timer_start(&c->timer, slm_relay_on_timer, relay->startup_timeout_ms,
+		       0);
 	if (fd >= 0) {
 		c->client.fd = fd;
 		name_peer(c);
@@ -251,11 +251,11 @@ static enum sqloom_status add_door(struct slm_relay *relay, int fd, int port,
 static enum sqloom_status cannot_listen(int sys_errno, const char *where,
 					struct sqloom_error *err)
 {
-	return slm_error_errno(err, SQLOOM_IO, sys_errno,
-			       "cannot listen on %s%s", where,
-			       sys_errno == EADDRINUSE ?
-				       ", which is in use; choose another port" :
-				       "");
+	return slm_error_errno(
+		err, SQLOOM_IO, sys_errno, "cannot listen on %s%s", where,
+		sys_errno == EADDRINUSE ?
+			", which is in use; choose another port" :
+			"");
 }
 
 static int listen_at(const struct addrinfo *at)
@@ -318,8 +318,8 @@ static bool answers(const struct sockaddr_un *address)
 
 	if (fd < 0)
 		return true;
-	yes = connect(fd, (const struct sockaddr *)address,
-		      sizeof(*address)) == 0 ||
+	yes = connect(fd, (const struct sockaddr *)address, sizeof(*address)) ==
+		      0 ||
 	      errno == EAGAIN;
 	close(fd);
 	return yes;
@@ -341,8 +341,7 @@ static enum sqloom_status listen_unix(struct slm_relay *relay,
 	int fd, sys_errno;
 
 	if (snprintf(path, sizeof(address.sun_path), "%s/.s.PGSQL.%d",
-		     directory,
-		     relay->port) >= (int)sizeof(address.sun_path))
+		     directory, relay->port) >= (int)sizeof(address.sun_path))
 		return slm_error_set(err, SQLOOM_USAGE,
 				     "the path of a Unix socket in %s is too "
 				     "long; choose a shorter directory",

@@ -54,8 +54,8 @@ struct slm_relay_options {
 	int port;		/* 0: a free one */
 	const char *socket_dir; /* Unix socket .s.PGSQL.<port> in it, too; NULL:
 				   TCP only */
-	unsigned connections_max;	/* 0: 1,000 */
-	uint64_t startup_timeout_ms;	/* half a startup packet, then silence;
+	unsigned connections_max;    /* 0: 1,000 */
+	uint64_t startup_timeout_ms; /* half a startup packet, then silence;
 					   0: 60,000 as the server */
 	struct slm_relay_hooks hooks;
 	void *userdata;

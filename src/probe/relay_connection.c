@@ -39,8 +39,7 @@ static size_t most(size_t a, size_t b)
 /* The allowed moves. */
 static bool may_move(enum slm_relay_state from, enum slm_relay_state to)
 {
-	return to >= from ||
-	       (to == SLM_RELAY_CONNECT && from < SLM_RELAY_OPEN);
+	return to >= from || (to == SLM_RELAY_CONNECT && from < SLM_RELAY_OPEN);
 }
 
 void slm_relay_finish(struct slm_relay_connection *c, const char *why)
@@ -337,8 +336,8 @@ static void decrypt(struct slm_relay_connection *c)
 static void read_server(struct slm_relay_connection *c)
 {
 	char *bytes = c->relay->bytes;
-	size_t size = slm_relay_side_read(&c->server, bytes,
-					  sizeof(c->relay->bytes));
+	size_t size =
+		slm_relay_side_read(&c->server, bytes, sizeof(c->relay->bytes));
 
 	if (size == 0)
 		return;
@@ -420,11 +419,11 @@ static void on_startup_time(struct slm_relay_connection *c)
 	if (c->retries && !c->closing && uv_now(c->relay->loop) < c->deadline)
 		slm_relay_connect(c);
 	else
-		slm_relay_refuse(c, PROTOCOL_SQLSTATE,
-				 "%s within %llu ms; the connection is closed",
-				 places[c->state],
-				 (unsigned long long)
-					 c->relay->startup_timeout_ms);
+		slm_relay_refuse(
+			c, PROTOCOL_SQLSTATE,
+			"%s within %llu ms; the connection is closed",
+			places[c->state],
+			(unsigned long long)c->relay->startup_timeout_ms);
 }
 
 void slm_relay_on_timer(uv_timer_t *timer)
@@ -522,11 +521,11 @@ static void watch_sides(struct slm_relay_connection *c)
 			  slm_relay_queue_size(&client->in) <
 				  most(c->client_need, SLM_RELAY_WAITING_MAX))),
 		false, slm_relay_on_client);
-	slm_relay_side_watch(
-		&c->server,
-		!server->eof && !connects &&
-			(drops || to_client < SLM_RELAY_WAITING_MAX),
-		connects, slm_relay_on_server);
+	slm_relay_side_watch(&c->server,
+			     !server->eof && !connects &&
+				     (drops ||
+				      to_client < SLM_RELAY_WAITING_MAX),
+			     connects, slm_relay_on_server);
 }
 
 void slm_relay_settle(struct slm_relay_connection *c)

@@ -83,7 +83,7 @@ void slm_relay_queue_deinit(struct slm_relay_queue *queue);
 /* One socket of a connection. */
 struct slm_relay_side {
 	uv_poll_t poll;
-	int fd;	    /* -1: none */
+	int fd;	     /* -1: none */
 	bool polled; /* poll was initialised and must be closed */
 	int events;  /* asked of the loop now */
 	bool eof;    /* says nothing more */
@@ -91,7 +91,7 @@ struct slm_relay_side {
 	bool shuts;  /* its end of our words comes behind what waits */
 	bool shut;   /* and was sent */
 	bool tls_ended;
-	bool nomem;  /* bytes for it were lost: memory was out */
+	bool nomem;		    /* bytes for it were lost: memory was out */
 	struct slm_relay_queue in;  /* came from it, could not be used yet */
 	struct slm_relay_queue out; /* is to be sent to it */
 	struct slm_tls *tls;
@@ -124,7 +124,7 @@ enum slm_relay_state {
 	SLM_RELAY_ASK_TLS,   /* SSLRequest was sent */
 	SLM_RELAY_HANDSHAKE, /* of TLS */
 	SLM_RELAY_OPEN,
-	SLM_RELAY_ENDING, /* nothing is relayed any more; what waits is sent,
+	SLM_RELAY_ENDING,  /* nothing is relayed any more; what waits is sent,
 			     the other ends are waited for */
 	SLM_RELAY_CLOSING, /* handles are being closed */
 };
@@ -150,23 +150,23 @@ struct slm_relay_connection {
 	uint64_t deadline; /* of all that, on the loop's clock */
 
 	/* Open */
-	bool opened;   /* hooks.open was called */
-	bool watching; /* the server's messages are looked at: until it is
+	bool opened;	/* hooks.open was called */
+	bool watching;	/* the server's messages are looked at: until it is
 			  ready for the first time */
 	size_t watched; /* bytes of server.in that were looked at */
 	uint32_t pid;
 	uint8_t key[256];
 	uint32_t key_size;
-	struct slm_dialog *dialog; /* NULL: bytes */
+	struct slm_dialog *dialog;	 /* NULL: bytes */
 	size_t client_need, server_need; /* bytes that the dialog waits for */
-	bool busy;	/* within a call that ends with slm_relay_settle() */
-	bool again;	/* the dialog may use more of client.in now */
-	bool passed_on; /* the startup packet */
-	bool lingers;	/* the client's end is waited for */
-	bool counted;	/* among those that the limit counts */
-	bool lingered;	/* waited long enough for the client's end */
-	size_t dropped; /* bytes that the server said to nobody */
-	bool cancelled; /* what it does, because nobody listens */
+	bool busy;	 /* within a call that ends with slm_relay_settle() */
+	bool again;	 /* the dialog may use more of client.in now */
+	bool passed_on;	 /* the startup packet */
+	bool lingers;	 /* the client's end is waited for */
+	bool counted;	 /* among those that the limit counts */
+	bool lingered;	 /* waited long enough for the client's end */
+	size_t dropped;	 /* bytes that the server said to nobody */
+	bool cancelled;	 /* what it does, because nobody listens */
 	const char *why; /* it ended; static */
 	void *data;	 /* the owner's */
 };
@@ -193,15 +193,15 @@ struct slm_relay {
 	unsigned ncounted;     /* those that said who they are */
 	unsigned connections_max;
 	uint64_t startup_timeout_ms;
-	bool full;	/* the limit was reached, and that was said */
-	bool starved;	/* descriptors were out, and that was said */
+	bool full;    /* the limit was reached, and that was said */
+	bool starved; /* descriptors were out, and that was said */
 	bool stopping;
 	bool closed;	   /* the timer below */
 	uv_timer_t rested; /* the doors go on */
-	int reserve; /* a descriptor to give up when there is no other */
-	unsigned ndoors; /* open or closing */
-	int port;	 /* of the first door */
-	char bytes[SLM_RELAY_READ_BYTES];     /* what was read last */
+	int reserve;	   /* a descriptor to give up when there is no other */
+	unsigned ndoors;   /* open or closing */
+	int port;	   /* of the first door */
+	char bytes[SLM_RELAY_READ_BYTES];	/* what was read last */
 	char plain_bytes[SLM_RELAY_READ_BYTES]; /* the same, out of TLS */
 };
 
@@ -237,8 +237,7 @@ void slm_relay_refuse(struct slm_relay_connection *connection,
 		      const char *sqlstate, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Nothing is relayed any more. */
-void slm_relay_finish(struct slm_relay_connection *connection,
-		      const char *why);
+void slm_relay_finish(struct slm_relay_connection *connection, const char *why);
 /* Closes a handle; slm_relay_on_closed() goes on. */
 void slm_relay_close(struct slm_relay_connection *connection,
 		     uv_handle_t *handle);

@@ -94,8 +94,8 @@ static size_t send_now(struct slm_relay_side *side, const char *bytes,
 	size_t sent = 0;
 
 	while (sent < size && !side->broken) {
-		ssize_t n = send(side->fd, bytes + sent, size - sent,
-				 MSG_NOSIGNAL);
+		ssize_t n =
+			send(side->fd, bytes + sent, size - sent, MSG_NOSIGNAL);
 
 		if (n >= 0)
 			sent += (size_t)n;
@@ -212,8 +212,8 @@ size_t slm_relay_side_read(struct slm_relay_side *side, void *bytes,
 void slm_relay_side_watch(struct slm_relay_side *side, bool reads,
 			  bool connects, uv_poll_cb on_ready)
 {
-	bool writes = connects || (slm_relay_queue_size(&side->out) &&
-				   !side->broken);
+	bool writes = connects ||
+		      (slm_relay_queue_size(&side->out) && !side->broken);
 	int events = (reads ? UV_READABLE : 0) | (writes ? UV_WRITABLE : 0);
 
 	if (!side->polled || events == side->events)

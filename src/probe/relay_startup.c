@@ -193,8 +193,7 @@ void slm_relay_connect(struct slm_relay_connection *c)
 	side->fd = socket(address->bytes.ss_family,
 			  SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (side->fd < 0) {
-		slm_relay_refuse(c, "53300",
-				 "cannot connect to the server: %s",
+		slm_relay_refuse(c, "53300", "cannot connect to the server: %s",
 				 strerror(errno));
 		return;
 	}
@@ -284,8 +283,8 @@ static void read_answer(struct slm_relay_connection *c)
 static void read_handshake(struct slm_relay_connection *c)
 {
 	char *bytes = c->relay->bytes;
-	size_t size = slm_relay_side_read(&c->server, bytes,
-					  sizeof(c->relay->bytes));
+	size_t size =
+		slm_relay_side_read(&c->server, bytes, sizeof(c->relay->bytes));
 
 	if (size && !slm_tls_receive(c->server.tls, bytes, size))
 		slm_relay_refuse(c, "53200", "out of memory");
@@ -340,8 +339,7 @@ static size_t drop_plus(char *list, size_t size)
 }
 
 /* Bytes of the message after the change. */
-static size_t change_authentication(struct slm_relay_connection *c,
-				    char *bytes,
+static size_t change_authentication(struct slm_relay_connection *c, char *bytes,
 				    const struct slm_wire_message *m)
 {
 	size_t size = SLM_WIRE_HEADER + m->size, shorter;

@@ -151,8 +151,8 @@ static enum sqloom_status load_own(struct slm_tls_context *context,
 				     "certificate; give sslkey=FILE in the "
 				     "connection string",
 				     path);
-	if (SSL_CTX_use_PrivateKey_file(context->ssl, path,
-					SSL_FILETYPE_PEM) != 1)
+	if (SSL_CTX_use_PrivateKey_file(context->ssl, path, SSL_FILETYPE_PEM) !=
+	    1)
 		return bad_file("private key", path, err);
 	return SQLOOM_OK;
 }

@@ -104,10 +104,8 @@ void slm_page_given(struct slm_page *page, struct slm_buf *buf,
 	slm_buf_puts(buf, M_PLAIN);
 	if (known)
 		put_parts(page, buf, rows);
-	/* A message that is no part of the answer: standard error, or why
-	 * there is no answer. */
-	if (!ok && result->message && *result->message &&
-	    (!known || rows->ncolumns < 2)) {
+	/* Standard error, or why there is no answer. */
+	if (!ok && slm_result_says_more(result)) {
 		slm_buf_puts(buf, M_BAD ": ");
 		slm_page_clean(page, buf, result->message);
 		slm_buf_puts(buf, M_PLAIN);

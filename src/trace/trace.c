@@ -3,6 +3,7 @@
 #include "trace/trace.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "base/alloc.h"
 
@@ -50,4 +51,22 @@ const char *slm_class_text(enum slm_class class)
 
 	assert((unsigned)class < SLM_CLASSES);
 	return texts[class];
+}
+
+bool slm_result_says_more(const struct slm_result *given)
+{
+	const struct slm_rows *rows = &given->rows;
+	const struct slm_value *last;
+	size_t size;
+
+	if (!given->message || !*given->message)
+		return false;
+	if (rows->nkept == 0 || rows->ncolumns < 2)
+		return true;
+	if (strcmp(rows->columns[0], "status") == 0)
+		return false;
+	last = &rows->values[rows->ncolumns - 1];
+	size = strlen(given->message);
+	return last->kind != SLM_TEXT || last->size != size ||
+	       memcmp(last->text, given->message, size) != 0;
 }

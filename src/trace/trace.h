@@ -204,6 +204,11 @@ struct slm_finding {
 	uint32_t nevents;
 };
 
+/* Of what a program gave: is there a message, and does it say more than the
+ * parts? The message of an answer is the begin of its body, that of a command
+ * may be its last line of output. */
+bool slm_result_says_more(const struct slm_result *given);
+
 /* ---- The whole -------------------------------------------------------- */
 
 enum slm_trace_kind {

@@ -292,6 +292,16 @@ def test_a_call_that_goes_past_the_proxy(doctor, database):
                            "take host and port from PGHOST and PGPORT")
 
 
+def test_a_call_that_goes_past_it_quickly(doctor, database):
+    """Too fast to be seen; the server has counted it."""
+    for _ in range(5):
+        found = doctor("--db", database, "--call",
+                       f"psql -c 'SELECT 1' '{database} port=5432'")
+        (health, text), = found["call a"]
+        assert health == "problem"
+        assert re.search("it went (to the server|there) directly", text)
+
+
 def test_an_application_with_two_ways(doctor, database):
     found = doctor(
         "--db", database, "--call",

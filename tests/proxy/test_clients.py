@@ -10,6 +10,7 @@ from elsewhere than Debian's packages: make test-clients, make test-pypi.
 """
 
 import difflib
+import json
 import os
 import pathlib
 import shlex
@@ -20,7 +21,8 @@ import pytest
 
 CLIENTS = pathlib.Path(__file__).resolve().parent / "clients"
 TIMEOUT_S = 300
-HOLDS, INCONCLUSIVE = 0, 4
+PATIENCE = "10000"  # milliseconds: a busy machine is no stall
+HOLDS, BROKEN, INCONCLUSIVE = 0, 1, 4
 
 PYTHON = sys.executable
 
@@ -184,7 +186,7 @@ def test_controlled(client, network, programs, direct, sqloom, surroundings,
     schema = shlex.quote(str(CLIENTS / "schema.sql"))
     done = subprocess.run(
         [sqloom, "explore", "--db", network.address("trust"), "--no-progress",
-         "--stall-after", "5000",  # a busy machine is no stall
+         "--stall-after", PATIENCE,
          "--before", f"psql -X -q -v ON_ERROR_STOP=1 -f {schema}",
          "--call", f"{program} >transcript.$$ 2>errors.$$"],
         cwd=tmp_path, env=surroundings("trust", network.port, **more),
@@ -196,6 +198,30 @@ def test_controlled(client, network, programs, direct, sqloom, surroundings,
         same(expected, path.read_bytes())
     # CALL and DO in autocommit cannot be split, which the verdict must say.
     assert done.returncode in (HOLDS, INCONCLUSIVE), said
+
+
+@pytest.mark.parametrize("race, explored, wrong",
+                         (("insert", 6, 4), ("update", 14, 12),
+                          ("locked", 6, 0)))
+@pytest.mark.parametrize("client", PROGRAMS)
+def test_a_race(client, race, explored, wrong, network, network_database,
+                programs, sqloom, surroundings, tmp_path):
+    """Two clients of a kind. It makes no difference by which driver, and so by
+    which messages, the statements come."""
+    program = f"{shlex.join(programs[client])} {race}"
+    schema = shlex.quote(str(CLIENTS / "schema.sql"))
+    done = subprocess.run(
+        [sqloom, "explore", "--db", network.address("trust"), "--no-progress",
+         "--stall-after", PATIENCE, "--json",
+         "--before", f"psql -X -q -v ON_ERROR_STOP=1 -f {schema}",
+         "--call", program, "--call", program],
+        cwd=tmp_path, env=surroundings("trust", network.port),
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S)
+    said = (done.stdout + done.stderr).decode()
+    assert done.returncode == (BROKEN if wrong else HOLDS), said
+    report = json.loads(done.stdout)
+    assert (report["explored"], report["wrong"]) == (explored, wrong), said
+    assert report["complete"], said
 
 
 # ---- Logging in ---------------------------------------------------------------

@@ -156,6 +156,42 @@ def test_same_seed_same_trace(command, database_uri, write, tmp_path):
     assert ((tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes())
 
 
+THREADS = """\
+import concurrent.futures
+import psycopg2
+
+
+def add(i):
+    connection = psycopg2.connect("")
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT bal FROM account WHERE id = %s", (i,))
+        bal = cursor.fetchone()[0]
+        cursor.execute("UPDATE account SET bal = %s WHERE id = %s",
+                       (bal + 1, i))
+    connection.close()
+
+
+with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    list(pool.map(add, (1, 2)))
+"""
+
+
+def test_threads_of_one_call(command, database_uri, write):
+    """Two connections of a call at the same time: whichever thread is faster,
+    the same schedule takes the same steps."""
+    schema = write("schema.sql", ACCOUNT)
+    program = write("threads.py", THREADS)
+    run = f"/usr/bin/python3 {program}"
+    report = report_of(
+        explore(command, database_uri, "--json", "--max-runs", "30",
+                "--before", f"psql -X -q -f {schema}", *calls(run, run)),
+        BROKEN)
+    assert report["explored"] == 30, report["reason"]
+    assert "other steps" not in report["reason"]
+    # One text for all values.
+    assert len(report["calls"][0]["steps"]) == 4
+
+
 # ---- Outcomes ---------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import datetime
 import decimal
 import io
 import os
+import sys
 import uuid
 
 import asyncpg
@@ -317,6 +318,23 @@ async def lost():
         tell_error(error)
 
 
+async def race(kind):
+    """Without a transaction: "insert". In one: "update"; "locked" asks for the
+    row first. The test runs two of them."""
+    conn = await connect()
+    if kind == "insert":
+        await run(conn, "execute", "INSERT INTO log (txt) SELECT $1::text "
+                  "WHERE NOT EXISTS (SELECT FROM log WHERE txt = $1)", "once")
+    else:
+        async with conn.transaction():
+            price = await conn.fetchval(
+                "SELECT price FROM item WHERE id = $1"
+                + (" FOR UPDATE" if kind == "locked" else ""), 1)
+            await conn.execute("UPDATE item SET price = $1 WHERE id = $2",
+                               price + 1, 1)
+    await conn.close()
+
+
 async def main():
     await session()
     await simple()
@@ -331,4 +349,4 @@ async def main():
     title("end")
 
 
-asyncio.run(main())
+asyncio.run(race(sys.argv[1]) if len(sys.argv) > 1 else main())

@@ -744,10 +744,48 @@ static void large_objects(PGconn *conn)
 	run(conn, "COMMIT");
 }
 
-int main(void)
+/* ---- Races --------------------------------------------------------------- */
+
+/* Without a transaction: "insert". In one: "update"; "locked" asks for the row
+ * first. The test runs two of them. */
+static void race(const char *kind)
+{
+	const char *values[] = { "once" };
+	char price[64];
+	PGconn *conn = must_connect("");
+	PGresult *result;
+
+	if (!strcmp(kind, "insert")) {
+		show(PQexecParams(conn,
+				  "INSERT INTO log (txt) SELECT $1::text WHERE "
+				  "NOT EXISTS (SELECT FROM log WHERE txt = $1)",
+				  1, NULL, values, NULL, NULL, 0));
+		PQfinish(conn);
+		return;
+	}
+	run(conn, "BEGIN");
+	result =
+		PQexec(conn, !strcmp(kind, "locked") ?
+				     "SELECT price + 1 FROM item WHERE id = 1 "
+				     "FOR UPDATE" :
+				     "SELECT price + 1 FROM item WHERE id = 1");
+	snprintf(price, sizeof(price), "%s", PQgetvalue(result, 0, 0));
+	show(result);
+	values[0] = price;
+	show(PQexecParams(conn, "UPDATE item SET price = $1 WHERE id = 1", 1,
+			  NULL, values, NULL, NULL, 0));
+	run(conn, "COMMIT");
+	PQfinish(conn);
+}
+
+int main(int argc, char **argv)
 {
 	PGconn *conn;
 
+	if (argc > 1) {
+		race(argv[1]);
+		return 0;
+	}
 	sessions();
 	refused();
 	conn = must_connect("");

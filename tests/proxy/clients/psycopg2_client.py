@@ -11,6 +11,7 @@ import decimal
 import io
 import os
 import select
+import sys
 import threading
 import uuid
 
@@ -337,17 +338,41 @@ def lost():
         print("  ", str(error).partition("FATAL:")[2])
 
 
-session()
-autocommit()
-transactions()
-values()
-cursors()
-copy()
-notifications()
-cancel()
-# What an exploration cannot undo.
-if "UNDER_CONTROL" not in os.environ:
-    large_objects()
-pools()
-lost()
-title("end")
+def race(kind):
+    """Without a transaction: "insert". In one: "update"; "locked" asks for the
+    row first. The test runs two of them."""
+    conn = psycopg2.connect("")
+    if kind == "insert":
+        conn.autocommit = True
+        run(conn.cursor(), "INSERT INTO log (txt) SELECT %s::text WHERE NOT EXISTS "
+            "(SELECT FROM log WHERE txt = %s)", ("once", "once"))
+        return
+    with conn, conn.cursor() as cursor:
+        cursor.execute("SELECT price FROM item WHERE id = %s"
+                       + (" FOR UPDATE" if kind == "locked" else ""), (1,))
+        price = cursor.fetchone()[0]
+        cursor.execute("UPDATE item SET price = %s WHERE id = %s",
+                       (price + 1, 1))
+
+
+def main():
+    session()
+    autocommit()
+    transactions()
+    values()
+    cursors()
+    copy()
+    notifications()
+    cancel()
+    # What an exploration cannot undo.
+    if "UNDER_CONTROL" not in os.environ:
+        large_objects()
+    pools()
+    lost()
+    title("end")
+
+
+if len(sys.argv) > 1:
+    race(sys.argv[1])
+else:
+    main()

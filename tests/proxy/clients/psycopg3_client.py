@@ -10,6 +10,7 @@ import asyncio
 import datetime
 import decimal
 import select
+import sys
 import threading
 import uuid
 
@@ -361,16 +362,40 @@ async def asynchronous():
             print("  ", await cursor.fetchall())
 
 
-session()
-autocommit()
-prepared()
-values()
-transactions()
-pipeline()
-cursors()
-copy()
-notifications()
-cancel()
-lost()
-asyncio.run(asynchronous())
-title("end")
+def race(kind):
+    """Without a transaction: "insert". In one: "update"; "locked" asks for the
+    row first. The test runs two of them."""
+    conn = connect()
+    if kind == "insert":
+        conn.autocommit = True
+        run(conn, "INSERT INTO log (txt) SELECT %s::text WHERE NOT EXISTS "
+            "(SELECT FROM log WHERE txt = %s)", ("once", "once"))
+        return
+    with conn, conn.cursor() as cursor:
+        cursor.execute("SELECT price FROM item WHERE id = %s"
+                       + (" FOR UPDATE" if kind == "locked" else ""), (1,))
+        price = cursor.fetchone()[0]
+        cursor.execute("UPDATE item SET price = %s WHERE id = %s",
+                       (price + 1, 1))
+
+
+def main():
+    session()
+    autocommit()
+    prepared()
+    values()
+    transactions()
+    pipeline()
+    cursors()
+    copy()
+    notifications()
+    cancel()
+    lost()
+    asyncio.run(asynchronous())
+    title("end")
+
+
+if len(sys.argv) > 1:
+    race(sys.argv[1])
+else:
+    main()

@@ -378,6 +378,8 @@ static void test_late_look(void **state)
 	while (!is_gone(pid))
 		uv_run(&world->loop, UV_RUN_NOWAIT);
 	uv_run(&world->loop, UV_RUN_ONCE);
+	/* It is time that decides now. */
+	assert_false(slm_process_is_quiet(process));
 	nanosleep(&longer, NULL);
 	wait_for_end(world, process);
 	slm_process_free(process, 0);

@@ -169,6 +169,39 @@ static void nearest_by_what_was_given(void **state)
 	scene_end(&s);
 }
 
+/* What stands behind a status that failed: nothing that the parts say. */
+static void only_messages_that_say_more(void **state)
+{
+	static const struct {
+		const char *columns, *message, *shown;
+	} cases[] = {
+		{ "exit line_1", "Traceback", "exit 1 line_1='x': Traceback" },
+		{ "exit line_1", "x", "exit 1 line_1='x'" },
+		{ "exit line_1", "", "exit 1 line_1='x'" },
+		{ "status $.error", "{\"error\": \"x\"}", "HTTP 1 error='x'" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct slm_oracle *oracle = program_oracle(&program_config);
+		struct slm_result *r;
+		struct slm_finding f;
+		struct scene s;
+
+		scene_begin(&s, BOTH);
+		won(&s, ALICE);
+		r = GAVE(&s, BOB, false, cases[i].columns, INT(1), TEXT("x"));
+		r->error = SLM_ERROR_OTHER;
+		r->code = "exit 1";
+		r->message = cases[i].message;
+		program_contents(&s, 1);
+		f = explain(oracle, &s);
+		assert_string_equal(f.outcome.results[1], cases[i].shown);
+		slm_oracle_free(oracle);
+		scene_end(&s);
+	}
+}
+
 /* Steps that come to be known while the oracle lives. */
 static void steps_may_be_added(void **state)
 {
@@ -925,6 +958,29 @@ static void named_blind_insert(void **state)
 	scene_end(&s);
 }
 
+static void named_deadlock(void **state)
+{
+	struct slm_oracle *oracle = program_oracle(&program_config);
+	struct slm_finding f;
+	struct scene s;
+
+	(void)state;
+	scene_begin(&s, BOTH);
+	blocked(&s, ALICE, REDEEM, 2);
+	broke(&s, BOB, TAKE, SLM_ERROR_DEADLOCK, "40P01");
+	refused(&s, BOB, SLM_ERROR_REFUSED, "exit 1", "Traceback");
+	result(&s, event(&s, SLM_EVENT_RESUMED, ALICE, REDEEM))->changes = 1;
+	won(&s, ALICE);
+	program_contents(&s, 1);
+	f = explain(oracle, &s);
+	assert_string_equal(f.name, "deadlock");
+	assert_string_equal(f.cause,
+			    "alice's step s2 waited for bob, and bob's step s5 "
+			    "for alice: the database ended bob (deadlock).");
+	slm_oracle_free(oracle);
+	scene_end(&s);
+}
+
 static void named_integrity_error(void **state)
 {
 	struct slm_oracle *oracle = program_oracle(&program_config);
@@ -1028,6 +1084,7 @@ int main(void)
 		cmocka_unit_test(more_that_succeed_are_a_result),
 		cmocka_unit_test(parts_have_names),
 		cmocka_unit_test(nearest_by_what_was_given),
+		cmocka_unit_test(only_messages_that_say_more),
 		cmocka_unit_test(steps_may_be_added),
 		cmocka_unit_test(aborted_by_the_database),
 		cmocka_unit_test(aborts_are_one_outcome),
@@ -1053,6 +1110,7 @@ int main(void)
 		cmocka_unit_test(named_lost_update),
 		cmocka_unit_test(named_a_decision),
 		cmocka_unit_test(named_blind_insert),
+		cmocka_unit_test(named_deadlock),
 		cmocka_unit_test(named_integrity_error),
 		cmocka_unit_test(every_allocation_fails_in_turn),
 	};

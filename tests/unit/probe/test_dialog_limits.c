@@ -172,6 +172,36 @@ static void test_streams(void **state)
 	stream_rows(SLM_DIALOG_HOLD, true);
 }
 
+/* What is understood of a row that is too long does not depend on how it
+ * comes: a value that is there as a whole counts, and no other. */
+static void test_long_row(void **state)
+{
+	static const int pieces[] = { 0, 1000, 65541, 70000 };
+	struct slm_buf expected = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		struct talk *talk = open_talk(SLM_DIALOG_TRACK);
+		struct slm_buf row = { 0 };
+
+		talk->piece = pieces[i];
+		say_query(talk, "SELECT 1, 2, 3");
+		put_head(&row, 'D', 2 + 4 + 2 + 4 + 65560 + 4 + 1);
+		slm_buf_append(&row, "\0\3\0\0\0\2xy\0\1\0\30", 12);
+		slm_buf_fill(&row, 'z', 65560);
+		slm_buf_append(&row, "\0\0\0\1a", 5);
+		talk_feed(talk, false, row.data, row.size);
+		server_says(talk, "CZ");
+		assert_non_null(strstr(talk->log.data, "'xy',NULL,NULL"));
+		if (!expected.size)
+			slm_buf_puts(&expected, talk->log.data);
+		assert_string_equal(expected.data, talk->log.data);
+		slm_buf_deinit(&row);
+		talk_free(talk);
+	}
+	slm_buf_deinit(&expected);
+}
+
 /* The client's side: CopyData. */
 static void test_copy_stream(void **state)
 {
@@ -356,6 +386,41 @@ static void test_names_come_and_go(void **state)
 	assert_false(talk->failed);
 	assert_true(slm_alloc_live() == live);
 	slm_buf_deinit(&out);
+	talk_free(talk);
+}
+
+/* Portals end with their transaction, unclosed. */
+static void test_portals_end(void **state)
+{
+	struct talk *talk = open_talk(SLM_DIALOG_PASS);
+	struct slm_buf out = { 0 };
+
+	(void)state;
+	for (int i = 0; i < 2 * SLM_DIALOG_NAMES_MAX; i++) {
+		char name[20];
+
+		snprintf(name, sizeof(name), "c%d", i);
+		slm_buf_clear(&out);
+		slm_wire_put_bind(&out, name, "s");
+		slm_wire_put_simple(&out, SLM_WIRE_SYNC);
+		talk_feed(talk, true, out.data, out.size);
+		server_says(talk, "2Z");
+		assert_false(talk->failed);
+	}
+	slm_buf_deinit(&out);
+	talk_free(talk);
+}
+
+/* A second text in one Query is refused by the server, and never split. */
+static void test_two_texts(void **state)
+{
+	struct talk *talk = open_talk(SLM_DIALOG_HOLD);
+
+	(void)state;
+	talk_feed(talk, true, "Q\0\0\0\31SELECT 1\0; SELECT 2\0", 26);
+	assert_non_null(strstr(talk->log.data, "[SELECT 1] cut"));
+	assert_int_equal(talk->to_server.size, 26);
+	assert_memory_equal(talk->to_server.data, "Q\0\0\0\31SELECT 1\0", 14);
 	talk_free(talk);
 }
 
@@ -625,6 +690,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_streams),
+		cmocka_unit_test(test_long_row),
 		cmocka_unit_test(test_copy_stream),
 		cmocka_unit_test(test_cut_query),
 		cmocka_unit_test(test_cut_parse_and_bind),
@@ -632,6 +698,8 @@ int main(void)
 		cmocka_unit_test(test_too_many_messages),
 		cmocka_unit_test(test_too_many_names),
 		cmocka_unit_test(test_names_come_and_go),
+		cmocka_unit_test(test_portals_end),
+		cmocka_unit_test(test_two_texts),
 		cmocka_unit_test(test_texts_are_bounded),
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_any_order),

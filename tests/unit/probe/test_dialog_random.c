@@ -364,6 +364,8 @@ static void hear_until(struct side *side, const char *what)
 				    side->talk ? slm_dialog_status(
 							 side->talk->dialog) :
 						 '-');
+			if (side->talk)
+				print_error("%s\n", side->talk->log.data + (side->talk->log.size > 700 ? side->talk->log.size - 700 : 0));
 			show("said", &side->said);
 			show("answered", &side->answer);
 			fail();

@@ -223,8 +223,8 @@ static int port_of(int fd)
 	struct sockaddr_in address;
 	socklen_t size = sizeof(address);
 
-	assert_int_equal(
-		getsockname(fd, (struct sockaddr *)&address, &size), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size),
+			 0);
 	return ntohs(address.sin_port);
 }
 
@@ -234,8 +234,8 @@ static int make_door(void)
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_int_equal(
-		bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)),
+			 0);
 	assert_int_equal(listen(fd, 10), 0);
 	return fd;
 }
@@ -514,10 +514,9 @@ static void test_held_and_gone(void **state)
 	wait_for(&w, &w.arrived, 1);
 	for (unsigned i = 0; i < 100; i++)
 		turn(&w);
-	assert_int_equal(
-		slm_dialog_grant(slm_relay_dialog(w.connection), false, NULL,
-				 &err),
-		SQLOOM_OK);
+	assert_int_equal(slm_dialog_grant(slm_relay_dialog(w.connection), false,
+					  NULL, &err),
+			 SQLOOM_OK);
 	slm_relay_go_on(w.connection);
 	expect(&w, w.server, query, sizeof(query));
 	expect_end(&w, w.server);

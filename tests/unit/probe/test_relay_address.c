@@ -16,9 +16,9 @@
 /* No surroundings but ours. */
 static int forget_surroundings(void **state)
 {
-	static const char *const names[] = { "PGHOST",	  "PGHOSTADDR",
-					     "PGPORT",	  "PGSSLMODE",
-					     "PGSERVICE", "PGSERVICEFILE",
+	static const char *const names[] = { "PGHOST",	     "PGHOSTADDR",
+					     "PGPORT",	     "PGSSLMODE",
+					     "PGSERVICE",    "PGSERVICEFILE",
 					     "PGSSLROOTCERT" };
 
 	(void)state;
@@ -88,8 +88,7 @@ static void test_socket(void **state)
 	check_socket("host=/run/x port=77", "/run/x/.s.PGSQL.77");
 	check_socket("postgresql://%2Frun%2Fx/d", "/run/x/.s.PGSQL.5432");
 	/* There is no TLS on it, whatever is asked. */
-	check_socket("host=/run/x sslmode=verify-full",
-		     "/run/x/.s.PGSQL.5432");
+	check_socket("host=/run/x sslmode=verify-full", "/run/x/.s.PGSQL.5432");
 }
 
 static void test_surroundings(void **state)
@@ -111,8 +110,7 @@ static void check_fault(const char *conninfo, enum sqloom_status status,
 	assert_int_equal(slm_relay_server_init(&server, conninfo, &err),
 			 status);
 	if (!strstr(err.message, says))
-		fail_msg("%s: '%s' is not in: %s", conninfo, says,
-			 err.message);
+		fail_msg("%s: '%s' is not in: %s", conninfo, says, err.message);
 }
 
 static void test_faults(void **state)
@@ -120,21 +118,21 @@ static void test_faults(void **state)
 	(void)state;
 	check_fault("nonsense", SQLOOM_USAGE, "nonsense");
 	check_fault("no_such_word=1", SQLOOM_USAGE, "no_such_word");
-	check_fault("service=no-such-service", SQLOOM_USAGE,
-		    "no-such-service");
+	check_fault("service=no-such-service", SQLOOM_USAGE, "no-such-service");
 	check_fault("host=127.0.0.1 sslmode=maybe", SQLOOM_USAGE, "maybe");
 	check_fault("host=127.0.0.1 port=0", SQLOOM_USAGE, "port");
 	check_fault("hostaddr=nowhere", SQLOOM_DATABASE, "nowhere");
 	check_fault("host=127.0.0.1 sslmode=verify-ca sslrootcert=/none.crt",
 		    SQLOOM_UNSUPPORTED, "/none.crt");
-	check_fault("hostaddr=127.0.0.1 sslmode=verify-full", SQLOOM_UNSUPPORTED,
-		    "host=NAME");
+	check_fault("hostaddr=127.0.0.1 sslmode=verify-full",
+		    SQLOOM_UNSUPPORTED, "host=NAME");
 	check_fault("host=127.0.0.1 sslmode=require sslcert=/none.crt",
 		    SQLOOM_UNSUPPORTED, "/none.crt");
-	check_fault("host=/a-directory-whose-name-is-much-too-long-for-the-path-"
-		    "of-a-unix-socket-which-has-room-for-one-hundred-and-seven-"
-		    "characters-only",
-		    SQLOOM_USAGE, "too long");
+	check_fault(
+		"host=/a-directory-whose-name-is-much-too-long-for-the-path-"
+		"of-a-unix-socket-which-has-room-for-one-hundred-and-seven-"
+		"characters-only",
+		SQLOOM_USAGE, "too long");
 }
 
 int main(void)

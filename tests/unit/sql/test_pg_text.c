@@ -118,12 +118,60 @@ static void literals_stand_where_an_expression_can(void **state)
 	slm_buf_deinit(&buf);
 }
 
+static void lift(const char *sql, const char *text, const char *values)
+{
+	struct slm_buf out, params;
+	bool any;
+
+	slm_buf_init(&out);
+	slm_buf_init(&params);
+	any = slm_pg_lift_literals(sql, &out, &params);
+	assert_int_equal(any, text != NULL);
+	if (text) {
+		slm_buf_putc(&out, '\0');
+		slm_buf_putc(&params, '\0');
+		assert_string_equal(out.data, text);
+		assert_string_equal(params.data, values);
+	}
+	slm_buf_deinit(&out);
+	slm_buf_deinit(&params);
+}
+
+static void literals_are_lifted(void **state)
+{
+	(void)state;
+	lift("UPDATE t SET v = 5 WHERE id = -1.5e3", "UPDATE t SET v = $1 WHERE "
+	     "id = -$2", "$1 = 5, $2 = 1.5e3");
+	lift("SELECT 'it''s', E'a\\'b', .5", "SELECT $1, $2, $3",
+	     "$1 = 'it''s', $2 = E'a\\'b', $3 = .5");
+	/* Names, comments and what is in dollars stay. */
+	lift("SELECT t1.\"5\" /* 7 */, $$8$$, x9 FROM t1 -- 3\n LIMIT 2",
+	     "SELECT t1.\"5\" /* 7 */, $$8$$, x9 FROM t1 -- 3\n LIMIT $1",
+	     "$1 = 2");
+	lift("SELECT now()", NULL, NULL);
+	lift("SELECT 5 WHERE $1", NULL, NULL);
+	lift("", NULL, NULL);
+	lift("SELECT 'open", "SELECT $1", "$1 = 'open");
+}
+
+static void long_literals_are_told_by_their_beginning(void **state)
+{
+	char sql[400], params[200];
+
+	(void)state;
+	snprintf(sql, sizeof(sql), "SELECT '%0300d'", 0);
+	snprintf(params, sizeof(params), "$1 = '%099d...", 0);
+	lift(sql, "SELECT $1", params);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parameters_are_found_where_nothing_is_quoted),
 		cmocka_unit_test(the_place_is_behind_and_a_long_name_is_cut),
 		cmocka_unit_test(literals_stand_where_an_expression_can),
+		cmocka_unit_test(literals_are_lifted),
+		cmocka_unit_test(long_literals_are_told_by_their_beginning),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

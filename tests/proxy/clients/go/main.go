@@ -439,7 +439,36 @@ func lost() {
 	tellError(err)
 }
 
+// Without a transaction: "insert". In one: "update"; "locked" asks for the row
+// first. The test runs two of them.
+func race(kind string) {
+	conn := connect("")
+	defer conn.Close(background)
+	if kind == "insert" {
+		run(conn, "INSERT INTO log (txt) SELECT $1::text WHERE NOT "+
+			"EXISTS (SELECT FROM log WHERE txt = $1)", "once")
+		return
+	}
+	lock := ""
+	if kind == "locked" {
+		lock = " FOR UPDATE"
+	}
+	check(pgx.BeginFunc(background, conn, func(tx pgx.Tx) error {
+		var price float64
+		err := tx.QueryRow(background, "SELECT price::float8 FROM item "+
+			"WHERE id = $1"+lock, 1).Scan(&price)
+		check(err)
+		_, err = tx.Exec(background,
+			"UPDATE item SET price = $1 WHERE id = $2", price+1, 1)
+		return err
+	}))
+}
+
 func main() {
+	if len(os.Args) > 1 {
+		race(os.Args[1])
+		return
+	}
 	session()
 	conn := connect("")
 	queries(conn)

@@ -479,7 +479,42 @@ public final class Client {
         }
     }
 
+    /**
+     * Without a transaction: "insert". In one: "update"; "locked" asks for the
+     * row first. The test runs two of them.
+     */
+    private static void race(String kind) throws SQLException {
+        try (Connection connection = connect()) {
+            if (kind.equals("insert")) {
+                run(connection, "INSERT INTO log (txt) SELECT ?::text WHERE "
+                    + "NOT EXISTS (SELECT FROM log WHERE txt = ?)", "once",
+                    "once");
+                return;
+            }
+            connection.setAutoCommit(false);
+            try (PreparedStatement select = connection.prepareStatement(
+                    "SELECT price FROM item WHERE id = ?"
+                    + (kind.equals("locked") ? " FOR UPDATE" : ""));
+                PreparedStatement update = connection.prepareStatement(
+                    "UPDATE item SET price = ? WHERE id = ?")) {
+                select.setInt(1, 1);
+                ResultSet rows = select.executeQuery();
+                rows.next();
+                update.setBigDecimal(1, rows.getBigDecimal(1).add(
+                    java.math.BigDecimal.ONE));
+                update.setInt(2, 1);
+                update.executeUpdate();
+            }
+            connection.commit();
+        }
+    }
+
     public static void main(String[] arguments) throws Exception {
+        if (arguments.length > 0) {
+            race(arguments[0]);
+            System.out.flush();
+            return;
+        }
         System.setOut(new java.io.PrintStream(new java.io.FileOutputStream(
             java.io.FileDescriptor.out), false, StandardCharsets.UTF_8));
         session();

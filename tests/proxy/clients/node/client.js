@@ -269,6 +269,24 @@ async function lost() {
   }
 }
 
+// Without a transaction: "insert". In one: "update"; "locked" asks for the row
+// first. The test runs two of them.
+async function race(kind) {
+  const client = await connect();
+  if (kind === 'insert') {
+    await run(client, 'INSERT INTO log (txt) SELECT $1::text WHERE NOT EXISTS '
+      + '(SELECT FROM log WHERE txt = $1)', ['once']);
+  } else {
+    await client.query('BEGIN');
+    const { rows } = await client.query('SELECT price FROM item WHERE id = $1'
+      + (kind === 'locked' ? ' FOR UPDATE' : ''), [1]);
+    await client.query('UPDATE item SET price = $1 WHERE id = $2',
+      [Number(rows[0].price) + 1, 1]);
+    await client.query('COMMIT');
+  }
+  await client.end();
+}
+
 async function main() {
   await session();
   const client = await connect();
@@ -285,4 +303,5 @@ async function main() {
   title('end');
 }
 
-main();
+if (process.argv.length > 2) race(process.argv[2]);
+else main();
