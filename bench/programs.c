@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "bench.h"
@@ -55,6 +56,7 @@ struct bench_programs {
 	struct slm_plan plan;
 	struct slm_runner runner;
 	const char *database;
+	char socket_dir[40]; /* both sides use Unix sockets */
 	struct client clients[CLIENTS];
 };
 
@@ -65,9 +67,9 @@ static void work(struct client *client)
 
 	if (!client->conn) {
 		snprintf(text, sizeof(text),
-			 "host=127.0.0.1 port=%d dbname=%s user=postgres "
-			 "sslmode=disable",
-			 client->port, client->owner->database);
+			 "host=%s port=%d dbname=%s user=postgres",
+			 client->owner->socket_dir, client->port,
+			 client->owner->database);
 		client->conn = bench_connect(text);
 	}
 	for (unsigned i = 0; i < bench_workload_nsteps(workload); i++)
@@ -140,6 +142,7 @@ static void open_programs(struct bench_programs *programs,
 {
 	struct slm_programs_options options = {
 		.pg = { .conninfo = conninfo },
+		.socket_dir = programs->socket_dir,
 		.stall_after_ms = 10000,
 		.start = start,
 		.start_userdata = programs,
@@ -150,6 +153,10 @@ static void open_programs(struct bench_programs *programs,
 	programs->workload = workload;
 	programs->database = database;
 	programs->spec = make_spec();
+	snprintf(programs->socket_dir, sizeof(programs->socket_dir),
+		 "/tmp/sqloom-bench-XXXXXX");
+	if (!mkdtemp(programs->socket_dir))
+		bench_die("cannot make a directory in /tmp");
 	programs->plan.ncalls = CLIENTS;
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		struct client *client = &programs->clients[i];
@@ -184,6 +191,7 @@ static void close_programs(struct bench_programs *programs)
 	slm_runner_deinit(&programs->runner);
 	slm_db_free(programs->db);
 	sqloom_spec_free(programs->spec);
+	rmdir(programs->socket_dir);
 }
 
 static unsigned run_programs(struct bench_programs *programs, unsigned least)

@@ -119,12 +119,12 @@ const struct slm_cli_command slm_cli_doctor = {
 	.optional = true,
 	.summary = "look whether all is there that an exploration needs",
 	.about = "Looks at the PostgreSQL server of --db, or of the PG* "
-		 "variables: is it there, is it\n"
-		 "one for tests, what may the role do, who else is there. "
-		 "With calls, from FILE or\n"
-		 "from options, each is run once: does it come to the proxy? "
-		 "Each line says what was\n"
-		 "found, and what to do.\n",
+		 "variables: is it there,\n"
+		 "is it one for tests, what may the role do, who else is "
+		 "there. With calls, from\n"
+		 "FILE or from options, each is run once: does it come to the "
+		 "proxy? Each line\n"
+		 "says what was found, and what to do.\n",
 	.exits = "  0   no problem was found\n"
 		 "  2   an option or the spec is not valid\n"
 		 "  3   a problem was found\n"

@@ -97,8 +97,8 @@ const struct slm_cli_command slm_cli_proxy = {
 		 "private one (--pg-temp), until Ctrl-C. Passwords are between "
 		 "client and server;\n"
 		 "TLS is between the proxy and the server only, as sslmode in "
-		 "--db says. Nothing is\n"
-		 "held and nothing is changed. The PG* variables complete "
+		 "--db says. Nothing\n"
+		 "is held and nothing is changed. The PG* variables complete "
 		 "--db.\n",
 	.exits = "  0   stopped by Ctrl-C or SIGTERM\n"
 		 "  2   an option or the connection string is not valid\n"

@@ -22,8 +22,10 @@ const struct slm_cli_command slm_cli_show = {
 	.operands = { "TRACE" },
 	.summary = "show the report of a recorded trace",
 	.about = "Shows the report of a TRACE that sqloom explore --trace "
-		 "wrote; - is standard\n"
-		 "input. Nothing is run, no database is needed.\n",
+		 "wrote, or what\n"
+		 "sqloom proxy --record saw; - is standard input. Nothing is "
+		 "run, no database is\n"
+		 "needed.\n",
 	.exits = "  0   it could be shown, whatever the verdict\n"
 		 "  2   an option or the trace is not valid\n"
 		 "  3   the trace could not be read\n"

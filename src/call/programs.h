@@ -26,6 +26,7 @@ enum slm_attribution {
 struct slm_programs_options {
 	struct slm_postgres_options pg;
 	int proxy_port; /* 0: a free one; PORT: that of the first call */
+	const char *socket_dir; /* the proxy's Unix socket, too; NULL: TCP only */
 	enum slm_attribution attribution;
 	const char *const *background; /* application names; NULL ends; NULL:
 					  none */

@@ -501,6 +501,7 @@ enum sqloom_status slm_programs_prepare(struct programs *programs,
 		.loop = &programs->loop,
 		.conninfo = programs->options.pg.conninfo,
 		.port = programs->options.proxy_port,
+		.socket_dir = programs->options.socket_dir,
 		.hooks = slm_programs_hooks(),
 		.userdata = programs,
 	};

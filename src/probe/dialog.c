@@ -20,9 +20,8 @@ enum sqloom_status slm_dialog_new(const struct slm_dialog_ops *ops,
 {
 	struct slm_dialog *dialog = slm_calloc(1, sizeof(*dialog));
 
-	assert(ops->to_server && ops->to_client && ops->read &&
-	       ops->arrived && ops->results && ops->done && ops->idle &&
-	       ops->injected);
+	assert(ops->to_server && ops->to_client && ops->read && ops->arrived &&
+	       ops->results && ops->done && ops->idle && ops->injected);
 	if (!dialog)
 		return slm_error_nomem(err);
 	dialog->ops = *ops;
@@ -160,8 +159,7 @@ const struct slm_dialog_step *slm_dialog_step(const struct slm_dialog *dialog)
 
 bool slm_dialog_under_way(const struct slm_dialog *dialog)
 {
-	return dialog->state == STEP_GRANTED ||
-	       dialog->state == STEP_UNDER_WAY;
+	return dialog->state == STEP_GRANTED || dialog->state == STEP_UNDER_WAY;
 }
 
 char slm_dialog_status(const struct slm_dialog *dialog)
@@ -174,9 +172,8 @@ bool slm_dialog_is_idle(const struct slm_dialog *dialog)
 {
 	return dialog->open && dialog->state == STEP_NONE &&
 	       dialog->queue.count == 0 && dialog->kept.size == 0 &&
-	       !dialog->plan.active && !dialog->unsynced &&
-	       !dialog->skipping && dialog->client_rest == 0 &&
-	       dialog->server_rest == 0;
+	       !dialog->plan.active && !dialog->unsynced && !dialog->skipping &&
+	       dialog->client_rest == 0 && dialog->server_rest == 0;
 }
 
 uint32_t slm_dialog_pid(const struct slm_dialog *dialog)

@@ -72,9 +72,9 @@ struct slm_dialog_step {
 	/* "$1 = 5, $2 = 'x', $3 = NULL" (binary values by type where it is
 	 * known, else in hex; long ones cut); "": none */
 	const char *params;
-	char status; /* of the transaction before it: 'I', 'T', 'E'; inside of
+	char status;   /* of the transaction before it: 'I', 'T', 'E'; inside of
 			what was split 'T' */
-	bool in_split;	/* inside of what was split: 'T' by our doing */
+	bool in_split; /* inside of what was split: 'T' by our doing */
 	bool may_split; /* COMMIT step could follow: status is 'I' or
 			   in_split */
 };

@@ -14,62 +14,6 @@
 #include "base/error.h"
 #include "probe/dialog_internal.h"
 
-enum verdict {
-	PASS,  /* all that is there of it, and what follows */
-	TAKEN, /* it has been dealt with */
-	WAIT,
-	MORE, /* more of it is needed */
-};
-
-static bool holds(const struct slm_dialog *dialog)
-{
-	return dialog->mode == SLM_DIALOG_HOLD;
-}
-
-/* Bytes of the body that must be there to understand it. */
-static bool is_there(const struct slm_wire_message *m, size_t *need)
-{
-	size_t wanted = m->size < SLM_DIALOG_SQL_MAX ? m->size :
-						       SLM_DIALOG_SQL_MAX;
-
-	if (m->have >= wanted)
-		return true;
-	*need = SLM_WIRE_HEADER + wanted;
-	return false;
-}
-
-static bool is_cut(const struct slm_wire_message *m)
-{
-	return m->size > SLM_DIALOG_SQL_MAX;
-}
-
-static enum verdict too_long(struct slm_dialog *dialog)
-{
-	dialog->failure = SQLOOM_LIMIT;
-	return WAIT;
-}
-
-static void send_batch(struct slm_dialog *dialog)
-{
-	if (!dialog->batch.size)
-		return;
-	slm_dialog_put_batch(dialog);
-	slm_dialog_send(dialog);
-}
-
-/* Up to the NUL, or to the end of what is looked at. */
-static const char *text_at(const struct slm_wire_message *m, size_t offset,
-			   size_t *size)
-{
-	size_t have = m->have < SLM_DIALOG_SQL_MAX ? m->have :
-						     SLM_DIALOG_SQL_MAX;
-
-	if (offset > have)
-		offset = have;
-	*size = strnlen((const char *)m->body + offset, have - offset);
-	return (const char *)m->body + offset;
-}
-
 /* ---- Query ------------------------------------------------------------- */
 
 /* The server commits or rolls back what was open of the pipeline. */
@@ -80,8 +24,8 @@ static void ends_pipeline(struct slm_dialog *dialog)
 	dialog->early = false;
 }
 
-static enum verdict go_query(struct slm_dialog *dialog,
-			     const struct slm_wire_message *m)
+static enum dialog_verdict go_query(struct slm_dialog *dialog,
+				    const struct slm_wire_message *m)
 {
 	struct dialog_plan *plan = &dialog->plan;
 	struct expect *expect;
@@ -116,12 +60,12 @@ static enum verdict go_query(struct slm_dialog *dialog,
 	return TAKEN;
 }
 
-static enum verdict held_query(struct slm_dialog *dialog,
-			       const struct slm_wire_message *m,
-			       const char *sql, size_t size, bool cut)
+static enum dialog_verdict held_query(struct slm_dialog *dialog,
+				      const struct slm_wire_message *m,
+				      const char *sql, size_t size, bool cut)
 {
 	if (dialog->state != STEP_GRANTED) {
-		send_batch(dialog);
+		slm_dialog_send_batch(dialog);
 		if (!slm_dialog_answered(dialog))
 			return WAIT;
 		slm_dialog_step_query(dialog, sql, size, cut);
@@ -134,22 +78,23 @@ static enum verdict held_query(struct slm_dialog *dialog,
 	return go_query(dialog, m);
 }
 
-static enum verdict on_query(struct slm_dialog *dialog,
-			     const struct slm_wire_message *m, size_t *need)
+static enum dialog_verdict on_query(struct slm_dialog *dialog,
+				    const struct slm_wire_message *m,
+				    size_t *need)
 {
 	struct expect *expect;
 	const char *sql;
 	size_t size;
 	bool cut;
 
-	if (!is_there(m, need))
+	if (!slm_dialog_is_there(m, need))
 		return MORE;
-	sql = text_at(m, 0, &size);
+	sql = slm_dialog_text_at(m, 0, &size);
 	/* A second text behind the first: the server will refuse it. */
-	cut = is_cut(m) || !slm_wire_text(m);
-	if (holds(dialog) || dialog->state == STEP_GRANTED)
+	cut = slm_dialog_is_cut(m) || !slm_wire_text(m);
+	if (slm_dialog_holds(dialog) || dialog->state == STEP_GRANTED)
 		return held_query(dialog, m, sql, size, cut);
-	send_batch(dialog);
+	slm_dialog_send_batch(dialog);
 	expect = slm_dialog_expect(dialog, EXPECT_QUERY, OF_CLIENT);
 	if (!expect)
 		return WAIT;
@@ -171,12 +116,12 @@ static enum verdict on_query(struct slm_dialog *dialog,
 	return PASS;
 }
 
-static enum verdict on_function(struct slm_dialog *dialog)
+static enum dialog_verdict on_function(struct slm_dialog *dialog)
 {
-	bool held = holds(dialog) || dialog->state == STEP_GRANTED;
+	bool held = slm_dialog_holds(dialog) || dialog->state == STEP_GRANTED;
 	struct expect *expect;
 
-	send_batch(dialog);
+	slm_dialog_send_batch(dialog);
 	if (held && dialog->state != STEP_GRANTED) {
 		if (!slm_dialog_answered(dialog))
 			return WAIT;
@@ -197,214 +142,6 @@ static enum verdict on_function(struct slm_dialog *dialog)
 	expect->reported = dialog->mode == SLM_DIALOG_TRACK;
 	slm_dialog_settle(dialog);
 	return PASS;
-}
-
-/* ---- Extended protocol ------------------------------------------------- */
-
-/* The expectation is the last one. */
-static enum verdict extended(struct slm_dialog *dialog,
-			     const struct slm_wire_message *m)
-{
-	size_t size = (size_t)m->size + SLM_WIRE_HEADER;
-
-	if (dialog->failure)
-		return WAIT;
-	if (holds(dialog) && m->have >= m->size &&
-	    dialog->batch.size + size <= SLM_DIALOG_SQL_MAX) {
-		slm_buf_append(&dialog->batch, m->body - SLM_WIRE_HEADER,
-			       size);
-		dialog->batched++;
-		dialog->batch_binds |= m->type == SLM_WIRE_BIND;
-		if (slm_buf_failed(&dialog->batch))
-			slm_dialog_nomem(dialog);
-		return TAKEN;
-	}
-	/* Its own expectation is behind those of the batch. */
-	send_batch(dialog);
-	dialog->unsynced = dialog->unflushed = true;
-	dialog->pipeline |= m->type == SLM_WIRE_BIND;
-	slm_dialog_settle(dialog);
-	return PASS;
-}
-
-static bool has_room(struct slm_dialog *dialog)
-{
-	if (dialog->statements.count + dialog->portals.count <
-	    SLM_DIALOG_NAMES_MAX)
-		return true;
-	dialog->failure = SQLOOM_LIMIT;
-	return false;
-}
-
-static enum verdict on_parse(struct slm_dialog *dialog,
-			     const struct slm_wire_message *m, size_t *need)
-{
-	struct dialog_statement *statement;
-	struct dialog_object *former = NULL;
-	struct slm_wire_parse parse = { 0 };
-	size_t name_size, sql_size;
-	const char *name, *sql;
-	struct expect *expect;
-
-	if (!is_there(m, need))
-		return MORE;
-	name = text_at(m, 0, &name_size);
-	if (is_cut(m) && name_size >= SLM_DIALOG_SQL_MAX)
-		return too_long(dialog);
-	sql = text_at(m, name_size + 1, &sql_size);
-	if (!is_cut(m) && !slm_wire_parse(m, &parse)) {
-		/* The server will say so. */
-		slm_dialog_expect(dialog, EXPECT_PARSE, OF_CLIENT);
-		return extended(dialog, m);
-	}
-	if (!has_room(dialog))
-		return WAIT;
-	expect = slm_dialog_expect(dialog, EXPECT_PARSE, OF_CLIENT);
-	statement = slm_dialog_statement_new(dialog, name, sql, sql_size,
-					     is_cut(m));
-	if (!expect || !statement) {
-		slm_dialog_statement_unref(dialog, statement);
-		slm_dialog_nomem(dialog);
-		return WAIT;
-	}
-	if (parse.ntypes)
-		slm_buf_append(&statement->types, parse.types,
-			       (size_t)parse.ntypes * 4);
-	expect->statement = statement;
-	if (slm_buf_failed(&statement->types) ||
-	    !slm_dialog_names_put(&dialog->statements, &statement->object,
-				  &former)) {
-		slm_dialog_nomem(dialog);
-		return WAIT;
-	}
-	statement->object.refs++;
-	expect->former = (struct dialog_statement *)former;
-	return extended(dialog, m);
-}
-
-/* What was prepared by SQL has no text here. */
-static struct dialog_statement *stand_in(struct slm_dialog *dialog,
-					 const char *name)
-{
-	struct dialog_statement *statement = NULL;
-	struct slm_buf sql = { 0 };
-
-	slm_buf_printf(&sql, "EXECUTE \"%s\"", name);
-	if (!slm_buf_failed(&sql))
-		statement = slm_dialog_statement_new(dialog, name, sql.data,
-						     sql.size, false);
-	slm_buf_deinit(&sql);
-	return statement;
-}
-
-static void keep_bound(struct dialog_portal *portal,
-		       const struct slm_wire_bind *bind)
-{
-	size_t size = (size_t)(bind->end - bind->params);
-
-	portal->nparams = bind->nparams;
-	if (bind->nparams)
-		slm_buf_append(&portal->params, bind->params,
-			       size < DIALOG_BOUND_MAX ? size :
-							 DIALOG_BOUND_MAX);
-	if (bind->nformats)
-		slm_buf_append(&portal->formats, bind->formats,
-			       (size_t)bind->nformats * 2);
-	if (bind->nresult_formats)
-		slm_buf_append(&portal->result_formats, bind->result_formats,
-			       (size_t)bind->nresult_formats * 2);
-}
-
-static bool make_portal(struct slm_dialog *dialog, const char *name,
-			const char *from, const struct slm_wire_bind *bind)
-{
-	struct dialog_portal *portal = slm_dialog_portal_new(dialog, name);
-	struct dialog_object *former = NULL;
-
-	if (!portal)
-		return false;
-	portal->statement = slm_dialog_statement_find(dialog, from);
-	if (portal->statement)
-		portal->statement->object.refs++;
-	else
-		portal->statement = stand_in(dialog, from);
-	if (bind)
-		keep_bound(portal, bind);
-	portal->cut = !bind;
-	if (!portal->statement || slm_buf_failed(&portal->params) ||
-	    slm_buf_failed(&portal->formats) ||
-	    slm_buf_failed(&portal->result_formats) ||
-	    !slm_dialog_names_put(&dialog->portals, &portal->object,
-				  &former)) {
-		slm_dialog_portal_unref(dialog, portal);
-		return false;
-	}
-	slm_dialog_portal_unref(dialog, (struct dialog_portal *)former);
-	return true;
-}
-
-static enum verdict on_bind(struct slm_dialog *dialog,
-			    const struct slm_wire_message *m, size_t *need)
-{
-	struct slm_wire_bind bind = { 0 };
-	size_t name_size, from_size;
-	const char *name, *from;
-	bool valid;
-
-	if (!is_there(m, need))
-		return MORE;
-	name = text_at(m, 0, &name_size);
-	from = text_at(m, name_size + 1, &from_size);
-	if (is_cut(m) && name_size + 1 + from_size >= SLM_DIALOG_SQL_MAX)
-		return too_long(dialog);
-	valid = !is_cut(m) && slm_wire_bind(m, &bind);
-	if (!slm_dialog_expect(dialog, EXPECT_BIND, OF_CLIENT))
-		return WAIT;
-	if (!valid && !is_cut(m)) /* the server will say so */
-		return extended(dialog, m);
-	if (!has_room(dialog))
-		return WAIT;
-	if (!make_portal(dialog, name, from, valid ? &bind : NULL)) {
-		slm_dialog_nomem(dialog);
-		return WAIT;
-	}
-	return extended(dialog, m);
-}
-
-static enum verdict on_target(struct slm_dialog *dialog,
-			      const struct slm_wire_message *m, size_t *need)
-{
-	bool close = m->type == SLM_WIRE_CLOSE;
-	struct slm_wire_target target = { 0 };
-	struct expect *expect;
-
-	if (is_cut(m))
-		return too_long(dialog);
-	if (!is_there(m, need))
-		return MORE;
-	expect = slm_dialog_expect(
-		dialog, close ? EXPECT_CLOSE : EXPECT_DESCRIBE, OF_CLIENT);
-	if (!expect)
-		return WAIT;
-	if (!slm_wire_target(m, &target))
-		return extended(dialog, m);
-	if (close && target.kind == 'S') {
-		expect->former =
-			(struct dialog_statement *)slm_dialog_names_remove(
-				&dialog->statements, target.name);
-	} else if (close) {
-		slm_dialog_forget(dialog, 'P', target.name);
-	} else if (target.kind == 'S') {
-		expect->statement =
-			slm_dialog_statement_find(dialog, target.name);
-		if (expect->statement)
-			expect->statement->object.refs++;
-	} else {
-		expect->portal = slm_dialog_portal_find(dialog, target.name);
-		if (expect->portal)
-			expect->portal->object.refs++;
-	}
-	return extended(dialog, m);
 }
 
 /* ---- Execute ----------------------------------------------------------- */
@@ -430,9 +167,10 @@ static struct expect *expect_execute(struct slm_dialog *dialog,
 	return expect;
 }
 
-static enum verdict go_execute(struct slm_dialog *dialog,
-			       const struct slm_wire_message *m,
-			       struct dialog_portal *portal, const char *name)
+static enum dialog_verdict go_execute(struct slm_dialog *dialog,
+				      const struct slm_wire_message *m,
+				      struct dialog_portal *portal,
+				      const char *name)
 {
 	struct expect *expect;
 
@@ -452,21 +190,22 @@ static enum verdict go_execute(struct slm_dialog *dialog,
 	return TAKEN;
 }
 
-static enum verdict on_execute(struct slm_dialog *dialog,
-			       const struct slm_wire_message *m, size_t *need)
+static enum dialog_verdict on_execute(struct slm_dialog *dialog,
+				      const struct slm_wire_message *m,
+				      size_t *need)
 {
 	struct slm_wire_execute execute = { .portal = "" };
 	struct dialog_portal *portal;
 	struct expect *expect;
 
-	if (is_cut(m))
-		return too_long(dialog);
-	if (!is_there(m, need))
+	if (slm_dialog_is_cut(m))
+		return slm_dialog_too_long(dialog);
+	if (!slm_dialog_is_there(m, need))
 		return MORE;
 	if (!slm_wire_execute(m, &execute)) /* the server will say so */
 		execute.portal = "";
 	portal = slm_dialog_portal_find(dialog, execute.portal);
-	if (holds(dialog) && dialog->state != STEP_GRANTED) {
+	if (slm_dialog_holds(dialog) && dialog->state != STEP_GRANTED) {
 		if (!slm_dialog_answered(dialog))
 			return WAIT;
 		slm_dialog_step_execute(dialog, portal, execute.portal);
@@ -476,7 +215,7 @@ static enum verdict on_execute(struct slm_dialog *dialog,
 	}
 	if (dialog->state == STEP_GRANTED)
 		return go_execute(dialog, m, portal, execute.portal);
-	send_batch(dialog);
+	slm_dialog_send_batch(dialog);
 	expect = expect_execute(dialog, portal, execute.portal);
 	if (!expect)
 		return WAIT;
@@ -488,12 +227,12 @@ static enum verdict on_execute(struct slm_dialog *dialog,
 
 /* ---- Sync, Flush, COPY ------------------------------------------------- */
 
-static enum verdict on_sync(struct slm_dialog *dialog)
+static enum dialog_verdict on_sync(struct slm_dialog *dialog)
 {
 	struct expect *last = slm_dialog_last_statement(dialog), *expect;
 	bool ended = last && last->copy_ended;
 
-	if (holds(dialog) && dialog->uncommitted) {
+	if (slm_dialog_holds(dialog) && dialog->uncommitted) {
 		if (!slm_dialog_answered(dialog))
 			return WAIT;
 		slm_dialog_step_commit(dialog);
@@ -518,7 +257,7 @@ static enum verdict on_sync(struct slm_dialog *dialog)
 	return TAKEN;
 }
 
-static enum verdict on_flush(struct slm_dialog *dialog)
+static enum dialog_verdict on_flush(struct slm_dialog *dialog)
 {
 	slm_dialog_put_batch(dialog);
 	dialog->unflushed = false;
@@ -530,7 +269,7 @@ static enum verdict on_flush(struct slm_dialog *dialog)
 	return TAKEN;
 }
 
-static enum verdict on_copy_end(struct slm_dialog *dialog)
+static enum dialog_verdict on_copy_end(struct slm_dialog *dialog)
 {
 	struct expect *last = slm_dialog_last_statement(dialog);
 
@@ -546,8 +285,8 @@ static enum verdict on_copy_end(struct slm_dialog *dialog)
 
 /* A held step is under way: what belongs to it goes on. In the middle of a
  * COPY the server ignores Flush and Sync, and ends on all others. */
-static enum verdict behind_step(struct slm_dialog *dialog,
-				const struct slm_wire_message *m)
+static enum dialog_verdict behind_step(struct slm_dialog *dialog,
+				       const struct slm_wire_message *m)
 {
 	struct expect *expect;
 
@@ -568,8 +307,9 @@ static enum verdict behind_step(struct slm_dialog *dialog,
 
 /* ---- All --------------------------------------------------------------- */
 
-static enum verdict on_message(struct slm_dialog *dialog,
-			       const struct slm_wire_message *m, size_t *need)
+static enum dialog_verdict on_message(struct slm_dialog *dialog,
+				      const struct slm_wire_message *m,
+				      size_t *need)
 {
 	if (dialog->state == STEP_HELD)
 		return WAIT;
@@ -584,7 +324,7 @@ static enum verdict on_message(struct slm_dialog *dialog,
 	case SLM_WIRE_COPY_FAIL:
 		return on_copy_end(dialog);
 	case SLM_WIRE_TERMINATE:
-		send_batch(dialog);
+		slm_dialog_send_batch(dialog);
 		return PASS;
 	default:
 		break;
@@ -599,9 +339,9 @@ static enum verdict on_message(struct slm_dialog *dialog,
 	case SLM_WIRE_FUNCTION_CALL:
 		return on_function(dialog);
 	case SLM_WIRE_PARSE:
-		return on_parse(dialog, m, need);
+		return slm_dialog_on_parse(dialog, m, need);
 	case SLM_WIRE_BIND:
-		return on_bind(dialog, m, need);
+		return slm_dialog_on_bind(dialog, m, need);
 	case SLM_WIRE_EXECUTE:
 		return on_execute(dialog, m, need);
 	case SLM_WIRE_SYNC:
@@ -609,7 +349,7 @@ static enum verdict on_message(struct slm_dialog *dialog,
 	case SLM_WIRE_FLUSH:
 		return on_flush(dialog);
 	default:
-		return on_target(dialog, m, need);
+		return slm_dialog_on_target(dialog, m, need);
 	}
 }
 
@@ -658,7 +398,8 @@ static size_t one_message(struct slm_dialog *dialog, const uint8_t *bytes,
 		dialog->failure = SQLOOM_DATABASE;
 		slm_error_set(err, SQLOOM_DATABASE,
 			      "the client sent what is not PostgreSQL's "
-			      "protocol: %s", why);
+			      "protocol: %s",
+			      why);
 		return 0;
 	default:
 		break;
@@ -688,8 +429,8 @@ enum sqloom_status slm_dialog_client(struct slm_dialog *dialog,
 	if (dialog->failure)
 		return slm_dialog_failure(dialog, err);
 	for (;;) {
-		size_t n = one_message(dialog, at, (size_t)(end - at), need,
-				       err);
+		size_t n =
+			one_message(dialog, at, (size_t)(end - at), need, err);
 
 		if (!n || dialog->failure)
 			break;

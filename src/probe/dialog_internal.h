@@ -14,17 +14,17 @@
 #include "base/buf.h"
 #include "probe/dialog.h"
 
-#define DIALOG_OWN_NAME "sqloom_b"     /* of our statement and portal */
-#define DIALOG_SERVER_BUFFER 8192      /* what the server keeps unasked */
+#define DIALOG_OWN_NAME "sqloom_b"	/* of our statement and portal */
+#define DIALOG_SERVER_BUFFER 8192	/* what the server keeps unasked */
 #define DIALOG_COLUMNS_MAX (256 * 1024) /* of a RowDescription, to be decoded */
-#define DIALOG_ROW_MAX (64 * 1024)     /* of a DataRow, to be decoded */
-#define DIALOG_ERROR_MAX (64 * 1024)   /* of an ErrorResponse, likewise */
-#define DIALOG_BOUND_MAX 8192	       /* bytes of parameters that are kept */
+#define DIALOG_ROW_MAX (64 * 1024)	/* of a DataRow, to be decoded */
+#define DIALOG_ERROR_MAX (64 * 1024)	/* of an ErrorResponse, likewise */
+#define DIALOG_BOUND_MAX 8192		/* bytes of parameters that are kept */
 #define DIALOG_TEXTS_MAX (16 * 1024 * 1024) /* of all prepared statements */
-#define DIALOG_TEXT_SHORT 1000	       /* kept of each beyond that */
-#define DIALOG_TOGETHER_MAX (32 * 1024) /* copied, to be sent in one go */
-#define DIALOG_SPARE_MAX 16	       /* portals kept for reuse */
-#define DIALOG_UNREADABLE "..."	       /* SQL that no parser accepts */
+#define DIALOG_TEXT_SHORT 1000		    /* kept of each beyond that */
+#define DIALOG_TOGETHER_MAX (32 * 1024)	    /* copied, to be sent in one go */
+#define DIALOG_SPARE_MAX 16		    /* portals kept for reuse */
+#define DIALOG_UNREADABLE "..."		    /* SQL that no parser accepts */
 
 /* ---- Names: dialog_names.c --------------------------------------------- */
 
@@ -45,7 +45,7 @@ struct dialog_statement {
 };
 
 struct dialog_portal {
-	struct dialog_object object; /* first */
+	struct dialog_object object;	    /* first */
 	struct dialog_statement *statement; /* referenced */
 	/* As in the Bind. params may hold less than nparams. */
 	struct slm_buf params, formats, result_formats;
@@ -88,8 +88,8 @@ struct dialog_portal *slm_dialog_portal_new(struct slm_dialog *dialog,
 					    const char *name);
 void slm_dialog_portal_unref(struct slm_dialog *dialog,
 			     struct dialog_portal *portal);
-struct dialog_statement *
-slm_dialog_statement_find(const struct slm_dialog *dialog, const char *name);
+struct dialog_statement *slm_dialog_statement_find(
+	const struct slm_dialog *dialog, const char *name);
 struct dialog_portal *slm_dialog_portal_find(const struct slm_dialog *dialog,
 					     const char *name);
 void slm_dialog_free_spare(struct slm_dialog *dialog);
@@ -181,7 +181,8 @@ struct dialog_result {
 	uint16_t *formats;
 	struct slm_value *values;
 	uint64_t nrows, kept, capacity;
-	uint64_t sum, sequence; /* digests of the rows, any order and in order */
+	uint64_t sum,
+		sequence; /* digests of the rows, any order and in order */
 };
 
 void slm_dialog_result_begin(struct dialog_result *result,
@@ -223,9 +224,9 @@ enum step_state {
 /* A Query of the client's that is not sent as it is. */
 struct dialog_plan {
 	bool active;
-	bool wrapped;	 /* in a transaction of ours */
-	bool commits;	 /* with a step COMMIT */
-	bool failed;	 /* a part did */
+	bool wrapped;	     /* in a transaction of ours */
+	bool commits;	     /* with a step COMMIT */
+	bool failed;	     /* a part did */
 	size_t part, nparts; /* nparts 0: the message as it is */
 	const struct slm_pg_step *parsed;
 	struct slm_buf text;   /* of the Query, if there are parts */
@@ -245,10 +246,10 @@ struct slm_dialog {
 	/* A text may be taken apart if we understand it as the server does: */
 	bool plain_strings;   /* standard_conforming_strings */
 	bool unsafe_encoding; /* not all ASCII bytes are characters */
-	bool multibyte;	  /* UTF-8: several bytes may be one character */
+	bool multibyte;	      /* UTF-8: several bytes may be one character */
 
 	struct dialog_queue queue;
-	size_t batched; /* at its end, that have not been sent yet */
+	size_t batched;	      /* at its end, that have not been sent yet */
 	struct slm_buf batch; /* their messages */
 	bool batch_binds;     /* there is a Bind among them */
 	struct dialog_names statements, portals;
@@ -257,12 +258,12 @@ struct slm_dialog {
 	size_t texts; /* bytes of SQL of all prepared statements */
 
 	/* What has been sent since the last Sync or Query: */
-	bool unsynced;	/* anything of the extended protocol */
-	bool pipeline;	/* a Bind or Execute: a Sync of ours would matter */
-	bool unflushed; /* that the server need not answer yet */
+	bool unsynced;	  /* anything of the extended protocol */
+	bool pipeline;	  /* a Bind or Execute: a Sync of ours would matter */
+	bool unflushed;	  /* that the server need not answer yet */
 	bool uncommitted; /* an Execute that was split */
-	bool skipping;	/* after an error: the server ignores it */
-	bool copy_in;	/* it waits for CopyData */
+	bool skipping;	  /* after an error: the server ignores it */
+	bool copy_in;	  /* it waits for CopyData */
 	bool flush_after; /* of the CopyDone that is being passed on */
 
 	enum step_state state;
@@ -282,11 +283,11 @@ struct slm_dialog {
 
 	struct slm_buf out;   /* messages of ours, being put together */
 	struct slm_buf moved; /* an error with another place in it */
-	char injected[6];   /* SQLSTATE; "": none */
+	char injected[6];     /* SQLSTATE; "": none */
 
 	/* The message that is passed on in pieces */
 	uint32_t client_rest, server_rest;
-	int server_fate;
+	int server_fate; /* enum dialog_fate */
 	/* What is to be passed on in one go */
 	const uint8_t *client_run, *client_end, *server_run, *server_end;
 };
@@ -315,6 +316,37 @@ const struct slm_pg_step *slm_dialog_read(struct slm_dialog *dialog,
 					  const char *sql, size_t size,
 					  bool cut);
 
+/* ---- dialog_extended.c ------------------------------------------------- */
+
+/* What becomes of a message of the client's. */
+enum dialog_verdict {
+	PASS,  /* all that is there of it, and what follows */
+	TAKEN, /* it has been dealt with */
+	WAIT,
+	MORE, /* more of it is needed */
+};
+
+bool slm_dialog_holds(const struct slm_dialog *dialog);
+/* Bytes of the body that must be there to understand it: are they? */
+bool slm_dialog_is_there(const struct slm_wire_message *m, size_t *need);
+/* Only its beginning is looked at. */
+bool slm_dialog_is_cut(const struct slm_wire_message *m);
+enum dialog_verdict slm_dialog_too_long(struct slm_dialog *dialog);
+/* Up to the NUL, or to the end of what is looked at. */
+const char *slm_dialog_text_at(const struct slm_wire_message *m, size_t offset,
+			       size_t *size);
+void slm_dialog_send_batch(struct slm_dialog *dialog);
+enum dialog_verdict slm_dialog_on_parse(struct slm_dialog *dialog,
+					const struct slm_wire_message *m,
+					size_t *need);
+enum dialog_verdict slm_dialog_on_bind(struct slm_dialog *dialog,
+				       const struct slm_wire_message *m,
+				       size_t *need);
+/* Describe and Close */
+enum dialog_verdict slm_dialog_on_target(struct slm_dialog *dialog,
+					 const struct slm_wire_message *m,
+					 size_t *need);
+
 /* ---- dialog_send.c ----------------------------------------------------- */
 
 void slm_dialog_flush_client(struct slm_dialog *dialog);
@@ -327,9 +359,8 @@ void slm_dialog_put_query(struct slm_dialog *dialog, enum expect_owner owner,
 			  const char *sql);
 void slm_dialog_put_flush(struct slm_dialog *dialog);
 void slm_dialog_put_before(struct slm_dialog *dialog, bool extended);
-void slm_dialog_put_extended(struct slm_dialog *dialog,
-			     enum expect_owner owner, const char *sql,
-			     bool sync, bool first);
+void slm_dialog_put_extended(struct slm_dialog *dialog, enum expect_owner owner,
+			     const char *sql, bool sync, bool first);
 /* What needs nothing of the client's: a part, COMMIT, a Sync. */
 void slm_dialog_send_part(struct slm_dialog *dialog);
 void slm_dialog_send_commit(struct slm_dialog *dialog);
@@ -338,12 +369,29 @@ void slm_dialog_send_sync(struct slm_dialog *dialog);
 /* Nothing that was sent lacks an answer. If not, asks for it. */
 bool slm_dialog_answered(struct slm_dialog *dialog);
 
+/* ---- dialog_error.c ---------------------------------------------------- */
+
+/* What becomes of a message of the server's. */
+enum dialog_fate {
+	GIVE,
+	GIVE_NOW, /* with what was kept back */
+	ASIDE,
+	DROP,
+};
+
+enum dialog_fate slm_dialog_on_error(struct slm_dialog *dialog,
+				     const struct slm_wire_message *m);
+enum dialog_fate slm_dialog_on_notice(struct slm_dialog *dialog,
+				      const struct slm_wire_message *m);
+
 /* ---- dialog_server.c --------------------------------------------------- */
 
 void slm_dialog_flush_server(struct slm_dialog *dialog);
 /* Gives the client bytes that are not in the run. */
 void slm_dialog_give(struct slm_dialog *dialog, const void *bytes, size_t size);
-/* Gives it what was kept back, because it has asked. */
+/* Gives it what was kept back. */
+void slm_dialog_give_now(struct slm_dialog *dialog);
+/* The same, because it has asked. */
 void slm_dialog_give_kept(struct slm_dialog *dialog);
 
 enum sqloom_status slm_dialog_failure(const struct slm_dialog *dialog,

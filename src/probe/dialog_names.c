@@ -61,8 +61,8 @@ static bool grow(struct dialog_names *names)
 
 		if (!object || object == &removed)
 			continue;
-		bigger.slots[slot_of(&bigger, object->hash,
-				     object->name.data)] = object;
+		bigger.slots[slot_of(&bigger, object->hash, object->name.data)] =
+			object;
 		bigger.count++;
 	}
 	bigger.used = bigger.count;
@@ -152,14 +152,12 @@ struct dialog_statement *slm_dialog_statement_new(struct slm_dialog *dialog,
 						  const char *sql, size_t size,
 						  bool cut)
 {
-	struct dialog_statement *statement =
-		slm_calloc(1, sizeof(*statement));
+	struct dialog_statement *statement = slm_calloc(1, sizeof(*statement));
 	size_t kept = size;
 
 	if (!statement)
 		return NULL;
-	if (dialog->texts + size > DIALOG_TEXTS_MAX &&
-	    size > DIALOG_TEXT_SHORT)
+	if (dialog->texts + size > DIALOG_TEXTS_MAX && size > DIALOG_TEXT_SHORT)
 		kept = DIALOG_TEXT_SHORT;
 	statement->object.refs = 1;
 	statement->cut = cut || kept < size;
@@ -189,8 +187,8 @@ void slm_dialog_statement_unref(struct slm_dialog *dialog,
 	slm_free(statement);
 }
 
-struct dialog_statement *
-slm_dialog_statement_find(const struct slm_dialog *dialog, const char *name)
+struct dialog_statement *slm_dialog_statement_find(
+	const struct slm_dialog *dialog, const char *name)
 {
 	return (struct dialog_statement *)slm_dialog_names_find(
 		&dialog->statements, name);
@@ -273,8 +271,7 @@ void slm_dialog_forget_portals(struct slm_dialog *dialog)
 	struct dialog_object *object;
 
 	while ((object = slm_dialog_names_pop(&dialog->portals)))
-		slm_dialog_portal_unref(dialog,
-					(struct dialog_portal *)object);
+		slm_dialog_portal_unref(dialog, (struct dialog_portal *)object);
 }
 
 void slm_dialog_free_spare(struct slm_dialog *dialog)

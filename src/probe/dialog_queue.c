@@ -29,8 +29,8 @@ static bool grow(struct dialog_queue *queue)
 	if (!ring)
 		return false;
 	for (size_t i = 0; i < queue->capacity; i++)
-		ring[i] = queue->ring[(queue->first + i) &
-				      (queue->capacity - 1)];
+		ring[i] =
+			queue->ring[(queue->first + i) & (queue->capacity - 1)];
 	slm_free(queue->ring);
 	queue->ring = ring;
 	queue->capacity = capacity;

@@ -60,13 +60,12 @@ void slm_dialog_put_flush(struct slm_dialog *dialog)
  * In names of our own, so that the client's unnamed statement and portal stay.
  * first: in front of the batch.
  */
-void slm_dialog_put_extended(struct slm_dialog *dialog,
-			     enum expect_owner owner, const char *sql,
-			     bool sync, bool first)
+void slm_dialog_put_extended(struct slm_dialog *dialog, enum expect_owner owner,
+			     const char *sql, bool sync, bool first)
 {
-	static const enum expect_kind kinds[] = { EXPECT_PARSE,	 EXPECT_BIND,
+	static const enum expect_kind kinds[] = { EXPECT_PARSE,	  EXPECT_BIND,
 						  EXPECT_EXECUTE, EXPECT_CLOSE,
-						  EXPECT_CLOSE,	 EXPECT_SYNC };
+						  EXPECT_CLOSE,	  EXPECT_SYNC };
 	size_t n = sizeof(kinds) / sizeof(kinds[0]) - !sync;
 	struct slm_buf *out = &dialog->out;
 

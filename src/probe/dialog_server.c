@@ -8,18 +8,10 @@
  * would: until the client asks, until there are more than its buffer holds, or
  * until it says something that it sends at once.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "probe/dialog_internal.h"
-
-enum fate {
-	GIVE,
-	GIVE_NOW, /* with what was kept back */
-	ASIDE,
-	DROP,
-};
 
 /* ---- To the client ----------------------------------------------------- */
 
@@ -33,7 +25,7 @@ void slm_dialog_flush_server(struct slm_dialog *dialog)
 		dialog->ops.to_client(dialog->userdata, run, size);
 }
 
-static void give_all_kept(struct slm_dialog *dialog)
+void slm_dialog_give_now(struct slm_dialog *dialog)
 {
 	if (!dialog->kept.size)
 		return;
@@ -46,7 +38,7 @@ static void give_all_kept(struct slm_dialog *dialog)
 void slm_dialog_give_kept(struct slm_dialog *dialog)
 {
 	dialog->early = false;
-	give_all_kept(dialog);
+	slm_dialog_give_now(dialog);
 }
 
 static void keep(struct slm_dialog *dialog, const void *bytes, size_t size)
@@ -55,7 +47,7 @@ static void keep(struct slm_dialog *dialog, const void *bytes, size_t size)
 	if (slm_buf_failed(&dialog->kept))
 		slm_dialog_nomem(dialog);
 	else if (dialog->kept.size > DIALOG_SERVER_BUFFER)
-		give_all_kept(dialog);
+		slm_dialog_give_now(dialog);
 }
 
 static bool keeps(const struct slm_dialog *dialog)
@@ -90,7 +82,7 @@ static void give_run(struct slm_dialog *dialog, const uint8_t *bytes,
 	dialog->server_end = bytes + size;
 }
 
-static void dispose(struct slm_dialog *dialog, enum fate fate,
+static void dispose(struct slm_dialog *dialog, enum dialog_fate fate,
 		    const uint8_t *bytes, size_t size)
 {
 	switch (fate) {
@@ -99,7 +91,7 @@ static void dispose(struct slm_dialog *dialog, enum fate fate,
 		break;
 	case GIVE_NOW:
 		give_run(dialog, bytes, size);
-		give_all_kept(dialog);
+		slm_dialog_give_now(dialog);
 		break;
 	case ASIDE:
 		slm_buf_append(&dialog->plan.answer, bytes, size);
@@ -112,7 +104,7 @@ static void dispose(struct slm_dialog *dialog, enum fate fate,
 }
 
 /* What comes behind a CommandComplete that is put aside stays behind it. */
-static enum fate behind(const struct slm_dialog *dialog)
+static enum dialog_fate behind(const struct slm_dialog *dialog)
 {
 	return dialog->plan.answer.size ? ASIDE : GIVE;
 }
@@ -170,9 +162,9 @@ static void on_row(struct slm_dialog *dialog, const struct expect *head,
 						  &portal->result_formats);
 	}
 	if (!dialog->result.open)
-		slm_dialog_result_undescribed(
-			&dialog->result,
-			portal ? &portal->result_formats : NULL);
+		slm_dialog_result_undescribed(&dialog->result,
+					      portal ? &portal->result_formats :
+						       NULL);
 	slm_dialog_result_row(&dialog->result, m);
 }
 
@@ -208,8 +200,8 @@ static void on_forgotten(struct slm_dialog *dialog, const char *tag)
 		slm_dialog_forget_statements(dialog);
 		return;
 	}
-	if (strcmp(tag, "DEALLOCATE") != 0 ||
-	    dialog->state != STEP_UNDER_WAY || !parsed)
+	if (strcmp(tag, "DEALLOCATE") != 0 || dialog->state != STEP_UNDER_WAY ||
+	    !parsed)
 		return;
 	for (size_t i = 0; i < parsed->nstatements; i++)
 		if (parsed->statements[i].kind == SLM_PG_DEALLOCATE &&
@@ -263,14 +255,13 @@ static void on_executed(struct slm_dialog *dialog, const char *tag)
 }
 
 /* CommandComplete, EmptyQueryResponse, PortalSuspended. */
-static enum fate on_complete(struct slm_dialog *dialog,
-			     const struct slm_wire_message *m)
+static enum dialog_fate on_complete(struct slm_dialog *dialog,
+				    const struct slm_wire_message *m)
 {
 	struct expect *head = slm_dialog_head(dialog);
 	struct dialog_plan *plan = &dialog->plan;
-	const char *tag = m->type == SLM_WIRE_COMMAND_COMPLETE ?
-				  slm_wire_text(m) :
-				  NULL;
+	const char *tag =
+		m->type == SLM_WIRE_COMMAND_COMPLETE ? slm_wire_text(m) : NULL;
 
 	if (head->owner == OF_COMMIT && dialog->result.arena &&
 	    dialog->step.kind == SLM_DIALOG_COMMIT)
@@ -296,226 +287,6 @@ static enum fate on_complete(struct slm_dialog *dialog,
 	return ASIDE;
 }
 
-/* ---- Errors and notices ------------------------------------------------ */
-
-static bool is_fatal(const struct slm_wire_error *error)
-{
-	return error->severity && (strcmp(error->severity, "FATAL") == 0 ||
-				   strcmp(error->severity, "PANIC") == 0);
-}
-
-static void put_length(struct slm_buf *message)
-{
-	uint32_t length = (uint32_t)message->size - 1;
-
-	for (unsigned i = 0; i < 4; i++)
-		message->data[1 + i] = (char)(length >> (24 - 8 * i));
-}
-
-/*
- * A part of a Query knows places in its own text only: moves the place
- * (field P) to that in the client's text. False: there is none.
- */
-static bool move_place(struct slm_dialog *dialog,
-		       const struct slm_wire_message *m)
-{
-	const char *at = (const char *)m->body, *end = at + m->size;
-	struct slm_buf *out = &dialog->moved;
-	bool found = false;
-
-	slm_buf_clear(out);
-	slm_buf_putc(out, (char)m->type);
-	slm_buf_fill(out, '\0', 4);
-	while (at < end && *at) {
-		size_t size = strnlen(at, (size_t)(end - at));
-		unsigned place;
-
-		if (at + size == end)
-			return false;
-		if (*at == 'P' && sscanf(at + 1, "%u", &place) == 1) {
-			slm_buf_printf(out, "P%zu", dialog->plan.offset + place);
-			slm_buf_putc(out, '\0');
-			found = true;
-		} else {
-			slm_buf_append(out, at, size + 1);
-		}
-		at += size + 1;
-	}
-	slm_buf_putc(out, '\0');
-	if (slm_buf_failed(out)) {
-		slm_dialog_nomem(dialog);
-		return false;
-	}
-	put_length(out);
-	return found;
-}
-
-static enum fate give_placed(struct slm_dialog *dialog,
-			     const struct expect *head,
-			     const struct slm_wire_message *m)
-{
-	if (!dialog->plan.active || !dialog->plan.offset || !head ||
-	    head->owner != OF_CLIENT || m->have < m->size ||
-	    !move_place(dialog, m))
-		return GIVE_NOW;
-	slm_dialog_give(dialog, dialog->moved.data, dialog->moved.size);
-	give_all_kept(dialog);
-	return DROP;
-}
-
-/* Fields of an error whose end is not there: those that are. */
-static void read_error(struct slm_dialog *dialog,
-		       const struct slm_wire_message *m,
-		       struct slm_wire_error *error)
-{
-	struct slm_wire_message part = *m;
-
-	memset(error, 0, sizeof(*error));
-	if (m->have >= m->size) {
-		slm_wire_error(m, error);
-		return;
-	}
-	slm_buf_clear(&dialog->moved);
-	slm_buf_append(&dialog->moved, m->body, DIALOG_ERROR_MAX);
-	slm_buf_fill(&dialog->moved, '\0', 2);
-	if (slm_buf_failed(&dialog->moved)) {
-		slm_dialog_nomem(dialog);
-		return;
-	}
-	part.body = (const uint8_t *)dialog->moved.data;
-	part.have = dialog->moved.size;
-	part.size = (uint32_t)part.have;
-	slm_wire_error(&part, error);
-}
-
-/* An error on the way to an Execute is that Execute's, also in TRACK mode. */
-static void find_victim(struct slm_dialog *dialog)
-{
-	for (size_t i = 0; i < slm_dialog_sent(dialog); i++) {
-		struct expect *expect = slm_dialog_expect_at(dialog, i);
-
-		if (expect->kind >= EXPECT_QUERY ||
-		    dialog->state != STEP_NONE)
-			return;
-		if (expect->reported && !expect->arrived)
-			slm_dialog_become_step(dialog, expect);
-	}
-}
-
-static void fail_pipeline(struct slm_dialog *dialog,
-			  const struct slm_wire_error *error)
-{
-	find_victim(dialog);
-	if (dialog->state == STEP_UNDER_WAY)
-		slm_dialog_result_error(&dialog->result, error);
-	slm_dialog_skip(dialog);
-	dialog->status = dialog->status == 'I' ? 'I' : 'E';
-	dialog->uncommitted = dialog->copy_in = false;
-	slm_dialog_finish(dialog);
-	slm_dialog_settle(dialog);
-}
-
-/* Of what the client has not asked for. */
-static enum fate on_own_error(struct slm_dialog *dialog, struct expect *head,
-			      const struct slm_wire_error *error)
-{
-	struct dialog_plan *plan = &dialog->plan;
-
-	if (is_fatal(error))
-		return GIVE_NOW;
-	if (head->owner == OF_COMMIT) {
-		slm_dialog_result_error(&dialog->result, error);
-		plan->failed = true;
-		return GIVE_NOW;
-	}
-	if (head->owner == OF_INJECT)
-		snprintf(dialog->injected, sizeof(dialog->injected), "%s",
-			 error->sqlstate ? error->sqlstate : "XX000");
-	if (head->kind < EXPECT_QUERY)
-		slm_dialog_skip(dialog);
-	return DROP;
-}
-
-/* Is there a Sync of ours before the client's messages? */
-static bool is_fenced(const struct slm_dialog *dialog)
-{
-	for (size_t i = 0; i < dialog->queue.count; i++) {
-		const struct expect *expect = slm_dialog_expect_at(dialog, i);
-
-		if (expect->owner == OF_CLIENT)
-			return false;
-		if (expect->kind == EXPECT_SYNC)
-			return true;
-	}
-	return false;
-}
-
-/* A step of the client's that can no longer get an answer. */
-static void on_fatal(struct slm_dialog *dialog,
-		     const struct slm_wire_error *error)
-{
-	if (dialog->state != STEP_UNDER_WAY)
-		return;
-	slm_dialog_result_error(&dialog->result, error);
-	dialog->status = 'I';
-	slm_dialog_finish(dialog);
-}
-
-static enum fate on_error(struct slm_dialog *dialog,
-			  const struct slm_wire_message *m)
-{
-	struct expect *head = slm_dialog_head(dialog);
-	struct slm_wire_error error;
-
-	if (!dialog->open)
-		return GIVE_NOW;
-	read_error(dialog, m, &error);
-	if (is_fatal(&error)) {
-		on_fatal(dialog, &error);
-		return GIVE_NOW;
-	}
-	if (!head)
-		return GIVE_NOW;
-	if (head->owner != OF_CLIENT &&
-	    (head->kind >= EXPECT_QUERY || is_fenced(dialog)))
-		return on_own_error(dialog, head, &error);
-	if (head->kind < EXPECT_QUERY) {
-		fail_pipeline(dialog, &error);
-		return GIVE_NOW;
-	}
-	if (head->arrived)
-		slm_dialog_result_error(&dialog->result, &error);
-	else if (head->kind == EXPECT_SYNC &&
-		 dialog->mode == SLM_DIALOG_TRACK &&
-		 dialog->state == STEP_NONE) {
-		/* The implicit transaction could not be committed. */
-		head->arrived = true;
-		slm_dialog_step_commit(dialog);
-		slm_dialog_arrive(dialog, false);
-		slm_dialog_result_error(&dialog->result, &error);
-	}
-	dialog->plan.failed = true;
-	dialog->copy_in = false;
-	return give_placed(dialog, head, m);
-}
-
-static enum fate on_notice(struct slm_dialog *dialog,
-			   const struct slm_wire_message *m)
-{
-	struct expect *head = slm_dialog_head(dialog);
-	struct slm_wire_error notice;
-
-	if (!head || head->owner == OF_CLIENT)
-		return give_placed(dialog, head, m);
-	if (head->owner != OF_COMMIT)
-		return DROP;
-	/* Of a deferred trigger, or about the COMMIT itself? */
-	read_error(dialog, m, &notice);
-	return notice.sqlstate && strncmp(notice.sqlstate, "25", 2) == 0 ?
-		       DROP :
-		       GIVE_NOW;
-}
-
 /* ---- ReadyForQuery ----------------------------------------------------- */
 
 /* The Query is answered: what was put aside goes to the client, if it is still
@@ -533,7 +304,7 @@ static void end_plan(struct slm_dialog *dialog)
 	plan->complete = 0;
 }
 
-static enum fate end_query(struct slm_dialog *dialog, bool arrived)
+static enum dialog_fate end_query(struct slm_dialog *dialog, bool arrived)
 {
 	if (dialog->plan.active && arrived)
 		end_plan(dialog);
@@ -572,7 +343,7 @@ static void commit_plan(struct slm_dialog *dialog)
 }
 
 /* The Query of a plan, or a part of it, is answered. */
-static enum fate on_part_ready(struct slm_dialog *dialog)
+static enum dialog_fate on_part_ready(struct slm_dialog *dialog)
 {
 	struct dialog_plan *plan = &dialog->plan;
 
@@ -592,17 +363,17 @@ static enum fate on_part_ready(struct slm_dialog *dialog)
 	return end_query(dialog, true);
 }
 
-static enum fate on_own_ready(struct slm_dialog *dialog,
-			      enum expect_owner owner)
+static enum dialog_fate on_own_ready(struct slm_dialog *dialog,
+				     enum expect_owner owner)
 {
 	switch (owner) {
 	case OF_COMMIT:
 	case OF_ROLLBACK:
 		return end_query(dialog, true);
 	case OF_INJECT:
-		dialog->ops.injected(dialog->userdata, dialog->injected[0] ?
-							       dialog->injected :
-							       NULL);
+		dialog->ops.injected(dialog->userdata,
+				     dialog->injected[0] ? dialog->injected :
+							   NULL);
 		break;
 	default:
 		break;
@@ -611,8 +382,8 @@ static enum fate on_own_ready(struct slm_dialog *dialog,
 	return DROP;
 }
 
-static enum fate on_ready(struct slm_dialog *dialog,
-			  const struct slm_wire_message *m)
+static enum dialog_fate on_ready(struct slm_dialog *dialog,
+				 const struct slm_wire_message *m)
 {
 	char status = slm_wire_status(m);
 	size_t i = slm_dialog_expect_ready(dialog);
@@ -625,8 +396,7 @@ static enum fate on_ready(struct slm_dialog *dialog,
 		if (expect.in_copy)
 			dialog->skipping = false;
 		/* Of a COPY by Query: read in the middle of it, and ignored. */
-		while (expect.kind == EXPECT_QUERY &&
-		       slm_dialog_head(dialog) &&
+		while (expect.kind == EXPECT_QUERY && slm_dialog_head(dialog) &&
 		       slm_dialog_head(dialog)->in_copy)
 			slm_dialog_expect_pop(dialog);
 	}
@@ -645,8 +415,8 @@ static void on_setting(struct slm_dialog *dialog,
 		       const struct slm_wire_message *m)
 {
 	/* In these a byte that looks like ASCII may be part of a character. */
-	static const char *const unsafe[] = { "BIG5",	 "GBK",	   "UHC",
-					      "GB18030", "JOHAB",  "SJIS",
+	static const char *const unsafe[] = { "BIG5",	       "GBK",	"UHC",
+					      "GB18030",       "JOHAB", "SJIS",
 					      "SHIFT_JIS_2004" };
 	struct slm_wire_setting setting;
 
@@ -678,10 +448,11 @@ static void on_copy(struct slm_dialog *dialog, const struct expect *head)
 }
 
 /* An answer to what was sent: head is there. */
-static enum fate on_answer(struct slm_dialog *dialog, struct expect *head,
-			   const struct slm_wire_message *m)
+static enum dialog_fate on_answer(struct slm_dialog *dialog,
+				  struct expect *head,
+				  const struct slm_wire_message *m)
 {
-	enum fate fate = head->owner == OF_CLIENT ? GIVE : DROP;
+	enum dialog_fate fate = head->owner == OF_CLIENT ? GIVE : DROP;
 	enum expect_kind kind = head->kind;
 
 	switch (m->type) {
@@ -729,8 +500,8 @@ static enum fate on_answer(struct slm_dialog *dialog, struct expect *head,
 	return fate;
 }
 
-static enum fate on_message(struct slm_dialog *dialog,
-			    const struct slm_wire_message *m)
+static enum dialog_fate on_message(struct slm_dialog *dialog,
+				   const struct slm_wire_message *m)
 {
 	struct expect *head = slm_dialog_head(dialog);
 	struct slm_wire_key key;
@@ -746,9 +517,9 @@ static enum fate on_message(struct slm_dialog *dialog,
 	case SLM_WIRE_NOTIFICATION_RESPONSE:
 		return behind(dialog);
 	case SLM_WIRE_NOTICE_RESPONSE:
-		return on_notice(dialog, m);
+		return slm_dialog_on_notice(dialog, m);
 	case SLM_WIRE_ERROR_RESPONSE:
-		return on_error(dialog, m);
+		return slm_dialog_on_error(dialog, m);
 	case SLM_WIRE_READY_FOR_QUERY:
 		return on_ready(dialog, m);
 	default:
@@ -800,7 +571,8 @@ static size_t one_message(struct slm_dialog *dialog, const uint8_t *bytes,
 	if (dialog->server_rest) {
 		size = least(size, dialog->server_rest);
 		dialog->server_rest -= (uint32_t)size;
-		dispose(dialog, (enum fate)dialog->server_fate, bytes, size);
+		dispose(dialog, (enum dialog_fate)dialog->server_fate, bytes,
+			size);
 		return size;
 	}
 	switch (slm_wire_look(SLM_WIRE_FROM_SERVER, bytes, size, &m, why)) {
@@ -810,7 +582,8 @@ static size_t one_message(struct slm_dialog *dialog, const uint8_t *bytes,
 		dialog->failure = SQLOOM_DATABASE;
 		slm_error_set(err, SQLOOM_DATABASE,
 			      "the server sent what is not PostgreSQL's "
-			      "protocol: %s", why);
+			      "protocol: %s",
+			      why);
 		return 0;
 	default:
 		break;
@@ -825,7 +598,7 @@ static size_t one_message(struct slm_dialog *dialog, const uint8_t *bytes,
 	if (enough)
 		seen.have = enough;
 	dialog->server_fate = on_message(dialog, &seen);
-	dispose(dialog, (enum fate)dialog->server_fate, bytes,
+	dispose(dialog, (enum dialog_fate)dialog->server_fate, bytes,
 		SLM_WIRE_HEADER + m.have);
 	dialog->server_rest = m.size - (uint32_t)m.have;
 	return SLM_WIRE_HEADER + m.have;
@@ -843,8 +616,8 @@ enum sqloom_status slm_dialog_server(struct slm_dialog *dialog,
 	if (dialog->failure)
 		return slm_dialog_failure(dialog, err);
 	for (;;) {
-		size_t n = one_message(dialog, at, (size_t)(end - at), need,
-				       err);
+		size_t n =
+			one_message(dialog, at, (size_t)(end - at), need, err);
 
 		if (!n || dialog->failure)
 			break;

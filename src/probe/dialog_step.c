@@ -32,10 +32,9 @@ static void begin(struct slm_dialog *dialog, enum slm_dialog_kind kind)
 	slm_buf_clear(&dialog->params);
 	slm_buf_clear(&dialog->before);
 	dialog->split = false;
-	dialog->step = (struct slm_dialog_step){ .kind = kind,
-						 .sql = "",
-						 .params = "",
-						 .status = dialog->status };
+	dialog->step = (struct slm_dialog_step){
+		.kind = kind, .sql = "", .params = "", .status = dialog->status
+	};
 }
 
 static void set_text(struct slm_dialog *dialog, const char *sql, size_t size)
@@ -72,8 +71,7 @@ static void describe_query(struct slm_dialog *dialog, bool cut)
 	struct slm_dialog_step *step = &dialog->step;
 
 	step->cut = cut;
-	step->parsed =
-		slm_dialog_read(dialog, step->sql, step->sql_size, cut);
+	step->parsed = slm_dialog_read(dialog, step->sql, step->sql_size, cut);
 	step->may_split = step->status == 'I' && !dialog->pipeline && !cut &&
 			  step->parsed->parsed && step->parsed->wrappable &&
 			  step->parsed->nstatements == 1 &&
@@ -177,8 +175,8 @@ static void use_portal(struct slm_dialog *dialog, struct dialog_portal *portal)
 	step->sql = statement->sql.data;
 	step->sql_size = statement->sql.size;
 	step->cut = statement->cut;
-	step->parsed = slm_dialog_read(dialog, step->sql, step->sql_size,
-				       step->cut);
+	step->parsed =
+		slm_dialog_read(dialog, step->sql, step->sql_size, step->cut);
 	show_params(dialog, portal);
 }
 
@@ -313,8 +311,7 @@ void slm_dialog_step_part(struct slm_dialog *dialog)
 	const char *last = all[plan->nparts - 1].end;
 	/* parsed points into a copy of the text. */
 	const char *first = memmem(plan->text.data, plan->text.size,
-				   all[0].begin,
-				   (size_t)(last - all[0].begin));
+				   all[0].begin, (size_t)(last - all[0].begin));
 
 	begin(dialog, SLM_DIALOG_STATEMENT);
 	set_text(dialog, one->begin, (size_t)(one->end - one->begin));
@@ -391,9 +388,9 @@ void slm_dialog_become_step(struct slm_dialog *dialog, struct expect *expect)
 		describe_query(dialog, expect->cut);
 		break;
 	case EXPECT_EXECUTE:
-		slm_dialog_step_execute(
-			dialog, expect->portal,
-			expect->text.data ? expect->text.data : "");
+		slm_dialog_step_execute(dialog, expect->portal,
+					expect->text.data ? expect->text.data :
+							    "");
 		break;
 	default:
 		slm_dialog_step_function(dialog);

@@ -80,8 +80,7 @@ void slm_dialog_result_columns(struct dialog_result *result, const void *body,
 		result->names[i] = "";
 		if (!slm_wire_next_column(&at, rows.end, &column))
 			continue;
-		result->names[i] =
-			slm_arena_strdup(result->arena, column.name);
+		result->names[i] = slm_arena_strdup(result->arena, column.name);
 		result->types[i] = column.type;
 		result->formats[i] = format_of(formats, i, column.format);
 		result->nomem |= !result->names[i];
@@ -94,8 +93,8 @@ void slm_dialog_result_undescribed(struct dialog_result *result,
 	/* How many there are, the first row tells. */
 	result->open = true;
 	result->ncolumns = UINT32_MAX;
-	result->formats = slm_arena_zalloc(result->arena, 1,
-					   sizeof(*result->formats));
+	result->formats =
+		slm_arena_zalloc(result->arena, 1, sizeof(*result->formats));
 	if (result->formats)
 		result->formats[0] = format_of(formats, 0, 0);
 	else
@@ -172,10 +171,10 @@ void slm_dialog_result_row(struct dialog_result *result,
 		if (!there)
 			wire = (struct slm_wire_value){ 0 };
 		digest = slm_hash_mix(digest, digest_of(&wire));
-		if (values && !slm_dialog_value(result->types[i],
-						result->formats[i], wire.bytes,
-						wire.size, result->arena,
-						&values[i]))
+		if (values &&
+		    !slm_dialog_value(result->types[i], result->formats[i],
+				      wire.bytes, wire.size, result->arena,
+				      &values[i]))
 			result->nomem = true;
 	}
 	result->nrows++;
@@ -267,9 +266,8 @@ void slm_dialog_result_complete(struct dialog_result *result, const char *tag)
 			.columns = result->names,
 			.values = result->values,
 		};
-		one->digest = slm_hash_mix(one->digest,
-					   ordered ? result->sequence :
-						     result->sum);
+		one->digest = slm_hash_mix(
+			one->digest, ordered ? result->sequence : result->sum);
 	}
 	result->open = false;
 	result->statement++;

@@ -16,7 +16,7 @@
 #include "probe/dialog_internal.h"
 #include "trace/utf8.h"
 
-#define SHOWN_MAX 100 /* bytes of a value that are shown */
+#define SHOWN_MAX 100	   /* bytes of a value that are shown */
 #define DAYS_TO_2000 10957 /* from 1970-01-01 */
 #define US_PER_DAY INT64_C(86400000000)
 
@@ -120,8 +120,7 @@ static void put_scientific(struct slm_buf *out, const char *text, bool single)
 		slm_buf_append(out, digits, (size_t)shown);
 		slm_buf_fill(out, '0', (size_t)(exponent + 1 - shown));
 		if (n > shown)
-			slm_buf_printf(out, ".%.*s", n - shown,
-				       digits + shown);
+			slm_buf_printf(out, ".%.*s", n - shown, digits + shown);
 	}
 }
 

@@ -346,17 +346,13 @@ static void add_end(struct timeline *t, struct slm_buf *block, unsigned width,
 	add(t, block, width, 0, 1);
 }
 
+/* What the event says of it says the same in other words. */
 static void add_stalled(struct timeline *t, struct slm_buf *block,
 			unsigned width, const struct slm_event *event)
 {
 	put_letter(t, event);
 	slm_buf_puts(&t->buf, M_WAIT "waits in the program, not in the "
-				     "database");
-	if (event->what && *event->what) {
-		slm_buf_puts(&t->buf, ": ");
-		slm_page_clean(t->page, &t->buf, event->what);
-	}
-	slm_buf_puts(&t->buf, M_PLAIN);
+				     "database" M_PLAIN);
 	add(t, block, width, 2, 4);
 }
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-COMMANDS = ("explore", "replay", "show")
+COMMANDS = ("explore", "replay", "show", "doctor", "proxy")
 USAGE = 2
 
 

@@ -100,6 +100,7 @@ static void end_transaction(struct model *model)
 static void fail(struct model *model, const char *sqlstate, size_t at)
 {
 	put_report(model, SLM_WIRE_ERROR_RESPONSE, sqlstate, at);
+	model->notified = false;
 	if (model->status == 'T')
 		model->status = 'E';
 	else if (model->status == 'I')
@@ -118,8 +119,10 @@ static bool commit(struct model *model)
 	bool deferred = model->deferred;
 
 	end_transaction(model);
-	if (deferred)
+	if (deferred) {
 		put_report(model, SLM_WIRE_ERROR_RESPONSE, "23503", 0);
+		model->notified = false;
+	}
 	return !deferred;
 }
 

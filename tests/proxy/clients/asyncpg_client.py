@@ -13,6 +13,7 @@ import io
 import os
 import sys
 import uuid
+import zlib
 
 import asyncpg
 
@@ -24,10 +25,7 @@ def title(text):
 def brief(value):
     text = ascii(value)
     if len(text) > 200:
-        total = 0
-        for byte in text.encode():
-            total = (total * 31 + byte) & 0xFFFFFFFF
-        text = f"<{len(text)} characters, {total:08x}>"
+        text = f"<{len(text)} characters, {zlib.crc32(text.encode()):08x}>"
     return text
 
 

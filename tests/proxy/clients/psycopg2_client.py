@@ -14,6 +14,7 @@ import select
 import sys
 import threading
 import uuid
+import zlib
 
 import psycopg2
 import psycopg2.extensions
@@ -31,15 +32,8 @@ def brief(value):
                       for each in value)
     text = ascii(value)
     if len(text) > 200:
-        text = f"<{len(text)} characters, {hash_of(text):08x}>"
+        text = f"<{len(text)} characters, {zlib.crc32(text.encode()):08x}>"
     return text
-
-
-def hash_of(text):
-    total = 0
-    for byte in text.encode():
-        total = (total * 31 + byte) & 0xFFFFFFFF
-    return total
 
 
 def state(conn):

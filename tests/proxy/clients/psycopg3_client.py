@@ -13,6 +13,7 @@ import select
 import sys
 import threading
 import uuid
+import zlib
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -25,10 +26,7 @@ def title(text):
 def brief(value):
     text = ascii(value)
     if len(text) > 200:
-        total = 0
-        for byte in text.encode():
-            total = (total * 31 + byte) & 0xFFFFFFFF
-        text = f"<{len(text)} characters, {total:08x}>"
+        text = f"<{len(text)} characters, {zlib.crc32(text.encode()):08x}>"
     return text
 
 

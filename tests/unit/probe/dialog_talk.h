@@ -112,8 +112,7 @@ static void talk_arrived(void *userdata, const struct slm_dialog_step *step)
 	if (slm_dialog_step(talk->dialog) != step)
 		abort();
 	if (talk->grants && !slm_dialog_under_way(talk->dialog))
-		slm_dialog_grant(talk->dialog, talk->split, talk->before,
-				 NULL);
+		slm_dialog_grant(talk->dialog, talk->split, talk->before, NULL);
 }
 
 static struct slm_arena *talk_results(void *userdata)

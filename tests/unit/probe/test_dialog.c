@@ -96,8 +96,8 @@ static void put_bind(struct slm_buf *out, const char *portal,
 	put_16(&body, 0);
 	put_16(&body, n);
 	for (unsigned i = 0; i < n; i++) {
-		put_32(&body, values[i] ? (uint32_t)strlen(values[i]) :
-					  UINT32_MAX);
+		put_32(&body,
+		       values[i] ? (uint32_t)strlen(values[i]) : UINT32_MAX);
 		if (values[i])
 			slm_buf_append(&body, values[i], strlen(values[i]));
 	}
@@ -171,8 +171,7 @@ static void put_word(struct slm_buf *out, bool of_client, const char *word)
 			put_describe(out, *text, text + 1);
 			return;
 		case 'E':
-			slm_wire_put_execute(out, text,
-					     (uint32_t)atoi(bar));
+			slm_wire_put_execute(out, text, (uint32_t)atoi(bar));
 			return;
 		case 'C':
 			slm_wire_put_close(out, *text, text + 1);

@@ -92,8 +92,8 @@ static void count(struct talk *talk, bool to_server, const void *bytes,
 	(void)to_server;
 	stream->bytes += size;
 	for (size_t i = 0; i < size; i++)
-		stream->digest = stream->digest * 31 +
-				 ((const uint8_t *)bytes)[i];
+		stream->digest =
+			stream->digest * 31 + ((const uint8_t *)bytes)[i];
 }
 
 /* A message of size bytes, in pieces; 0xff..: what it begins with. */
@@ -110,8 +110,7 @@ static void feed_big(struct talk *talk, bool of_client, char type,
 	slm_buf_append(&piece, begin, begin_size);
 	for (;;) {
 		for (size_t i = 0; i < piece.size; i++)
-			fed->digest = fed->digest * 31 +
-				      (uint8_t)piece.data[i];
+			fed->digest = fed->digest * 31 + (uint8_t)piece.data[i];
 		fed->bytes += piece.size;
 		talk_feed(talk, of_client, piece.data, piece.size);
 		if (waits->size > stream->most)
@@ -239,8 +238,8 @@ static void test_cut_query(void **state)
 
 		talk->out = count;
 		talk->userdata = &stream;
-		feed_big(talk, true, 'Q', "SELECT '", 8,
-			 3 * SLM_DIALOG_SQL_MAX, &fed);
+		feed_big(talk, true, 'Q', "SELECT '", 8, 3 * SLM_DIALOG_SQL_MAX,
+			 &fed);
 		assert_true(stream.bytes == fed.bytes);
 		assert_true(stream.digest == fed.digest);
 		assert_non_null(strstr(talk->log.data, "I [SELECT '"));
@@ -486,7 +485,10 @@ static void test_garbage(void **state)
 	}
 }
 
-#define BODY(bytes) { bytes, sizeof(bytes) - 1 }
+#define BODY(bytes)                      \
+	{                                \
+		bytes, sizeof(bytes) - 1 \
+	}
 
 /* Messages in any order, from both sides, with bodies that are right, wrong or
  * of another message: nothing breaks. */
@@ -534,8 +536,8 @@ static void test_any_order(void **state)
 				&rng, sizeof(bodies) / sizeof(bodies[0]));
 			struct slm_buf out = { 0 };
 
-			put_head(&out, types[slm_rng_below(&rng,
-							   strlen(types))],
+			put_head(&out,
+				 types[slm_rng_below(&rng, strlen(types))],
 				 (uint32_t)bodies[b].size);
 			slm_buf_append(&out, bodies[b].bytes, bodies[b].size);
 			talk_feed(talk, of_client, out.data, out.size);

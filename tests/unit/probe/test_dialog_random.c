@@ -22,7 +22,7 @@
 #include <cmocka.h>
 
 #include "pg/server.h"
-#include "probe/dialog_talk.h"
+#include "probe/dialog_compare.h"
 
 #define BATCHES 60
 #define SEEDS 12
@@ -212,12 +212,12 @@ static void put_batch(struct slm_buf *out, struct slm_rng *rng)
 
 struct side {
 	int fd;
-	bool gone; /* the server has closed the connection */
+	bool gone;	   /* the server has closed the connection */
 	struct talk *talk; /* NULL: directly */
 	bool later;	   /* grants come from outside of the dialog's calls */
 	bool random_split;
 	bool random_mode;
-	struct slm_rng rng;    /* of grants */
+	struct slm_rng rng; /* of grants */
 	struct slm_buf answer, said;
 };
 
@@ -268,9 +268,9 @@ static void say(struct side *side, const struct slm_buf *bytes)
 		return;
 	}
 	if (side->random_mode)
-		slm_dialog_set_mode(side->talk->dialog,
-				    (enum slm_dialog_mode)slm_rng_below(
-					    &side->rng, 3));
+		slm_dialog_set_mode(
+			side->talk->dialog,
+			(enum slm_dialog_mode)slm_rng_below(&side->rng, 3));
 	talk_feed(side->talk, true, bytes->data, bytes->size);
 	grant(side);
 }
@@ -345,8 +345,7 @@ static void show(const char *who, const struct slm_buf *bytes)
 		size = __builtin_bswap32(size) + 1;
 		fprintf(stderr, "  %c ", *at);
 		for (uint32_t i = 5; i < size && i < 90; i++)
-			fputc((unsigned char)at[i] < ' ' ? '.' : at[i],
-			      stderr);
+			fputc((unsigned char)at[i] < ' ' ? '.' : at[i], stderr);
 		fputc('\n', stderr);
 		at += size;
 	}
@@ -356,16 +355,23 @@ static void hear_until(struct side *side, const char *what)
 {
 	while (!side->gone && !has_heard(side, what))
 		if (!hear(side, 10000)) {
-			print_error("seed %llu, \"%s\" is not answered: step %p, status %c\n",
-				    (unsigned long long)current, what,
-				    side->talk ? (const void *)slm_dialog_step(
-							 side->talk->dialog) :
-						 NULL,
-				    side->talk ? slm_dialog_status(
-							 side->talk->dialog) :
-						 '-');
+			print_error(
+				"seed %llu, \"%s\" is not answered: step %p, status %c\n",
+				(unsigned long long)current, what,
+				side->talk ? (const void *)slm_dialog_step(
+						     side->talk->dialog) :
+					     NULL,
+				side->talk ?
+					slm_dialog_status(side->talk->dialog) :
+					'-');
 			if (side->talk)
-				print_error("%s\n", side->talk->log.data + (side->talk->log.size > 700 ? side->talk->log.size - 700 : 0));
+				print_error(
+					"%s\n",
+					side->talk->log.data +
+						(side->talk->log.size > 700 ?
+							 side->talk->log.size -
+								 700 :
+							 0));
 			show("said", &side->said);
 			show("answered", &side->answer);
 			fail();
@@ -481,54 +487,6 @@ static void converse(struct side *side, struct slm_rng *rng, unsigned n)
 	slm_buf_deinit(&bytes);
 }
 
-static void hide_numbers(struct slm_wire_message *m)
-{
-	uint8_t *body = (uint8_t *)m->body;
-	struct slm_wire_row_description rows;
-	struct slm_wire_column column;
-	const uint8_t *at;
-
-	if (m->type == SLM_WIRE_NOTIFICATION_RESPONSE)
-		memset(body, 0, 4);
-	if (m->type != SLM_WIRE_ROW_DESCRIPTION ||
-	    !slm_wire_row_description(m, &rows))
-		return;
-	at = rows.columns;
-	for (unsigned i = 0; i < rows.ncolumns; i++) {
-		uint8_t *table = (uint8_t *)at + strlen((const char *)at) + 1;
-
-		slm_wire_next_column(&at, rows.end, &column);
-		memset(table, 0, 4);
-	}
-}
-
-static bool same_bytes(const struct slm_buf *expected,
-		       const struct slm_buf *found)
-{
-	uint8_t *a = (uint8_t *)expected->data, *b = (uint8_t *)found->data;
-	uint8_t *a_end = a + expected->size, *b_end = b + found->size;
-	struct slm_wire_message left, right;
-
-	for (unsigned n = 0; a < a_end && b < b_end; n++) {
-		slm_wire_look(SLM_WIRE_FROM_SERVER, a, (size_t)(a_end - a),
-			      &left, NULL);
-		slm_wire_look(SLM_WIRE_FROM_SERVER, b, (size_t)(b_end - b),
-			      &right, NULL);
-		hide_numbers(&left);
-		hide_numbers(&right);
-		if (left.type != right.type || left.size != right.size ||
-		    memcmp(left.body, right.body, left.size) != 0) {
-			print_error("message %u: %c %.*s, not %c %.*s\n", n,
-				    right.type, (int)right.have, right.body,
-				    left.type, (int)left.have, left.body);
-			return false;
-		}
-		a += SLM_WIRE_HEADER + left.size;
-		b += SLM_WIRE_HEADER + right.size;
-	}
-	return a == a_end && b == b_end;
-}
-
 static void run(struct side *side, uint64_t seed, struct slm_buf *answers,
 		struct slm_buf *said)
 {
@@ -578,7 +536,7 @@ static void test_seed(uint64_t seed)
 	close_side(&direct);
 	run(&side, seed, found, said);
 	for (unsigned n = 0; n < BATCHES; n++) {
-		bool same = same_bytes(&expected[n], &found[n]);
+		bool same = same_messages(&expected[n], &found[n]);
 
 		if (!same) {
 			print_error("seed %llu, batch %u\n",

@@ -22,7 +22,7 @@
 #include <cmocka.h>
 
 #include "pg/server.h"
-#include "probe/dialog_talk.h"
+#include "probe/dialog_compare.h"
 
 #define PORT "5432"
 
@@ -171,8 +171,8 @@ static void start_proxy(struct proxy *proxy)
 	assert_int_equal(listen(proxy->listener, 1), 0);
 	proxy->talk->out = send_out;
 	proxy->talk->userdata = proxy;
-	assert_int_equal(
-		pthread_create(&proxy->thread, NULL, run_proxy, proxy), 0);
+	assert_int_equal(pthread_create(&proxy->thread, NULL, run_proxy, proxy),
+			 0);
 }
 
 static void stop_proxy(struct proxy *proxy)
@@ -208,15 +208,13 @@ static void tell_field(struct slm_buf *out, const PGresult *result, int field)
 
 static void tell(struct slm_buf *out, const PGresult *result)
 {
-	static const int fields[] = { PG_DIAG_SQLSTATE,
-				      PG_DIAG_MESSAGE_PRIMARY,
-				      PG_DIAG_MESSAGE_DETAIL,
-				      PG_DIAG_STATEMENT_POSITION,
-				      PG_DIAG_CONSTRAINT_NAME,
-				      PG_DIAG_CONTEXT };
+	static const int fields[] = {
+		PG_DIAG_SQLSTATE,	 PG_DIAG_MESSAGE_PRIMARY,
+		PG_DIAG_MESSAGE_DETAIL,	 PG_DIAG_STATEMENT_POSITION,
+		PG_DIAG_CONSTRAINT_NAME, PG_DIAG_CONTEXT
+	};
 
-	slm_buf_printf(out, "  %s [%s]",
-		       PQresStatus(PQresultStatus(result)),
+	slm_buf_printf(out, "  %s [%s]", PQresStatus(PQresultStatus(result)),
 		       PQcmdStatus((PGresult *)result));
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
 		tell_field(out, result, fields[i]);
@@ -297,8 +295,7 @@ static void params(struct slm_buf *out, PGconn *conn, const char *sql,
 {
 	const char *const values[] = { a, b };
 
-	slm_buf_printf(out, "%.200s <- %s, %s\n", sql, a ? a : "",
-		       b ? b : "");
+	slm_buf_printf(out, "%.200s <- %s, %s\n", sql, a ? a : "", b ? b : "");
 	PQsendQueryParams(conn, sql, a ? b ? 2 : 1 : 0, NULL, values, NULL,
 			  NULL, format);
 	tell_all(out, conn);
@@ -487,8 +484,7 @@ static void extended_queries(struct slm_buf *out, PGconn *conn)
 	params(out, conn, "ROLLBACK TO a", NULL, NULL, 0);
 	params(out, conn, "COMMIT", NULL, NULL, 0);
 	params(out, conn, "SELECT * FROM t", NULL, NULL, 0);
-	params(out, conn, "DO $$BEGIN RAISE NOTICE 'hi'; END$$", NULL, NULL,
-	       0);
+	params(out, conn, "DO $$BEGIN RAISE NOTICE 'hi'; END$$", NULL, NULL, 0);
 }
 
 static void prepared(struct slm_buf *out, PGconn *conn)
@@ -533,17 +529,17 @@ static void copies(struct slm_buf *out, PGconn *conn)
 	static const char *const ways[] = { "simple", "extended" };
 
 	for (int i = 0; i < 2; i++) {
-		void (*run)(struct slm_buf *, PGconn *, const char *, const char *,
-			    const char *, int) = params;
+		void (*run)(struct slm_buf *, PGconn *, const char *,
+			    const char *, const char *, int) = params;
 
 		slm_buf_printf(out, "%s\n", ways[i]);
 		query(out, conn, "TRUNCATE t");
-#define COPY(sql)                                                \
-	do {                                                     \
-		if (i)                                           \
-			run(out, conn, sql, NULL, NULL, 0);      \
-		else                                             \
-			query(out, conn, sql);                   \
+#define COPY(sql)                                           \
+	do {                                                \
+		if (i)                                      \
+			run(out, conn, sql, NULL, NULL, 0); \
+		else                                        \
+			query(out, conn, sql);              \
 	} while (0)
 		copied = "1\tone\n2\ttwo\n3\t\\N\n";
 		copy_error = NULL;
@@ -684,66 +680,6 @@ static void fatal(struct slm_buf *out, PGconn *conn)
 	slm_buf_printf(out, "%d\n", PQstatus(conn));
 }
 
-/* ---- What the client was sent ------------------------------------------ */
-
-/* Numbers of processes and tables are new in every run. */
-static void hide_numbers(struct slm_wire_message *m)
-{
-	uint8_t *body = (uint8_t *)m->body;
-	struct slm_wire_row_description rows;
-	struct slm_wire_column column;
-	const uint8_t *at;
-
-	if (m->type == SLM_WIRE_BACKEND_KEY_DATA)
-		memset(body, 0, m->size);
-	if (m->type == SLM_WIRE_NOTIFICATION_RESPONSE)
-		memset(body, 0, 4);
-	if (m->type != SLM_WIRE_ROW_DESCRIPTION ||
-	    !slm_wire_row_description(m, &rows))
-		return;
-	at = rows.columns;
-	for (unsigned i = 0; i < rows.ncolumns; i++) {
-		uint8_t *table = (uint8_t *)at + strlen((const char *)at) + 1;
-
-		slm_wire_next_column(&at, rows.end, &column);
-		memset(table, 0, 4);
-	}
-}
-
-/* Message for message, by type and contents. */
-static void compare_bytes(struct slm_buf *expected, struct slm_buf *found)
-{
-	uint8_t *a = (uint8_t *)expected->data, *b = (uint8_t *)found->data;
-	uint8_t *a_end = a + expected->size, *b_end = b + found->size;
-	struct slm_wire_message left, right;
-
-	for (unsigned n = 0; a < a_end || b < b_end; n++) {
-		bool same;
-
-		assert_int_equal(slm_wire_look(SLM_WIRE_FROM_SERVER, a,
-					       (size_t)(a_end - a), &left,
-					       NULL),
-				 SLM_WIRE_MESSAGE);
-		assert_int_equal(slm_wire_look(SLM_WIRE_FROM_SERVER, b,
-					       (size_t)(b_end - b), &right,
-					       NULL),
-				 SLM_WIRE_MESSAGE);
-		assert_true(left.have == left.size);
-		assert_true(right.have == right.size);
-		hide_numbers(&left);
-		hide_numbers(&right);
-		same = left.type == right.type && left.size == right.size &&
-		       memcmp(left.body, right.body, left.size) == 0;
-		if (!same)
-			print_error("message %u: %c %.*s, not %c %.*s\n", n,
-				    right.type, (int)right.size, right.body,
-				    left.type, (int)left.size, left.body);
-		assert_true(same);
-		a += SLM_WIRE_HEADER + left.size;
-		b += SLM_WIRE_HEADER + right.size;
-	}
-}
-
 /* ---- Comparing --------------------------------------------------------- */
 
 typedef void (*scenario_fn)(struct slm_buf *out, PGconn *conn);
@@ -844,7 +780,7 @@ static void compare_way(scenario_fn scenario, const struct way *way,
 	}
 	slm_buf_deinit(&found);
 	if (bytes->size)
-		compare_bytes(bytes, &proxy.talk->to_client);
+		assert_true(same_messages(bytes, &proxy.talk->to_client));
 	else
 		slm_buf_append(bytes, proxy.talk->to_client.data,
 			       proxy.talk->to_client.size);
@@ -864,11 +800,11 @@ static void compare(scenario_fn scenario)
 	slm_buf_deinit(&bytes);
 }
 
-#define TEST(name)                              \
-	static void test_##name(void **state)   \
-	{                                       \
-		(void)state;                    \
-		compare(name);                  \
+#define TEST(name)                            \
+	static void test_##name(void **state) \
+	{                                     \
+		(void)state;                  \
+		compare(name);                \
 	}
 
 TEST(simple_queries)

@@ -59,7 +59,7 @@ static const struct slm_result exit_1 = {
 static const struct slm_event redeem_events[] = {
 	SENT(0, 0, "$1 = 'SPRING'", &not_used),
 	SENT(1, 0, "$1 = 'SPRING'", &not_used),
-	STALLED(0, NULL),
+	STALLED(0, "it does nothing"),
 	SENT(1, 1, "$1 = 'SPRING', $2 = 'bob'", &changed_1),
 	STEP(1, 2, &nothing),
 	GAVE(1, true, &exit_0),
