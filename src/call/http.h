@@ -92,8 +92,9 @@ enum sqloom_status slm_http_result(const struct slm_http_answer *answer,
 /* The same of a command: "exit", then its standard output by lines (or by JSON
  * paths if it is one JSON object or array). error NONE for 0, OTHER if it was
  * killed (signal, or a status from 129 to 192, by which a shell tells that of
- * its child), else REFUSED; code "exit 1"; message: last line of its standard
- * error, or of its output, or "". */
+ * its child), else REFUSED; code "exit 1"; message: the error that
+ * PostgreSQL gave, or the last line, of its standard error; or the last line of
+ * its output; or "". */
 enum sqloom_status slm_exec_result(int status, int signal, const char *output,
 				   size_t size, const char *errors,
 				   struct slm_arena *arena,

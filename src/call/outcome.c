@@ -318,6 +318,17 @@ static const char *last_line(struct slm_arena *arena, const char *at,
 	return clean(arena, newline ? newline + 1 : at, end);
 }
 
+/* psql says the error first, then where; most others say it last. */
+static const char *error_line(struct slm_arena *arena, const char *errors,
+			      const char *end)
+{
+	const char *at = strstr(errors, "ERROR:");
+
+	if (!at)
+		at = strstr(errors, "FATAL:");
+	return at ? first_line(arena, at, end) : last_line(arena, errors, end);
+}
+
 /* The first line of a page says nothing; its title does. */
 static const char *page_line(struct slm_arena *arena, const char *at,
 			     const char *end)
@@ -451,7 +462,7 @@ static const char *exec_message(const char *output, size_t size,
 				const char *errors, struct slm_arena *arena)
 {
 	const char *end = errors + strlen(errors);
-	const char *message = last_line(arena, errors, end);
+	const char *message = error_line(arena, errors, end);
 
 	if (message && !*message)
 		message = last_line(arena, output, output + size);

@@ -108,7 +108,7 @@ static bool pin(int cpu)
 static enum slm_guard_stage execute(const struct slm_guard_plan *plan,
 				    pid_t guard)
 {
-	char *argv[] = { "sh", "-c", (char *)plan->command, NULL };
+	char *argv[] = { "sh", "-c", "--", (char *)plan->command, NULL };
 
 	setsid();
 	dup2(OUTPUT, STDOUT_FILENO);

@@ -242,23 +242,45 @@ static void end_calls(struct programs *programs)
 	}
 }
 
+/* No step is asked for any more. A connection that was lost in the middle of
+ * one has waited for that. */
+static void drop_steps(struct programs *programs)
+{
+	for (unsigned i = 0; i < programs->ncalls; i++) {
+		struct program *program = &programs->calls[i];
+
+		if (program->at && program->at->lost)
+			slm_free(program->at);
+		program->at = NULL;
+		program->blocked = false;
+	}
+}
+
+/* Was the run not cut off? */
+static bool all_are_over(const struct programs *programs)
+{
+	for (unsigned i = 0; i < programs->ncalls; i++)
+		if (programs->calls[i].started && !programs->calls[i].over)
+			return false;
+	return true;
+}
+
 static enum sqloom_status op_run_end(struct slm_db *base,
 				     struct sqloom_error *err)
 {
 	struct programs *programs = of(base);
+	bool whole = all_are_over(programs);
 	enum sqloom_status status;
 
 	programs->running = -1;
-	slm_links_control(programs, false);
+	/* Still under control: what a call would send now must not pass. */
 	end_calls(programs);
+	slm_links_control(programs, false);
 	status = slm_links_clean(programs, err);
-	for (unsigned i = 0; i < programs->ncalls; i++) {
-		programs->calls[i].at = NULL;
-		programs->calls[i].blocked = false;
-	}
+	drop_steps(programs);
 	programs->nfailures = 0;
 	programs->failures = NULL;
-	if (!status && programs->run && programs->spec->nchecks) {
+	if (!status && whole && programs->spec->nchecks) {
 		programs->failures =
 			slm_arena_zalloc(programs->run, programs->spec->nchecks,
 					 sizeof(*programs->failures));
@@ -355,6 +377,7 @@ static void op_free(struct slm_db *base)
 	end_calls(programs);
 	stop_servers(programs);
 	slm_relay_stop(programs->relay);
+	drop_steps(programs);
 	slm_http_free(programs->http);
 	slm_db_free(programs->db);
 	close_loop(programs);

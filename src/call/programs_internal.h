@@ -34,6 +34,7 @@ struct link {
 	struct slm_outside_connection out; /* pid, call */
 	char name[64];			   /* application_name */
 	bool background;
+	bool settled; /* whose it is does not change */
 	bool open;	/* its session is: pid is known */
 	bool held;	/* a step of it waits for a grant */
 	uint64_t way; /* of what it sent in this run, the held step included */
@@ -54,6 +55,7 @@ struct program {
 	struct slm_http_request *request; /* HTTP */
 	char **environment;		  /* EXEC */
 	int port;
+	bool own_port; /* its connections are known by it */
 	struct program_step *steps; /* SLM_PROGRAM_STEPS_MAX */
 	unsigned nsteps;
 	bool several; /* it was seen to use connections at the same time */

@@ -82,29 +82,42 @@ static bool is_background(const struct programs *programs, const char *name)
 	return false;
 }
 
-static int owner_of(const struct programs *programs, const struct link *link)
+/* The call that has this door for itself; -1: none. */
+static int by_port(const struct programs *programs, int port)
 {
-	int port;
-
-	if (link->background)
-		return -1;
-	switch (programs->options.attribution) {
-	case SLM_ATTRIBUTION_EXCLUSIVE:
-		return programs->controlling ? programs->running : -1;
-	case SLM_ATTRIBUTION_PORT:
-		port = slm_relay_connection_port(link->connection);
-		for (unsigned i = 0; i < programs->ncalls; i++)
-			if (programs->calls[i].port == port)
-				return (int)i;
-		return -1;
-	case SLM_ATTRIBUTION_NAME:
-		for (unsigned i = 0; i < programs->ncalls; i++)
-			if (strcmp(programs->spec->sessions[i].name,
-				   link->name) == 0)
-				return (int)i;
-		return -1;
-	}
+	for (unsigned i = 0; i < programs->ncalls; i++)
+		if (programs->calls[i].own_port &&
+		    programs->calls[i].port == port)
+			return (int)i;
 	return -1;
+}
+
+static int by_name(const struct programs *programs, const char *name)
+{
+	for (unsigned i = 0; i < programs->ncalls; i++)
+		if (strcmp(programs->spec->sessions[i].name, name) == 0)
+			return (int)i;
+	return -1;
+}
+
+/* Whose a new connection is. */
+static void find_owner(struct programs *programs, struct link *link)
+{
+	int port = slm_relay_connection_port(link->connection);
+
+	link->out.call = -1;
+	link->settled = true;
+	if (link->background)
+		return;
+	if (programs->options.attribution == SLM_ATTRIBUTION_NAME) {
+		link->out.call = by_name(programs, link->name);
+		return;
+	}
+	link->out.call = by_port(programs, port);
+	link->settled = link->out.call >= 0 ||
+			programs->options.attribution == SLM_ATTRIBUTION_PORT;
+	if (!link->settled && programs->controlling)
+		link->out.call = programs->running;
 }
 
 /* Takes part in this run, was started, and is not over. */
@@ -120,7 +133,7 @@ static void attribute(struct link *link, const struct slm_dialog_step *step)
 	struct programs *programs = link->owner;
 	bool idle = step->status == 'I' && !step->in_split;
 
-	if (programs->options.attribution != SLM_ATTRIBUTION_EXCLUSIVE)
+	if (link->settled)
 		return;
 	if (idle && programs->running >= 0)
 		link->out.call = programs->running;
@@ -267,7 +280,7 @@ static struct slm_dialog *opened(void *userdata,
 	snprintf(link->name, sizeof(link->name), "%s",
 		 startup->application_name);
 	link->background = is_background(programs, link->name);
-	link->out.call = owner_of(programs, link);
+	find_owner(programs, link);
 	if (slm_dialog_new(&dialog_ops, link, &link->dialog, &err)) {
 		fail(programs, err.status, &err);
 		slm_free(link);
@@ -347,15 +360,17 @@ void slm_links_control(struct programs *programs, bool control)
 			continue;
 		slm_dialog_set_mode(link->dialog, control ? SLM_DIALOG_HOLD :
 							    SLM_DIALOG_TRACK);
-		if (programs->options.attribution ==
-		    SLM_ATTRIBUTION_EXCLUSIVE)
+		if (!link->settled)
 			link->out.call = -1;
 		link->way = 0;
 		if (!link->held)
 			continue;
+		/* The run was cut off: its contents are no longer watched, so
+		 * nothing of it may change them. */
 		link->held = false;
-		(void)slm_dialog_grant(link->dialog, false, NULL, NULL);
-		slm_relay_go_on(link->connection);
+		slm_relay_end(link->connection,
+			      "sqloom: the run is over; the statement was not "
+			      "sent");
 	}
 }
 

@@ -152,14 +152,25 @@ static enum sqloom_status run_command(struct programs *programs,
 		.environment = (const char *const *)environment,
 		.cpu = -1,
 	};
+	uint64_t limit_ms = programs->options.call_limit_ms;
+	uint64_t began_ns = slm_clock_ns();
 	struct slm_process *process = NULL;
 	enum sqloom_status status;
 
 	if (!environment)
 		return slm_error_nomem(err);
 	status = slm_process_start(&options, &process, err);
-	while (!status && !slm_process_has_ended(process))
+	while (!status && !slm_process_has_ended(process)) {
 		status = slm_programs_turn(programs, true, err);
+		if (!status && limit_ms &&
+		    (slm_clock_ns() - began_ns) / 1000000 > limit_ms)
+			status = slm_error_set(
+				err, SQLOOM_DATABASE,
+				"%s takes longer than %llu ms (--call-limit), "
+				"and was ended; it said: %s",
+				what, (unsigned long long)limit_ms,
+				tail_of(&programs->scratch, process));
+	}
 	if (!status) {
 		*exit_status = slm_process_status(process);
 		*said = tail_of(programs->run ? programs->run :
@@ -473,23 +484,32 @@ void slm_programs_ended(struct slm_db *db, unsigned call, bool failed)
 	uv_async_send(&programs->async);
 }
 
+/* A command finds the proxy where its environment says, so it can have a door
+ * of its own, and there is no doubt whose its connections are. */
+static bool has_own_door(const struct programs *programs, unsigned call)
+{
+	return programs->options.attribution == SLM_ATTRIBUTION_PORT ||
+	       (programs->options.attribution == SLM_ATTRIBUTION_EXCLUSIVE &&
+		!programs->options.proxy_port &&
+		programs->spec->sessions[call].call == SLM_CALL_EXEC);
+}
+
 static enum sqloom_status open_doors(struct programs *programs,
 				     struct sqloom_error *err)
 {
+	bool ports = programs->options.attribution == SLM_ATTRIBUTION_PORT;
 	int first = slm_relay_port(programs->relay);
 	enum sqloom_status status = SQLOOM_OK;
 
 	for (unsigned i = 0; !status && i < programs->ncalls; i++) {
-		int wanted = programs->options.proxy_port ?
-				     first + (int)i :
-				     0;
+		struct program *program = &programs->calls[i];
+		int wanted = programs->options.proxy_port ? first + (int)i : 0;
 
-		programs->calls[i].port = first;
-		if (i == 0 || programs->options.attribution !=
-				      SLM_ATTRIBUTION_PORT)
-			continue;
-		status = slm_relay_listen(programs->relay, wanted,
-					  &programs->calls[i].port, err);
+		program->port = first;
+		program->own_port = has_own_door(programs, i);
+		if (program->own_port && !(ports && i == 0))
+			status = slm_relay_listen(programs->relay, wanted,
+						  &program->port, err);
 	}
 	return status;
 }

@@ -701,7 +701,8 @@ enum sqloom_status slm_programs_any(struct programs *programs, uint32_t stalled,
 	struct sleep sleep;
 	enum sqloom_status status = SQLOOM_OK;
 
-	programs->running = -1;
+	/* What comes now is of a call that wakes up: of several, of the first. */
+	programs->running = (int)first;
 	sleep_begin(programs, &sleep);
 	while (!status) {
 		*call = ready(programs, stalled);

@@ -296,6 +296,12 @@ static const char *options_of(struct explorer *explorer)
 	if (text && o->attribution)
 		text = slm_arena_printf(arena, "%s --attribution %s", text,
 					o->attribution);
+	if (text && o->stall_after_ms)
+		text = slm_arena_printf(arena, "%s --stall-after %llums", text,
+					(unsigned long long)o->stall_after_ms);
+	if (text && o->call_limit_ms)
+		text = slm_arena_printf(arena, "%s --call-limit %llums", text,
+					(unsigned long long)o->call_limit_ms);
 	for (unsigned i = 0; text && o->background && o->background[i]; i++) {
 		const char *name = quoted(arena, o->background[i]);
 
@@ -444,7 +450,7 @@ enum sqloom_status slm_header_finish(struct explorer *explorer,
 				   "results, see the notes";
 	if (!explorer->reason)
 		explorer->reason = explorer->db->blind;
-	if (explorer->stalled && !explorer->reason)
+	if (explorer->stalled && (!explorer->reason || explorer->diverged))
 		explorer->reason =
 			"calls waited for something that is not the database, "
 			"see the notes";

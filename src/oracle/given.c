@@ -13,8 +13,9 @@
 #include "base/hash.h"
 #include "oracle/internal.h"
 
-#define NUMBERS_MAX 8		/* of one text that may be keys */
-#define DIGITS_MAX 18		/* of one number */
+#define NUMBERS_MAX 8 /* of one text that may be keys */
+#define DIGITS_MAX 18 /* of one number */
+#define NO_EVENT UINT32_MAX
 #define SQLSTATE_FAILED "25P02" /* the transaction had failed before */
 
 bool slm_given_is_program(const struct slm_oracle *oracle, uint32_t call)
@@ -42,24 +43,49 @@ static const struct slm_result *find_error(const struct slm_result *result)
 	return result;
 }
 
-/* Follows one statement: *error is the last one that counts, until the program
- * has recovered from it. */
-static void follow(const struct slm_trace_call *call,
-		   const struct slm_event *event,
-		   const struct slm_result **error, uint32_t *step)
+static bool is_done(const struct slm_event *event)
 {
-	const struct slm_result *found = find_error(event->result);
+	return event->kind == SLM_EVENT_STEP ||
+	       event->kind == SLM_EVENT_RESUMED;
+}
+
+/* Did the call send the statement of this event, but for literals, also at or
+ * before the event upto? */
+static bool sent_before(const struct slm_trace_call *call,
+			const struct slm_run *run, uint32_t event,
+			uint32_t upto)
+{
+	const struct slm_event *at = &run->events[event];
+
+	for (uint32_t i = 0; i <= upto; i++) {
+		const struct slm_event *other = &run->events[i];
+
+		if (other->call == at->call && is_done(other) &&
+		    call->steps[other->step].fingerprint ==
+			    call->steps[at->step].fingerprint)
+			return true;
+	}
+	return false;
+}
+
+/* Follows one statement: *failed is the event of the last error that counts,
+ * until the program has tried again. */
+static void follow(const struct slm_trace_call *call, const struct slm_run *run,
+		   uint32_t index, uint32_t *failed)
+{
+	const struct slm_event *event = &run->events[index];
+	const struct slm_result *error = find_error(event->result);
 	const struct slm_trace_step *sent = &call->steps[event->step];
 
 	assert(event->step < call->nsteps);
-	if (found && found->code && strcmp(found->code, SQLSTATE_FAILED) == 0)
+	if (error && error->code && strcmp(error->code, SQLSTATE_FAILED) == 0)
 		return;
-	if (found) {
-		*error = found;
-		*step = event->step;
-	} else if (is_given(sent->reads) || is_given(sent->writes)) {
-		*error = NULL;
-	}
+	if (error)
+		*failed = index;
+	else if (*failed != NO_EVENT &&
+		 (is_given(sent->reads) || is_given(sent->writes)) &&
+		 sent_before(call, run, index, *failed))
+		*failed = NO_EVENT;
 }
 
 /* Why a call failed: the last error of a statement, if it explains it. */
@@ -89,8 +115,7 @@ static void explain_failure(struct slm_fate *fate,
 void slm_given_fate(const struct slm_oracle *oracle, const struct slm_run *run,
 		    uint32_t call, struct slm_fate *out)
 {
-	const struct slm_result *error = NULL;
-	uint32_t step = SLM_STEP_NONE;
+	uint32_t failed = NO_EVENT;
 
 	memset(out, 0, sizeof(*out));
 	out->step = SLM_STEP_NONE;
@@ -103,14 +128,17 @@ void slm_given_fate(const struct slm_oracle *oracle, const struct slm_run *run,
 			out->ended = true;
 			out->ok = event->ok;
 			out->given = event->result;
-		} else if (event->kind == SLM_EVENT_STEP ||
-			   event->kind == SLM_EVENT_RESUMED) {
-			follow(&oracle->config.calls[call], event, &error,
-			       &step);
+		} else if (is_done(event)) {
+			follow(&oracle->config.calls[call], run, i, &failed);
 		}
 	}
-	if (!out->ok)
-		explain_failure(out, error, step);
+	if (out->ok)
+		return;
+	if (failed == NO_EVENT)
+		explain_failure(out, NULL, SLM_STEP_NONE);
+	else
+		explain_failure(out, find_error(run->events[failed].result),
+				run->events[failed].step);
 }
 
 /* ---- Parts ------------------------------------------------------------ */

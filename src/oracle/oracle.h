@@ -15,9 +15,10 @@
  *
  * A program that failed was aborted by the database, or failed by an integrity
  * error, if the last statement of it that failed did so by such an error, and
- * no statement that reads or writes a table went well behind it (errors of
- * class 25P02, which only repeat that a transaction has failed, do not count).
- * Else it failed by what it gave. A failure is
+ * it did not try again: behind it no statement went well that reads or writes
+ * a table and had been sent before, but for literals (errors 25P02, which only
+ * repeat that a transaction has failed, do not count). Else it failed by what
+ * it gave. A failure is
  * - RETRY, DEADLOCK: aborted by the database, as a session is;
  * - INTEGRITY: class ERROR, unless it fails so in a serial run, or a serial run
  *   of it gives just the same, message included;

@@ -48,7 +48,7 @@ static enum dialog_verdict go_query(struct slm_dialog *dialog,
 	if (expect)
 		expect->arrived = true;
 	dialog->state = STEP_UNDER_WAY;
-	if (!dialog->out.size)
+	if (!dialog->out.size && !slm_buf_failed(&dialog->out))
 		return PASS;
 	if (m->have < m->size || m->size > DIALOG_TOGETHER_MAX) {
 		slm_dialog_send(dialog);
@@ -250,7 +250,7 @@ static enum dialog_verdict on_sync(struct slm_dialog *dialog)
 		dialog->skipping = false;
 		ends_pipeline(dialog);
 	}
-	if (!dialog->out.size)
+	if (!dialog->out.size && !slm_buf_failed(&dialog->out))
 		return PASS;
 	slm_wire_put_simple(&dialog->out, SLM_WIRE_SYNC);
 	slm_dialog_send(dialog);
@@ -262,7 +262,7 @@ static enum dialog_verdict on_flush(struct slm_dialog *dialog)
 	slm_dialog_put_batch(dialog);
 	dialog->unflushed = false;
 	slm_dialog_give_kept(dialog);
-	if (!dialog->out.size)
+	if (!dialog->out.size && !slm_buf_failed(&dialog->out))
 		return PASS;
 	slm_wire_put_simple(&dialog->out, SLM_WIRE_FLUSH);
 	slm_dialog_send(dialog);
@@ -316,6 +316,11 @@ static enum dialog_verdict on_message(struct slm_dialog *dialog,
 	if (!dialog->open && m->type != SLM_WIRE_PASSWORD &&
 	    m->type != SLM_WIRE_TERMINATE)
 		return WAIT;
+	/* Sent ahead: the COPY may be a part that has not been sent. */
+	if (dialog->plan.active && !dialog->copy_in &&
+	    (m->type == SLM_WIRE_COPY_DATA || m->type == SLM_WIRE_COPY_DONE ||
+	     m->type == SLM_WIRE_COPY_FAIL))
+		return WAIT;
 	switch (m->type) {
 	case SLM_WIRE_COPY_DATA:
 	case SLM_WIRE_PASSWORD:
@@ -324,6 +329,9 @@ static enum dialog_verdict on_message(struct slm_dialog *dialog,
 	case SLM_WIRE_COPY_FAIL:
 		return on_copy_end(dialog);
 	case SLM_WIRE_TERMINATE:
+		/* The server would roll back what it has not committed. */
+		if (dialog->plan.active)
+			return WAIT;
 		slm_dialog_send_batch(dialog);
 		return PASS;
 	default:
@@ -376,6 +384,8 @@ static size_t pass_rest(struct slm_dialog *dialog, const uint8_t *bytes,
 		size = dialog->client_rest;
 	dialog->client_rest -= (uint32_t)size;
 	pass_on(dialog, bytes, size);
+	if (!dialog->client_rest && dialog->out.size)
+		slm_dialog_send(dialog);
 	return size;
 }
 

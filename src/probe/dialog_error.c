@@ -106,7 +106,8 @@ static void find_victim(struct slm_dialog *dialog)
 	for (size_t i = 0; i < slm_dialog_sent(dialog); i++) {
 		struct expect *expect = slm_dialog_expect_at(dialog, i);
 
-		if (expect->kind >= EXPECT_QUERY || dialog->state != STEP_NONE)
+		if (expect->kind >= EXPECT_QUERY ||
+		    dialog->state != STEP_NONE || dialog->failure)
 			return;
 		if (expect->reported && !expect->arrived)
 			slm_dialog_become_step(dialog, expect);

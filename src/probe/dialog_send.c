@@ -22,6 +22,10 @@ void slm_dialog_flush_client(struct slm_dialog *dialog)
 void slm_dialog_send(struct slm_dialog *dialog)
 {
 	slm_dialog_flush_client(dialog);
+	/* Not into the middle of a message (CopyData, behind an error): when
+	 * it is over, see pass_rest(). */
+	if (dialog->client_rest)
+		return;
 	if (slm_buf_failed(&dialog->out))
 		slm_dialog_nomem(dialog);
 	else if (dialog->out.size && !dialog->failure)
@@ -88,7 +92,7 @@ void slm_dialog_put_extended(struct slm_dialog *dialog, enum expect_owner owner,
 
 void slm_dialog_put_before(struct slm_dialog *dialog, bool extended)
 {
-	const struct slm_buf *before = &dialog->before;
+	struct slm_buf *before = &dialog->before;
 
 	if (!before->size)
 		return;
@@ -98,6 +102,7 @@ void slm_dialog_put_before(struct slm_dialog *dialog, bool extended)
 					!dialog->pipeline, true);
 	else
 		slm_dialog_put_query(dialog, OF_BEFORE, before->data);
+	slm_buf_clear(before); /* once, and for this step only */
 }
 
 /* ---- What is held here ------------------------------------------------- */

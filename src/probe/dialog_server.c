@@ -593,6 +593,14 @@ static size_t one_message(struct slm_dialog *dialog, const uint8_t *bytes,
 		*need = SLM_WIRE_HEADER + enough;
 		return 0;
 	}
+	if (m.type == SLM_WIRE_READY_FOR_QUERY && !slm_wire_status(&m)) {
+		dialog->failure = SQLOOM_DATABASE;
+		slm_error_set(err, SQLOOM_DATABASE,
+			      "the server sent a ReadyForQuery of the unknown "
+			      "status 0x%02x",
+			      *m.body);
+		return 0;
+	}
 	/* What is understood must not depend on how the bytes come. */
 	seen = m;
 	if (enough)

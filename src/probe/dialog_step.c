@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "probe/dialog_internal.h"
+#include "trace/utf8.h"
 
 #define PARAMS_MAX 2000 /* bytes that are shown of all parameters */
 
@@ -286,6 +287,8 @@ bool slm_dialog_plan(struct slm_dialog *dialog)
 	assert(!plan->active);
 	if (dialog->step.cut || !parsed->parsed || parsed->nstatements < 2 ||
 	    dialog->pipeline ||
+	    (dialog->multibyte &&
+	     !slm_utf8_valid(dialog->text.data, dialog->text.size)) ||
 	    !is_understood(dialog, dialog->step.sql, dialog->step.sql_size) ||
 	    !may_be_apart(parsed, dialog->status))
 		return false;

@@ -104,6 +104,10 @@ static void turn_away(struct slm_relay *relay, int fd)
 		(void)!send(fd, text.data, text.size,
 			    MSG_NOSIGNAL | MSG_DONTWAIT);
 	slm_buf_deinit(&text);
+	/* What was not read would make the end one by force, and the client
+	 * lose our word. */
+	shutdown(fd, SHUT_WR);
+	(void)!recv(fd, relay->bytes, sizeof(relay->bytes), MSG_DONTWAIT);
 	close(fd);
 	if (!relay->full && relay->hooks.log)
 		relay->hooks.log(relay->userdata,

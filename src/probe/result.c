@@ -217,9 +217,12 @@ static int compare_rows(const void *a, const void *b, void *ncolumns)
 
 static struct slm_result *add(struct dialog_result *result)
 {
-	struct slm_result *one =
-		slm_arena_zalloc(result->arena, 1, sizeof(*one));
+	struct slm_result *one;
 
+	/* An error ends the chain, whatever a server says behind it. */
+	if (result->last && result->last->error != SLM_ERROR_NONE)
+		return NULL;
+	one = slm_arena_zalloc(result->arena, 1, sizeof(*one));
 	if (!one) {
 		result->nomem = true;
 		return NULL;

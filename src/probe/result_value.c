@@ -219,7 +219,8 @@ static bool binary_timestamp(const uint8_t *bytes, uint32_t size, bool zone,
 		return true;
 	}
 	days = us / US_PER_DAY - (us % US_PER_DAY < 0);
-	us -= days * US_PER_DAY;
+	us %= US_PER_DAY; /* days * US_PER_DAY may overflow */
+	us += us < 0 ? US_PER_DAY : 0;
 	days += DAYS_TO_2000;
 	seconds = us / 1000000;
 	us %= 1000000;

@@ -317,6 +317,9 @@ SCRIPTS = {
     + q("SELECT 1"),
     "copy-fail": q("COPY t FROM STDIN") + D + m("d", b"1\n")
     + m("f", b"no\0") + D,
+    "copy-in-fails": q("COPY t FROM STDIN") + D + m("d", b"fail\n")
+    + raw(b"c", b"d\0\0\0\x08ab") + D + raw(b"c", b"cd") + m("c") + D
+    + q("SELECT 1"),
     "copy-in-several": q("SELECT 1; COPY t FROM STDIN; SELECT 2") + D
     + m("d", b"1\n") + m("c") + D,
     "copy-out": q("COPY t TO STDOUT") + D,

@@ -683,6 +683,8 @@ static void answer_in_copy(struct model *model,
 	switch (m->type) {
 	case SLM_WIRE_COPY_DATA:
 		model->copied++;
+		if (memmem(m->body, m->size, "fail", 4))
+			fail_copy(model, "22P04");
 		break;
 	case SLM_WIRE_COPY_DONE:
 		end_copy(model);

@@ -6,11 +6,11 @@
  * must, in the end, have said to the client what one says that is asked
  * directly.
  *
- * Words in the text of a statement make things happen: "fail" is an error,
- * "fails" one that tells its place, "crash" a fatal one; "defer" is an error
- * when the transaction commits; "notice" and "notices" are notices likewise,
- * "notify" a notification; "wide" rows have 3,000 bytes. It does not warn of a
- * BEGIN within a transaction, nor of a COMMIT outside.
+ * Words in the text of a statement make things happen: "fail" is an error
+ * (also in what is copied), "fails" one that tells its place, "crash" a fatal
+ * one; "defer" is an error when the transaction commits; "notice" and "notices"
+ * are notices likewise, "notify" a notification; "wide" rows have 3,000 bytes.
+ * It does not warn of a BEGIN within a transaction, nor of a COMMIT outside.
  */
 #ifndef SLM_TESTS_FUZZ_MODEL_H
 #define SLM_TESTS_FUZZ_MODEL_H

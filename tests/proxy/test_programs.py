@@ -287,6 +287,25 @@ def test_a_setup_command_that_fails(command, database_uri):
     assert b"status 7" in result.stderr and b"no good" in result.stderr
 
 
+def test_a_setup_command_that_never_ends(command, database_uri):
+    result = explore(command, database_uri, "--before", "echo at work; sleep "
+                     "4243", "--call-limit", "300ms", *calls("true", "true"))
+    assert result.returncode == ENVIRONMENT, result.stdout
+    assert b"--call-limit" in result.stderr and b"at work" in result.stderr
+    assert not running("sleep 4243")
+
+
+def test_commands_that_sleep_first(command, database_uri, write):
+    """Stalled, both of them: whose a connection is, its port tells."""
+    schema = write("schema.sql", ACCOUNT)
+    add = "sleep 0.3; " + psql("UPDATE account SET bal = bal + 1 WHERE id = 1")
+    report = report_of(
+        explore(command, database_uri, "--json", "--before",
+                f"psql -X -q -f {schema}", *calls(add, add)), INCONCLUSIVE)
+    assert "not the database" in report["reason"]
+    assert [len(call["steps"]) for call in report["calls"]] == [2, 2]
+
+
 def test_calls_that_send_nothing(command, database_uri):
     result = explore(command, database_uri, *calls("echo a", "echo b"))
     assert result.returncode == INCONCLUSIVE, result.stdout + result.stderr

@@ -377,6 +377,7 @@ static void test_held(void **state)
 	assert_int_equal(arrive(0).kind, SLM_ARRIVAL_STEP);
 	assert_int_equal(arrive(1).kind, SLM_ARRIVAL_STEP);
 	assert_int_equal(slm_db_run_end(w.db, &w.err), SQLOOM_OK);
+	assert_int_equal(number_of("SELECT v FROM t"), 10);
 }
 
 /* A statement waits in the server when its call is ended. */
@@ -389,6 +390,14 @@ static void test_blocked(void **state)
 		assert_int_equal(slm_db_run_end(w.db, &w.err), SQLOOM_OK);
 		assert_int_equal(number_of("SELECT v FROM t"), 10);
 	}
+}
+
+/* The same without the end of the run. */
+static void test_blocked_and_freed(void **state)
+{
+	(void)state;
+	open_case(TWO);
+	block();
 }
 
 /* The server process of the call that holds the lock ends. */
@@ -626,6 +635,7 @@ int main(void)
 		TEST(not_started),
 		TEST(held),
 		TEST(blocked),
+		TEST(blocked_and_freed),
 		TEST(holder_ended),
 		TEST(waiter_ended),
 		TEST(server_ends),

@@ -231,6 +231,7 @@ static void aborted_by_the_database(void **state)
 
 	(void)state;
 	alice_redeems(&s);
+	done(&s, BOB, BEGIN);
 	broke(&s, BOB, REDEEM, SLM_ERROR_RETRY, "40001");
 	/* Statements behind it that say no more than that. */
 	broke(&s, BOB, LOOK, SLM_ERROR_OTHER, "25P02");
@@ -287,7 +288,26 @@ static void recovered_from_an_abort(void **state)
 	struct scene s;
 
 	(void)state;
+	/* Something else that went well says nothing. */
 	alice_redeems(&s);
+	broke(&s, BOB, REDEEM, SLM_ERROR_RETRY, "40001");
+	sent(&s, BOB, LOOK, NULL);
+	lost(&s, BOB);
+	program_contents(&s, 1);
+	assert_int_equal(slm_oracle_survivors(oracle, &s.run), 1);
+	assert_class(oracle, &s, RETRY);
+	scene_end(&s);
+	/* The statement itself, once more */
+	alice_redeems(&s);
+	broke(&s, BOB, REDEEM, SLM_ERROR_RETRY, "40001");
+	sent(&s, BOB, REDEEM, NULL);
+	lost(&s, BOB);
+	program_contents(&s, 1);
+	assert_int_equal(slm_oracle_survivors(oracle, &s.run), BOTH);
+	scene_end(&s);
+	/* or the transaction */
+	alice_redeems(&s);
+	sent(&s, BOB, LOOK, NULL);
 	broke(&s, BOB, REDEEM, SLM_ERROR_RETRY, "40001");
 	sent(&s, BOB, LOOK, NULL);
 	lost(&s, BOB);

@@ -25,7 +25,7 @@
 #include "probe/dialog_compare.h"
 
 #define BATCHES 60
-#define SEEDS 12
+#define SEEDS 8
 
 static struct slm_pg_server *server;
 static uint64_t current; /* seed */

@@ -43,6 +43,7 @@ struct world {
 	char why[100], line[300], user[40];
 	int port; /* of the connection */
 	bool holds;
+	const char *sslmode; /* NULL: disable */
 	struct slm_dialog *dialog;
 	struct slm_arena arena;
 };
@@ -254,8 +255,8 @@ static int dial(int port)
 
 static struct slm_relay_options options_of(struct world *w, char *conninfo)
 {
-	sprintf(conninfo, "host=127.0.0.1 port=%d sslmode=disable",
-		port_of(w->door));
+	sprintf(conninfo, "host=127.0.0.1 port=%d sslmode=%s", port_of(w->door),
+		w->sslmode ? w->sslmode : "disable");
 	return (struct slm_relay_options){
 		.loop = &w->loop,
 		.conninfo = conninfo,
@@ -264,18 +265,27 @@ static struct slm_relay_options options_of(struct world *w, char *conninfo)
 	};
 }
 
-static void begin(struct world *w, uint64_t startup_timeout_ms)
+static void begin_with(struct world *w, const char *sslmode,
+		       uint64_t startup_timeout_ms)
 {
 	struct slm_relay_options options;
 	struct sqloom_error err = { 0 };
 	char conninfo[100];
 
-	*w = (struct world){ .server = -1, .client = -1, .door = make_door() };
+	*w = (struct world){ .server = -1,
+			     .client = -1,
+			     .door = make_door(),
+			     .sslmode = sslmode };
 	assert_int_equal(uv_loop_init(&w->loop), 0);
 	options = options_of(w, conninfo);
 	options.startup_timeout_ms = startup_timeout_ms;
 	if (slm_relay_start(&options, &w->relay, &err))
 		fail_msg("%s", err.message);
+}
+
+static void begin(struct world *w, uint64_t startup_timeout_ms)
+{
+	begin_with(w, NULL, startup_timeout_ms);
 }
 
 static void close_fd(int *fd)
@@ -473,6 +483,83 @@ static void test_endless_answer(void **state)
 	close_fd(&w.server);
 	wait_for(&w, &w.closed, 1);
 	end(&w);
+}
+
+/* ---- TLS --------------------------------------------------------------------- */
+
+/* Up to the server's answer to SSLRequest. */
+static void ask_tls(struct world *w, const char *sslmode)
+{
+	begin_with(w, sslmode, 0);
+	w->client = dial(slm_relay_port(w->relay));
+	say(w->client, startup, sizeof(startup));
+	wait_readable(w, w->door);
+	w->server = accept(w->door, NULL, NULL);
+	expect(w, w->server, "\0\0\0\x08\x04\xd2\x16\x2f", 8);
+}
+
+static void check_refused(struct world *w, const char *says)
+{
+	char heard[500];
+	size_t size = read_all(w, w->client, heard, sizeof(heard));
+
+	assert_non_null(memmem(heard, size, "C08001", 7));
+	if (!memmem(heard, size, says, strlen(says)))
+		fail_msg("'%s' is not in: %s", says, w->line);
+	end(w);
+}
+
+static void test_server_without_tls(void **state)
+{
+	struct world w;
+
+	(void)state;
+	ask_tls(&w, "prefer");
+	say(w.server, "N", 1);
+	expect(&w, w.server, startup, sizeof(startup));
+	end(&w);
+	ask_tls(&w, "require");
+	say(w.server, "N", 1);
+	check_refused(&w, "does not offer it");
+}
+
+/* What stands behind the answer was put there by somebody in between: it is no
+ * part of what is encrypted. */
+static void test_words_behind_the_answer(void **state)
+{
+	struct world w;
+
+	(void)state;
+	ask_tls(&w, "require");
+	say(w.server, "SZ\0\0\0\5I", 7);
+	check_refused(&w, "no TLS with the server");
+}
+
+static void test_handshake_fails(void **state)
+{
+	char hello[2000];
+	struct world w;
+
+	(void)state;
+	ask_tls(&w, "prefer");
+	say(w.server, "S", 1);
+	wait_readable(&w, w.server);
+	assert_true(recv(w.server, hello, sizeof(hello), 0) > 50);
+	assert_int_equal(hello[0], 0x16);
+	say(w.server, "no TLS at all", 13);
+	/* Once more, without. */
+	wait_readable(&w, w.door);
+	close_fd(&w.server);
+	w.server = accept(w.door, NULL, NULL);
+	expect(&w, w.server, startup, sizeof(startup));
+	end(&w);
+	ask_tls(&w, "require");
+	say(w.server, "S", 1);
+	say(w.server, "no TLS at all", 13);
+	check_refused(&w, "wrong version number");
+	ask_tls(&w, "require");
+	close_fd(&w.server);
+	check_refused(&w, "closed the connection");
 }
 
 /* ---- With a dialog ---------------------------------------------------------- */
@@ -686,6 +773,9 @@ int main(void)
 		cmocka_unit_test(test_further_door),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_endless_answer),
+		cmocka_unit_test(test_server_without_tls),
+		cmocka_unit_test(test_words_behind_the_answer),
+		cmocka_unit_test(test_handshake_fails),
 		cmocka_unit_test(test_held),
 		cmocka_unit_test(test_held_and_gone),
 		cmocka_unit_test(test_no_protocol),
