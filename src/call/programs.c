@@ -79,6 +79,13 @@ static enum sqloom_status gone(struct programs *programs,
 	return SQLOOM_OK;
 }
 
+/* Could the step wait for a lock at all? NULL: a COMMIT of ours. */
+static bool may_wait(const struct slm_outside_statement *statement)
+{
+	return statement && !statement->local && !statement->parsed->ends &&
+	       !statement->parsed->begins_only;
+}
+
 /* Could the step close a circle of waits? */
 static bool may_close(const struct programs *programs, unsigned call)
 {
@@ -116,8 +123,10 @@ static enum sqloom_status op_step(struct slm_db *base, unsigned call,
 				    split, err);
 	if (status)
 		return status;
-	before = slm_outside_deadlock(programs->db, &link->out,
-				      may_close(programs, call));
+	before = may_wait(statement) ?
+			 slm_outside_deadlock(programs->db, &link->out,
+					      may_close(programs, call)) :
+			 NULL;
 	link->held = false;
 	link->under_way = true;
 	link->done = link->lost = false;

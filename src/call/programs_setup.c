@@ -490,7 +490,7 @@ static bool has_own_door(const struct programs *programs, unsigned call)
 {
 	return programs->options.attribution == SLM_ATTRIBUTION_PORT ||
 	       (programs->options.attribution == SLM_ATTRIBUTION_EXCLUSIVE &&
-		!programs->options.proxy_port &&
+		!programs->options.proxy_port && !programs->options.start &&
 		programs->spec->sessions[call].call == SLM_CALL_EXEC);
 }
 

@@ -365,7 +365,8 @@ enum sqloom_status slm_programs_settle(struct programs *programs, unsigned call,
 		}
 		if (link)
 			return at_step(programs, call, link, arrival, err);
-		if (is_over(programs, call) && looked) {
+		if (is_over(programs, call) &&
+		    (looked || programs->options.start)) {
 			end_of(programs, call, arrival);
 			return SQLOOM_OK;
 		}
@@ -632,6 +633,12 @@ enum sqloom_status slm_programs_finish(struct programs *programs, unsigned call,
 			status = slm_programs_turn(programs, true, err);
 			continue;
 		}
+		/* The server's process shares our CPU: let it come to its
+		 * answer or to its lock before it is asked about. */
+		sched_yield();
+		status = slm_programs_turn(programs, false, err);
+		if (status || program->at->done)
+			continue;
 		status = slm_programs_blockers(programs, call, &blockers, err);
 		if (!status)
 			status = slm_programs_turn(programs, false, err);

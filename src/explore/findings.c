@@ -276,6 +276,10 @@ enum sqloom_status slm_findings_tell(struct explorer *explorer,
 	finding.count = 1;
 	finding.nevents = run->nevents;
 	finding.events = copy_events(arena, run->events, run->nevents);
+	if (finding.events)
+		slm_oracle_mask_events(explorer->oracle,
+				       (struct slm_event *)finding.events,
+				       finding.nevents);
 	if (!finding.events || !give_token(explorer, &finding))
 		return slm_error_nomem(err);
 	*out = finding;

@@ -22,6 +22,10 @@
 #define PAUSE_MIN_US 50
 #define PAUSE_MAX_US 10000
 
+/* Between two tries to cancel a statement. */
+#define CANCEL_MIN_MS 10
+#define CANCEL_MAX_MS 1000
+
 #define ASK "sqloom_blockers"
 #define ASK_SQL                                                             \
 	"SELECT pg_catalog.array_to_string(pg_catalog.pg_blocking_pids($1)" \
@@ -420,13 +424,20 @@ enum sqloom_status slm_pg_settle(struct slm_pg *pg,
 	return status;
 }
 
-/* All of them, and the end of a pipeline. */
-static void drop_results(struct slm_pg *pg)
+/* Drops all results, and the end of a pipeline. False: none came for so long. */
+static bool drop_results(struct slm_pg *pg, int ms)
 {
+	struct pollfd socket = { .fd = PQsocket(pg->conn), .events = POLLIN };
 	PGresult *result;
 	bool end = false;
 
 	while (!end) {
+		while (PQisBusy(pg->conn)) {
+			if (poll(&socket, 1, ms) == 0)
+				return false;
+			if (!PQconsumeInput(pg->conn))
+				break;
+		}
 		result = PQgetResult(pg->conn);
 		end = PQresultStatus(result) == PGRES_PIPELINE_SYNC ||
 		      (!result &&
@@ -435,19 +446,24 @@ static void drop_results(struct slm_pg *pg)
 		PQclear(result);
 	}
 	(void)PQexitPipelineMode(pg->conn);
+	return true;
 }
 
 enum sqloom_status slm_pg_cancel(struct slm_pg *pg, struct sqloom_error *err)
 {
 	PGcancel *cancel = PQgetCancel(pg->conn);
 	char message[256] = "";
+	int ms = CANCEL_MIN_MS;
 
 	if (!cancel)
 		return slm_pg_broken(pg, err);
-	/* Too late is fine: then the results are there. */
-	PQcancel(cancel, message, sizeof(message));
+	/* Too late is fine: then the results are there. Too early, before the
+	 * server has begun with the statement, it is lost, and sent again. */
+	do {
+		PQcancel(cancel, message, sizeof(message));
+		ms = ms < CANCEL_MAX_MS ? ms * 2 : CANCEL_MAX_MS;
+	} while (!drop_results(pg, ms));
 	PQfreeCancel(cancel);
-	drop_results(pg);
 	return PQstatus(pg->conn) == CONNECTION_BAD ? slm_pg_broken(pg, err) :
 						      SQLOOM_OK;
 }

@@ -318,6 +318,7 @@ static enum dialog_verdict on_message(struct slm_dialog *dialog,
 		return WAIT;
 	/* Sent ahead: the COPY may be a part that has not been sent. */
 	if (dialog->plan.active && !dialog->copy_in &&
+	    dialog->plan.part + 1 < dialog->plan.nparts &&
 	    (m->type == SLM_WIRE_COPY_DATA || m->type == SLM_WIRE_COPY_DONE ||
 	     m->type == SLM_WIRE_COPY_FAIL))
 		return WAIT;

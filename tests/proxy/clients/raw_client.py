@@ -102,6 +102,18 @@ def text(value):
     return value.encode() + b"\0"
 
 
+def without_tables(body):
+    """A RowDescription, without the numbers of tables: schema.sql makes them
+    anew."""
+    out, rest = body[:2], body[2:]
+    while rest:
+        name, _, rest = rest.partition(b"\0")
+        table = b"tab" if any(rest[:4]) else b"no "
+        out += name + b"\0" + table + rest[4:18]
+        rest = rest[18:]
+    return out
+
+
 class Session:
     """A connection, all of whose answers are written down."""
 
@@ -116,6 +128,7 @@ class Session:
         self.buffer = b""
         self.out = b""
         self.gone = False
+        self.bound = False
         self.wait(b"Z")
 
     def put(self, kind, body=b""):
@@ -148,17 +161,31 @@ class Session:
                 return b"", b""
             self.buffer += more
 
+    def next(self):
+        """Writes the next answer."""
+        kind, body = self.message()
+        if kind == b"K":
+            body = b"key"
+        elif kind == b"A":
+            body = b"pid" + body[4:]
+        elif kind == b"T":
+            body = without_tables(body)
+        print("  <", kind.decode(), ascii(body.decode("latin-1")))
+        return kind, body
+
     def wait(self, kinds):
         """Writes answers up to one of these; its kind comes back."""
         while True:
-            kind, body = self.message()
-            if kind == b"K":
-                body = b"key"
-            elif kind == b"A":
-                body = b"pid" + body[4:]
-            print("  <", kind.decode(), ascii(body.decode("latin-1")))
+            kind, _ = self.next()
             if not kind or kind in kinds:
                 return kind
+
+    def wait_for_error(self, word):
+        while not self.gone:
+            kind, body = self.next()
+            if kind == b"E" and word.encode() in body:
+                self.wait(b"Z")
+                break
 
 
 def describe(what):
@@ -168,7 +195,9 @@ def describe(what):
 def some(random, session):
     """One message that asks for no answer yet, of the extended protocol."""
     statement = random.choice(["", "", "s1", "s2"])
-    portal = random.choice(["", "", "p1"])
+    # What a Query leaves behind as the unnamed portal crashes PostgreSQL 15, if
+    # it is executed after an error.
+    portal = random.choice(["", "", "p1"]) if session.bound else "p1"
     kind = random.choices(
         ["parse", "bind", "execute", "run", "describe", "close", "flush"],
         [3, 3, 4, 6, 2, 1, 1])[0]
@@ -182,6 +211,8 @@ def some(random, session):
     else:
         count = random.choice([0, 0, 1])
     if kind in ("bind", "run"):
+        portal = random.choice(["", "", "p1"])
+        session.bound = session.bound or portal == ""
         value = random.choice([b"0", b"1", b"2", b"x", None])
         values = b"" if not count else (
             struct.pack("!i", -1) if value is None
@@ -214,6 +245,7 @@ def query(random, session):
     count = random.choices([1, 2, 3, 5], [6, 2, 2, 1])[0]
     sql = "; ".join(random.choice(STATEMENTS) for _ in range(count))
     describe(f"query {sql}")
+    session.bound = False
     session.put(b"Q", text(sql))
 
 
@@ -244,22 +276,24 @@ def script(seed):
     chance = random.Random(seed)
     print(f"== seed {seed}")
     session = Session()
-    for _ in range(chance.randrange(3, 12)):
-        expected = 0
+    for turn in range(chance.randrange(3, 12)):
+        expected, passed_over = 0, False
         # Several requests may be under way before the first answer is read.
         for _ in range(chance.choice([1, 1, 1, 2, 4])):
             kind = chance.random()
             if kind < 0.45:
                 query(chance, session)
             elif kind < 0.92:
+                session.bound = False
                 for _ in range(chance.randrange(1, 7)):
                     some(chance, session)
-                if chance.random() < 0.1:
+                if chance.random() < 0.05:
+                    # In the wake of an error it gets no answer.
                     query(chance, session)
-                    expected += 1
+                    passed_over = True
                 describe("sync")
                 session.put(b"S")
-            else:
+            elif not passed_over:
                 # Its answers must be the next ones.
                 session.flush()
                 for _ in range(expected):
@@ -267,9 +301,16 @@ def script(seed):
                 expected = 0
                 if not copy(chance, session):
                     continue
+            else:
+                continue
             expected += 1
             if chance.random() < 0.5:
                 session.flush()
+        if passed_over:
+            session.put(b"Q", text(f"turn_{turn}"))
+            session.flush()
+            session.wait_for_error(f"turn_{turn}")
+            continue
         session.flush()
         for _ in range(expected):
             session.wait(b"Z")
