@@ -14,12 +14,12 @@
 
 #include <sqloom/sqloom.h>
 
-#define USAGE                                                                   \
+#define USAGE                                                                  \
 	"usage: sqloom-bench [--sqlite] [--postgres] [--programs] [--proxy]\n" \
-	"                    [--rounds N] [--runs N] [--growth N]\n"            \
+	"                    [--rounds N] [--runs N] [--growth N]\n"           \
 	"  --sqlite, --postgres, --programs, --proxy  only these\n"            \
-	"  --rounds N            at least 5 are worth quoting (5)\n"            \
-	"  --runs N              SQLite: runs of a round (100000)\n"            \
+	"  --rounds N            at least 5 are worth quoting (5)\n"           \
+	"  --runs N              SQLite: runs of a round (100000)\n"           \
 	"  --growth N            only: what grows over N runs on PostgreSQL\n"
 
 void bench_die(const char *fmt, ...)

@@ -73,9 +73,9 @@ static void work(struct client *client)
 		client->conn = bench_connect(text);
 	}
 	for (unsigned i = 0; i < bench_workload_nsteps(workload); i++)
-		bench_execute(client->conn, bench_workload_statement(
-						    workload, client->call, i,
-						    text, sizeof(text)));
+		bench_execute(client->conn,
+			      bench_workload_statement(workload, client->call,
+						       i, text, sizeof(text)));
 }
 
 static void *client_main(void *arg)

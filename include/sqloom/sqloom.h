@@ -250,16 +250,17 @@ struct sqloom_options {
 	const char *const *background; /* application_name of traffic that is no
 					  call's; NULL ends; NULL: the
 					  spec's */
-	uint64_t stall_after_ms;       /* a call that does nothing for so long, and
+	uint64_t stall_after_ms; /* a call that does nothing for so long, and
 				    not because of a lock in the database, is
 				    stalled; 0: the spec's, else 100 */
-	uint64_t call_limit_ms; /* a call that takes longer ends the
+	uint64_t call_limit_ms;	 /* a call that takes longer ends the
 				   exploration as inconclusive; 0: the spec's,
 				   else 60,000 */
 	const char *const *environment; /* of the programs, NAME=value ..., NULL
 					   ends; NULL: empty. The command
 					   passes on its own. */
-	const char *source; /* what stands for the spec in lines to paste, quoted for a
+	const char *
+		source; /* what stands for the spec in lines to paste, quoted for a
 			       shell; NULL: its name */
 	const char *
 		trace_path; /* write the trace there; "-": standard output; NULL: nowhere */
@@ -381,11 +382,11 @@ struct sqloom_proxy_options {
 	const char *database;
 	bool pg_temp; /* as in sqloom_options, with the next three */
 	const char *pg_bindir, *pg_path, *pg_place;
-	const char *host;	 /* to listen on; NULL: 127.0.0.1 */
-	int port;		 /* 0: a free one (SQLOOM_PROXY_PORT) */
-	const char *socket_dir;	 /* a Unix socket there, too; NULL: none */
+	const char *host;	  /* to listen on; NULL: 127.0.0.1 */
+	int port;		  /* 0: a free one (SQLOOM_PROXY_PORT) */
+	const char *socket_dir;	  /* a Unix socket there, too; NULL: none */
 	unsigned connections_max; /* 0: 1,000 */
-	const char *record_path; /* the trace is written there at the end;
+	const char *record_path;  /* the trace is written there at the end;
 				    NULL: nothing is recorded */
 	/* It listens. May be NULL. */
 	void (*started)(const struct sqloom_proxy_place *place, void *userdata);
@@ -512,7 +513,7 @@ struct sqloom_doctor_options {
 	bool pg_temp;	      /* as there, with the next three */
 	const char *pg_bindir, *pg_path, *pg_place;
 	bool any_database;
-	int proxy_port; /* 0: a free one */
+	int proxy_port;			/* 0: a free one */
 	const char *const *environment; /* of the programs */
 	/* A thing was looked at. checkup is borrowed. Must be set. */
 	void (*tell)(const struct sqloom_checkup *checkup, void *userdata);

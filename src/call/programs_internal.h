@@ -35,8 +35,8 @@ struct link {
 	char name[64];			   /* application_name */
 	bool background;
 	bool settled; /* whose it is does not change */
-	bool open;	/* its session is: pid is known */
-	bool held;	/* a step of it waits for a grant */
+	bool open;    /* its session is: pid is known */
+	bool held;    /* a step of it waits for a grant */
 	uint64_t way; /* of what it sent in this run, the held step included */
 	bool under_way; /* a step of a call was granted, and is not done */
 	bool done;	/* and now it is: result */
@@ -55,7 +55,7 @@ struct program {
 	struct slm_http_request *request; /* HTTP */
 	char **environment;		  /* EXEC */
 	int port;
-	bool own_port; /* its connections are known by it */
+	bool own_port;		    /* its connections are known by it */
 	struct program_step *steps; /* SLM_PROGRAM_STEPS_MAX */
 	unsigned nsteps;
 	bool several; /* it was seen to use connections at the same time */
@@ -87,7 +87,7 @@ struct programs {
 	struct slm_db *db; /* NULL during the set-up */
 	const struct sqloom_spec *spec;
 	struct slm_programs_options options;
-	struct slm_arena arena; /* lives as long as this */
+	struct slm_arena arena;	  /* lives as long as this */
 	struct slm_arena scratch; /* results while no run is on */
 	uv_loop_t loop;
 	bool loop_open;
@@ -101,11 +101,11 @@ struct programs {
 	struct link *links;
 	struct program calls[SLM_CALLS_MAX];
 	unsigned ncalls;
-	struct text **texts; /* TEXTS_MAX, by hash */
+	struct text **texts;	 /* TEXTS_MAX, by hash */
 	struct slm_arena parsed; /* of texts */
 	unsigned ntexts;
 	struct slm_pg_step unread; /* when memory is out */
-	uint64_t marks;	/* counts arrivals and blockings */
+	uint64_t marks;		   /* counts arrivals and blockings */
 	const char *notes[NOTES_MAX];
 	unsigned nnotes;
 

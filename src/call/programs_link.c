@@ -478,8 +478,8 @@ static enum sqloom_status end_the_rest(struct programs *programs,
 				  "(application_name \"%s\")",
 				  link->name);
 		if (link->out.pid)
-			status = slm_outside_terminate(
-				programs->db, &link->out.pid, 1, err);
+			status = slm_outside_terminate(programs->db,
+						       &link->out.pid, 1, err);
 		slm_relay_end(link->connection,
 			      "sqloom: the run is over; the statement still "
 			      "ran");

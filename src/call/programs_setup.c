@@ -66,11 +66,11 @@ static void list_changes(const struct slm_outside_place *place, bool proxy,
 	size_t starts[CHANGES_MAX];
 	unsigned n = 0;
 
-#define CHANGE(...)                           \
-	do {                                  \
-		starts[n++] = out->size;      \
+#define CHANGE(...)                               \
+	do {                                      \
+		starts[n++] = out->size;          \
 		slm_buf_printf(out, __VA_ARGS__); \
-		slm_buf_putc(out, '\0');      \
+		slm_buf_putc(out, '\0');          \
 	} while (0)
 	CHANGE("PGHOST=%s", place->host);
 	CHANGE("PGPORT=%s", place->port);
@@ -188,9 +188,9 @@ static enum sqloom_status run_before(struct programs *programs,
 {
 	const char *said = NULL;
 	int exit_status = 0;
-	enum sqloom_status status =
-		run_command(programs, "the set-up command", command->text,
-			    &exit_status, &said, err);
+	enum sqloom_status status = run_command(programs, "the set-up command",
+						command->text, &exit_status,
+						&said, err);
 
 	if (status || !exit_status)
 		return status;
@@ -204,8 +204,7 @@ static enum sqloom_status run_before(struct programs *programs,
 
 enum sqloom_status slm_programs_check(struct programs *programs,
 				      struct slm_check_failure *failures,
-				      uint32_t *count,
-				      struct sqloom_error *err)
+				      uint32_t *count, struct sqloom_error *err)
 {
 	static const char *const columns[] = { "exit", "said" };
 	const struct sqloom_spec *spec = programs->spec;
@@ -405,8 +404,8 @@ static enum sqloom_status start_server(struct programs *programs,
 		return slm_error_nomem(err);
 	if (programs->nservers == SERVERS_MAX) {
 		slm_free(environment);
-		return slm_error_set(err, SQLOOM_LIMIT,
-				     "more than %d servers", SERVERS_MAX);
+		return slm_error_set(err, SQLOOM_LIMIT, "more than %d servers",
+				     SERVERS_MAX);
 	}
 	status = read_probe(programs, server, &probe, err);
 	if (!status)
@@ -604,8 +603,7 @@ static enum sqloom_status start_request(struct programs *programs,
 					unsigned call, struct sqloom_error *err)
 {
 	struct program *program = &programs->calls[call];
-	struct request_of *of =
-		slm_arena_zalloc(programs->run, 1, sizeof(*of));
+	struct request_of *of = slm_arena_zalloc(programs->run, 1, sizeof(*of));
 
 	if (!of)
 		return slm_error_nomem(err);

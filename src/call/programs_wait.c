@@ -16,11 +16,11 @@
 #include "base/hash.h"
 #include "call/programs_internal.h"
 
-#define ASK_AGAIN_MS 5	   /* a statement that takes longer is slow */
-#define PATIENCE_MS 2	   /* for a step that never waited so far */
-#define LOOK_FROM_MS 10	   /* programs are looked at from here on */
-#define WAKE_QUIET_MS 10   /* asleep for so long: nothing has woken it up */
-#define AFTER_END_TURNS 3  /* for what a program does behind its answer */
+#define ASK_AGAIN_MS 5	  /* a statement that takes longer is slow */
+#define PATIENCE_MS 2	  /* for a step that never waited so far */
+#define LOOK_FROM_MS 10	  /* programs are looked at from here on */
+#define WAKE_QUIET_MS 10  /* asleep for so long: nothing has woken it up */
+#define AFTER_END_TURNS 3 /* for what a program does behind its answer */
 
 static uint64_t now_ms(void)
 {
@@ -263,12 +263,12 @@ static enum sqloom_status over_limit(struct programs *programs, unsigned call,
 				     const char *what, struct sqloom_error *err)
 {
 	programs->base.interrupted = true;
-	return slm_error_set(err, SQLOOM_LIMIT,
-			     "call \"%s\" %s for more than %llu ms "
-			     "(--call-limit)",
-			     name_of(programs, call), what,
-			     (unsigned long long)
-				     programs->options.call_limit_ms);
+	return slm_error_set(
+		err, SQLOOM_LIMIT,
+		"call \"%s\" %s for more than %llu ms "
+		"(--call-limit)",
+		name_of(programs, call), what,
+		(unsigned long long)programs->options.call_limit_ms);
 }
 
 static bool is_over_limit(const struct programs *programs, unsigned call)
@@ -563,8 +563,8 @@ static enum sqloom_status wait_for_victim(struct programs *programs,
 				return SQLOOM_OK;
 		}
 		if (is_over_limit(programs, call))
-			return over_limit(programs, call,
-					  "waits in a deadlock", err);
+			return over_limit(programs, call, "waits in a deadlock",
+					  err);
 		status = slm_programs_turn(programs, true, err);
 		if (status)
 			return status;
@@ -620,8 +620,7 @@ enum sqloom_status slm_programs_finish(struct programs *programs, unsigned call,
 	struct program *program = &programs->calls[call];
 	bool patient = hardly_waits(programs, call);
 	uint64_t began_ms = now_ms();
-	enum sqloom_status status =
-		slm_programs_turn(programs, patient, err);
+	enum sqloom_status status = slm_programs_turn(programs, patient, err);
 
 	while (!status) {
 		uint32_t blockers = 0;
@@ -676,8 +675,8 @@ enum sqloom_status slm_programs_wait_blocked(struct programs *programs,
 static int ready(struct programs *programs, uint32_t stalled)
 {
 	for (unsigned i = 0; i < programs->ncalls; i++)
-		if ((stalled & (1u << i)) && (slm_links_held(programs, i) ||
-					      is_over(programs, i)))
+		if ((stalled & (1u << i)) &&
+		    (slm_links_held(programs, i) || is_over(programs, i)))
 			return (int)i;
 	return -1;
 }

@@ -444,8 +444,8 @@ static enum sqloom_status do_step(struct slm_runner *runner, unsigned call,
 	enum sqloom_status status = slm_db_step(
 		runner->db, call, db_step(runner, call), &answer, err);
 
-	runner->way = slm_hash_mix(runner->way, ((uint64_t)call << 32) |
-							event.step);
+	runner->way =
+		slm_hash_mix(runner->way, ((uint64_t)call << 32) | event.step);
 	if (status)
 		return status;
 	if (answer.blocked) {

@@ -344,9 +344,9 @@ enum sqloom_status slm_explorer_run(struct explorer *explorer,
 				    struct sqloom_error *err)
 {
 	struct slm_director director = { .strategy = strategy };
-	enum sqloom_status status =
-		slm_explorer_make(explorer, &explorer->main,
-				  explorer->plan->members, 0, &director, err);
+	enum sqloom_status status = slm_explorer_make(explorer, &explorer->main,
+						      explorer->plan->members,
+						      0, &director, err);
 
 	if (!status)
 		status = slm_findings_add(explorer, err);
@@ -539,9 +539,9 @@ enum sqloom_status slm_explorer_run_line(struct explorer *explorer,
 	const struct script *script = &explorer->plan->scripts[line];
 	struct slm_director director = { .script = script->steps,
 					 .nscript = script->nsteps };
-	enum sqloom_status status =
-		slm_explorer_make(explorer, &explorer->main,
-				  explorer->plan->members, 0, &director, err);
+	enum sqloom_status status = slm_explorer_make(explorer, &explorer->main,
+						      explorer->plan->members,
+						      0, &director, err);
 
 	if (status || explorer->main.failed_at >= 0)
 		return status;

@@ -52,16 +52,16 @@ struct slm_loom_order {
 struct slm_loom {
 	unsigned ncalls;
 	enum slm_call_state state[SLM_LOOM_CALLS_MAX];
-	uint32_t waiting;  /* mask: WAITING */
-	uint32_t enabled;  /* mask: AT_STEP, at a choice point */
-	uint32_t local;	   /* mask: AT_STEP, cannot matter to others */
-	uint32_t blocked;  /* mask: BLOCKED */
-	uint32_t stalled;  /* mask: STALLED */
-	uint32_t members;  /* mask: take part in this run */
-	int running;	   /* the call that is RUNNING, or -1 */
-	int previous;	   /* the call granted last, or -1 */
-	unsigned finished; /* number of FINISHED calls, non-members included */
-	bool had_stall;	   /* a stall happened: the run proves nothing */
+	uint32_t waiting;   /* mask: WAITING */
+	uint32_t enabled;   /* mask: AT_STEP, at a choice point */
+	uint32_t local;	    /* mask: AT_STEP, cannot matter to others */
+	uint32_t blocked;   /* mask: BLOCKED */
+	uint32_t stalled;   /* mask: STALLED */
+	uint32_t members;   /* mask: take part in this run */
+	int running;	    /* the call that is RUNNING, or -1 */
+	int previous;	    /* the call granted last, or -1 */
+	unsigned finished;  /* number of FINISHED calls, non-members included */
+	bool had_stall;	    /* a stall happened: the run proves nothing */
 	const char *serial; /* set by the owner after begin: letters; each call
 			       is started when those before it are over. NULL:
 			       all are started at the begin */

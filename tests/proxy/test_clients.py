@@ -33,6 +33,7 @@ DEBIAN = {
     "psycopg2": [PYTHON, str(CLIENTS / "psycopg2_client.py")],
     "psycopg3": [PYTHON, str(CLIENTS / "psycopg3_client.py")],
     "asyncpg": [PYTHON, str(CLIENTS / "asyncpg_client.py")],
+    "any messages": [PYTHON, str(CLIENTS / "raw_client.py"), "1", "150"],
 }
 # Lines of NAME=COMMAND.
 OTHERS = {
@@ -42,6 +43,7 @@ OTHERS = {
     if command
 }
 PROGRAMS = OTHERS or DEBIAN
+RACERS = [name for name in PROGRAMS if name != "any messages"]
 
 
 @pytest.fixture(scope="session")
@@ -134,17 +136,23 @@ def same(expected, seen):
                 pytrace=False)
 
 
+def user_of(client, way):
+    """One does nothing to log in."""
+    return "trust" if client == "any messages" else way
+
+
 # ---- The clients ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("client", PROGRAMS)
 def test_relayed(client, network, programs, direct, prepare, proxy,
                  surroundings, tmp_path):
-    expected = direct(client, "md5")
-    relay = proxy(network.address("md5"))
-    prepare("md5")
+    user = user_of(client, "md5")
+    expected = direct(client, user)
+    relay = proxy(network.address(user))
+    prepare(user)
     same(expected, exercise(programs[client],
-                            surroundings("md5", relay.port), tmp_path))
+                            surroundings(user, relay.port), tmp_path))
     assert relay.stop() == 0, relay.log
 
 
@@ -152,23 +160,25 @@ def test_relayed(client, network, programs, direct, prepare, proxy,
 def test_relayed_over_tls(client, network, programs, direct, prepare, proxy,
                           surroundings, tmp_path):
     """To the server: nobody offers it to the client."""
-    expected = direct(client, "scram")
-    relay = proxy(network.address("scram", sslmode="verify-full",
+    user = user_of(client, "scram")
+    expected = direct(client, user)
+    relay = proxy(network.address(user, sslmode="verify-full",
                                   sslrootcert=network.certificate))
-    prepare("scram")
+    prepare(user)
     same(expected, exercise(programs[client],
-                            surroundings("scram", relay.port), tmp_path))
+                            surroundings(user, relay.port), tmp_path))
 
 
 @pytest.mark.parametrize("client", PROGRAMS)
 def test_recorded(client, network, programs, direct, prepare, proxy,
                   surroundings, tmp_path, command):
-    expected = direct(client, "scram")
+    user = user_of(client, "scram")
+    expected = direct(client, user)
     record = tmp_path / "record.trace"
-    relay = proxy(network.address("scram"), "--record", record)
-    prepare("scram")
+    relay = proxy(network.address(user), "--record", record)
+    prepare(user)
     same(expected, exercise(programs[client],
-                            surroundings("scram", relay.port), tmp_path))
+                            surroundings(user, relay.port), tmp_path))
     assert relay.stop() == 0, relay.log
     shown = command("show", record)
     assert shown.returncode == 0, shown.stderr.decode()
@@ -203,7 +213,7 @@ def test_controlled(client, network, programs, direct, sqloom, surroundings,
 @pytest.mark.parametrize("race, explored, wrong",
                          (("insert", 6, 4), ("update", 14, 12),
                           ("locked", 6, 0)))
-@pytest.mark.parametrize("client", PROGRAMS)
+@pytest.mark.parametrize("client", RACERS)
 def test_a_race(client, race, explored, wrong, network, network_database,
                 programs, sqloom, surroundings, tmp_path):
     """Two clients of a kind. It makes no difference by which driver, and so by

@@ -207,15 +207,46 @@ def test_port_in_use(network, proxy, command):
     assert b"is in use" in done.stderr
 
 
-def test_stale_socket(network, proxy, tmp_path):
-    """What a killed proxy left behind is no hindrance; one that is alive is."""
+def test_stale_socket(network, proxy, sqloom, environment, tmp_path):
+    """What a killed proxy left behind is no hindrance."""
     relay = proxy(network.address(), "--socket-dir", tmp_path)
-    path = tmp_path / f".s.PGSQL.{relay.port}"
     relay.process.kill()
     relay.process.wait()
-    assert path.exists()
-    with socket.socket(socket.AF_UNIX) as stream:
-        assert stream.connect_ex(str(path)) != 0
+    assert (tmp_path / f".s.PGSQL.{relay.port}").exists()
+    process = subprocess.Popen(
+        [sqloom, "proxy", "--db", network.address(), "--port", str(relay.port),
+         "--socket-dir", tmp_path], env=environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert "a Unix socket" in process.stdout.readline()
+    done = subprocess.run(
+        ["psql", "-XqAt", "-h", tmp_path, "-p", str(relay.port), "-U", "trust",
+         "-d", "postgres", "-c", "SELECT 'anew'"], env=environment(),
+        capture_output=True, timeout=TIMEOUT_S)
+    process.terminate()
+    process.communicate(timeout=TIMEOUT_S)
+    assert done.stdout == b"anew\n", done.stderr
+    assert process.returncode == 0
+
+
+def test_file_in_the_way(network, command, tmp_path):
+    """A file that is no socket, or a socket that somebody listens on, stays."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    path = tmp_path / f".s.PGSQL.{port}"
+    path.write_text("mine")
+    refused = command("proxy", "--db", network.address(), "--port", port,
+                      "--socket-dir", tmp_path)
+    assert refused.returncode == 3 and b"in use" in refused.stderr
+    assert path.read_text() == "mine"
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        refused = command("proxy", "--db", network.address(), "--port", port,
+                          "--socket-dir", tmp_path)
+        assert refused.returncode == 3 and b"in use" in refused.stderr
+    assert path.is_socket()
 
 
 @pytest.mark.parametrize("conninfo, says", [

@@ -129,6 +129,7 @@ class Session:
         self.out = b""
         self.gone = False
         self.bound = False
+        self.known, self.new = {}, {}
         self.wait(b"Z")
 
     def put(self, kind, body=b""):
@@ -164,6 +165,19 @@ class Session:
     def next(self):
         """Writes the next answer."""
         kind, body = self.message()
+        if kind == b"S":
+            # The server tells before each ReadyForQuery what has changed. Where
+            # a Query was taken apart there are more of these, so only what is
+            # said in the end is compared.
+            name, value, _ = body.split(b"\0")
+            self.new[name] = value
+            return kind, body
+        if kind == b"Z":
+            for name in sorted(self.new):
+                if self.new[name] != self.known.get(name):
+                    print("  < S", name.decode(), self.new[name].decode())
+            self.known.update(self.new)
+            self.new.clear()
         if kind == b"K":
             body = b"key"
         elif kind == b"A":

@@ -309,6 +309,9 @@ static const char *events(void)
 			snprintf(one, sizeof(one), "%c%s", call,
 				 e->ok ? "." : "!");
 			break;
+		case SLM_EVENT_STALLED:
+			fail_msg("a session of a spec cannot stall");
+			break;
 		}
 		used += (size_t)snprintf(text + used, sizeof(text) - used,
 					 "%s%s", used ? " " : "", one);

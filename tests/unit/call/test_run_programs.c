@@ -246,8 +246,7 @@ static void test_a_stalled_call_wakes_up_behind_others(void **state)
 	(void)state;
 	fake.awake_after[1] = 2;
 	run_letters("aab", "01E", "Z0E");
-	assert_string_equal(fake.log,
-			    "a?0 b?Z a0 a?1 a1 a?E b?0 b0 b?E ");
+	assert_string_equal(fake.log, "a?0 b?Z a0 a?1 a1 a?E b?0 b0 b?E ");
 	assert_true(runner.stalled);
 	assert_int_equal(fake.patient, 0);
 	assert_int_equal(runner.events[0].kind, SLM_EVENT_STALLED);

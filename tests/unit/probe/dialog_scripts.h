@@ -1624,4 +1624,4 @@
 "-T ( #-1) ( #-1) (a;1 #-1)",
 "=T",
 "idle",
-/* clang-format on */
+	/* clang-format on */

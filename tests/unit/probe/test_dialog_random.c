@@ -95,8 +95,8 @@ static const char *const several[] = {
 	"SELECT 1; BEGIN; SELECT 2",
 	"COMMIT; BEGIN; SELECT 8",
 	"SAVEPOINT b; SELECT 1/0; ROLLBACK TO b",
-	"SET client_encoding = 'LATIN1'; SELECT '\303\251'; SET "
-	"client_encoding = 'UTF8'",
+	("SET client_encoding = 'LATIN1'; SELECT '\303\251'; SET "
+	 "client_encoding = 'UTF8'"),
 	"COPY t FROM STDIN; SELECT 9",
 	"SELECT 1; VACUUM t",
 	"SET LOCAL work_mem = '6MB'; SHOW work_mem",

@@ -339,8 +339,8 @@ static void simple_queries(struct slm_buf *out, PGconn *conn)
 		"SELECT nothing FROM t",
 		"SELECT 1/0",
 		"DO $$BEGIN RAISE NOTICE 'hello'; END$$",
-		"DO $$BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '40001'; "
-		"END$$",
+		("DO $$BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '40001'; "
+		 "END$$"),
 		"VACUUM t",
 		"SET work_mem = '8MB'",
 		"SHOW work_mem",

@@ -140,8 +140,10 @@ static void lift(const char *sql, const char *text, const char *values)
 static void literals_are_lifted(void **state)
 {
 	(void)state;
-	lift("UPDATE t SET v = 5 WHERE id = -1.5e3", "UPDATE t SET v = $1 WHERE "
-	     "id = -$2", "$1 = 5, $2 = 1.5e3");
+	lift("UPDATE t SET v = 5 WHERE id = -1.5e3",
+	     "UPDATE t SET v = $1 WHERE "
+	     "id = -$2",
+	     "$1 = 5, $2 = 1.5e3");
 	lift("SELECT 'it''s', E'a\\'b', .5", "SELECT $1, $2, $3",
 	     "$1 = 'it''s', $2 = E'a\\'b', $3 = .5");
 	/* Names, comments and what is in dollars stay. */
