@@ -467,6 +467,25 @@ static enum sqloom_status end_split(struct pg_session *session, bool failed,
 	return SQLOOM_OK;
 }
 
+/* The connection is lost: the server's last words say why, if it had any. */
+static enum sqloom_status tell_loss(struct pg_session *session,
+				    enum sqloom_status status,
+				    struct sqloom_error *err)
+{
+	const char *words = NULL;
+
+	for (unsigned i = 0; session->pg.lost && i < session->nresults; i++)
+		if (slm_pgresult_failed(session->results[i]))
+			words = PQresultErrorField(session->results[i],
+						   PG_DIAG_MESSAGE_PRIMARY);
+	return words ? slm_error_set(err, SQLOOM_DATABASE,
+				     "the connection of %s to the server is "
+				     "lost: %s; see the server's log for why "
+				     "it ended, then start again",
+				     session->name, words) :
+		       status;
+}
+
 static enum sqloom_status done(struct pg_session *session,
 			       struct slm_db_answer *answer,
 			       struct sqloom_error *err)
@@ -485,6 +504,9 @@ static enum sqloom_status done(struct pg_session *session,
 	status = see_keys(session, err);
 	session->inserted = false;
 	memset(answer, 0, sizeof(*answer));
+	if (PQstatus(session->pg.conn) == CONNECTION_BAD)
+		return tell_loss(session, slm_pg_broken(&session->pg, err),
+				 err);
 	if (!status)
 		status = convert(session, &answer->result, &failed, err);
 	drop_results(session);
@@ -727,7 +749,7 @@ static enum sqloom_status go_on(struct pg_session *session,
 		status = slm_pg_settle(&session->pg, &wait, &settled, pids, &n,
 				       err);
 		if (status)
-			return status;
+			return tell_loss(session, status, err);
 		if (settled == SLM_PG_STOPPED)
 			return stopped(session, err);
 		if (settled == SLM_PG_DONE) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "report/page.h"
+#include "trace/params.h"
 
 #define PARTS_MAX 12	    /* of an outcome that are shown */
 #define TRANSACTION_WORDS 3 /* of a statement that are looked at */
@@ -25,8 +26,17 @@ const char *slm_page_call_name(const struct slm_page *page, uint32_t call)
 void slm_page_statement(struct slm_page *page, struct slm_buf *buf,
 			const char *sql, const char *params)
 {
+	bool whole;
+	const char *put =
+		slm_params_put(&page->arena, sql, params, &whole);
 	size_t from;
 
+	page->failed |= !put;
+	/* Values that are all known are told in their places. */
+	if (put && whole) {
+		slm_page_sql(page, buf, put);
+		return;
+	}
 	slm_page_sql(page, buf, sql);
 	if (!params || !*params)
 		return;

@@ -489,7 +489,7 @@ static void test_program(void **state)
 		"       POST http://127.0.0.1:8000/redeem               "
 		"./redeem --who bob SPRING",
 		"       code=SPRING who=alice",
-		"     │   WHERE code = $1  [$1 = 'SPRING']            │",
+		"     │   WHERE code = 'SPRING'                       │",
 		"  1  ● SELECT coupon  reads coupon                   │",
 		"     ○ waits in the program, not in the database     │",
 		"  4  ┊                                               ● commit  "
