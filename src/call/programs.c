@@ -118,6 +118,7 @@ static enum sqloom_status op_step(struct slm_db *base, unsigned call,
 	if (status)
 		return status;
 	inside = step->status != 'I';
+	link->out.failed = step->status == 'E';
 	split = statement && statement->split && step->may_split;
 	status = slm_outside_before(programs->db, &link->out, statement, inside,
 				    split, err);

@@ -238,6 +238,7 @@ static enum sqloom_status at_step(struct programs *programs, unsigned call,
 {
 	const struct slm_dialog_step *step = slm_dialog_step(link->dialog);
 	const struct slm_outside_statement *statement;
+	bool idle = step->status == 'I' && !step->in_split;
 	struct slm_db_step_info info = { 0 };
 	enum sqloom_status status =
 		slm_programs_statement(programs, step, &statement, err);
@@ -246,9 +247,11 @@ static enum sqloom_status at_step(struct programs *programs, unsigned call,
 		return status;
 	programs->calls[call].at = link;
 	if (statement)
-		info = (struct slm_db_step_info){ .reads = statement->reads,
-						  .writes = statement->writes,
-						  .local = statement->local };
+		info = (struct slm_db_step_info){
+			.reads = statement->reads,
+			.writes = statement->writes,
+			.local = idle ? statement->local_idle : statement->local
+		};
 	info.implicit = step->kind == SLM_DIALOG_COMMIT;
 	*arrival = (struct slm_db_arrival){ .kind = SLM_ARRIVAL_STEP,
 					    .local = info.local };

@@ -99,7 +99,9 @@ static enum dialog_verdict on_query(struct slm_dialog *dialog,
 	if (!expect)
 		return WAIT;
 	ends_pipeline(dialog);
-	slm_dialog_forget(dialog, 'S', "");
+	/* Gone, unless an error makes the server pass over the Query. */
+	expect->former = (struct dialog_statement *)slm_dialog_names_remove(
+		&dialog->statements, "");
 	if (dialog->mode == SLM_DIALOG_TRACK) {
 		expect->reported = true;
 		expect->cut = cut;

@@ -130,7 +130,7 @@ struct expect {
 			    same, of the statement before it */
 	bool cut;
 	struct dialog_statement *statement; /* Parse, Describe */
-	struct dialog_statement *former;    /* Parse, Close: had the name */
+	struct dialog_statement *former;    /* Parse, Close, Query: had it */
 	struct dialog_portal *portal;	    /* Describe, Execute */
 	struct slm_buf text;		    /* Query in TRACK mode */
 };
