@@ -27,8 +27,7 @@ void slm_page_statement(struct slm_page *page, struct slm_buf *buf,
 			const char *sql, const char *params)
 {
 	bool whole;
-	const char *put =
-		slm_params_put(&page->arena, sql, params, &whole);
+	const char *put = slm_params_put(&page->arena, sql, params, &whole);
 	size_t from;
 
 	page->failed |= !put;
