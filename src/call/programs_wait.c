@@ -19,6 +19,7 @@
 #define ASK_AGAIN_MS 5	  /* a statement that takes longer is slow */
 #define PATIENCE_MS 2	  /* for a step that never waited so far */
 #define LOOK_FROM_MS 10	  /* programs are looked at from here on */
+#define LOOK_MAX_MS 5	  /* one look tells of no longer time */
 #define WAKE_QUIET_MS 10  /* asleep for so long: nothing has woken it up */
 #define AFTER_END_TURNS 3 /* for what a program does behind its answer */
 
@@ -113,31 +114,35 @@ static bool is_quiet(struct programs *programs, unsigned call)
 	return true;
 }
 
-/* How long a call has been asleep. */
+/* How long a call has been asleep, as far as we have looked: on a busy machine
+ * we are not always there, and what happened meanwhile we have not seen. */
 struct sleep {
-	uint64_t began_ms, quiet_since_ms;
+	uint64_t began_ms, looked_ms, quiet_ms;
 	uint64_t marks;
 };
 
 static void sleep_begin(struct programs *programs, struct sleep *sleep)
 {
-	sleep->began_ms = sleep->quiet_since_ms = now_ms();
+	sleep->began_ms = sleep->looked_ms = now_ms();
+	sleep->quiet_ms = 0;
 	sleep->marks = programs->marks;
 }
 
 static uint64_t sleep_ms(struct programs *programs, struct sleep *sleep,
 			 unsigned call)
 {
-	uint64_t now = now_ms();
+	uint64_t now = now_ms(), gap = now - sleep->looked_ms;
 
-	if (now - sleep->began_ms < LOOK_FROM_MS &&
-	    now - sleep->quiet_since_ms < LOOK_FROM_MS)
-		return now - sleep->quiet_since_ms;
+	sleep->looked_ms = now;
+	if (now - sleep->began_ms < LOOK_FROM_MS)
+		return 0;
 	if (sleep->marks != programs->marks || !is_quiet(programs, call)) {
 		sleep->marks = programs->marks;
-		sleep->quiet_since_ms = now;
+		sleep->quiet_ms = 0;
+	} else {
+		sleep->quiet_ms += gap < LOOK_MAX_MS ? gap : LOOK_MAX_MS;
 	}
-	return now - sleep->quiet_since_ms;
+	return sleep->quiet_ms;
 }
 
 /* ---- Steps ---------------------------------------------------------------- */

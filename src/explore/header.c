@@ -388,15 +388,16 @@ static bool note_programs(struct explorer *explorer)
 		if (!slm_note(explorer, "%s", notes[i]))
 			return false;
 	return !explorer->stalled ||
-	       slm_note(explorer,
-			"in %llu of the runs a call waited for something that "
-			"is not the database (a lock inside of the program, a "
-			"sleep, another service): the others went on, and "
-			"these orders were run, but such a wait is not "
-			"controlled. If it is a lock of one process, it does "
-			"not protect against a second process of the same "
-			"program",
-			(unsigned long long)explorer->stalled);
+	       slm_note(
+		       explorer,
+		       "in %llu of the runs a call waited for something that "
+		       "is not the database (a lock inside of the program, a "
+		       "sleep, another service): the others went on, and "
+		       "these orders were run, as every serial one was, but "
+		       "such a wait is not controlled. If it is a lock of one process, it does "
+		       "not protect against a second process of the same "
+		       "program",
+		       (unsigned long long)explorer->stalled);
 }
 
 static enum sqloom_status give_notes(struct explorer *explorer,

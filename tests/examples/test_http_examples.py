@@ -36,9 +36,9 @@ def explore(sqloom, environment, database_uri):
     def run(*arguments, command="explore"):
         more = {"NODE_PATH": str(NODE[0].absolute())} if NODE else {}
         return subprocess.run(
-            [sqloom, command, "--db", database_uri, *arguments], cwd=EXAMPLES, env=environment(**more),
-            stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=TIMEOUT_S)
+            [sqloom, command, "--db", database_uri, *arguments],
+            cwd=EXAMPLES, env=environment(**more), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=TIMEOUT_S)
 
     return run
 

@@ -234,7 +234,7 @@ def test_a_race(client, race, explored, wrong, network, network_database,
     assert report["complete"], said
 
 
-# ---- Logging in ---------------------------------------------------------------
+# ---- Logging in ----
 
 
 def psql(env, *arguments):
@@ -299,7 +299,7 @@ def test_a_client_that_insists_on_tls_is_told(network_database, network,
     assert "does not support SSL" in refused.stderr
 
 
-# ---- What is passed through, and load ------------------------------------------
+# ---- What is passed through, and load ----
 
 
 def test_replication_passes_through(network_database, network, proxy,

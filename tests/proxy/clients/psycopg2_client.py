@@ -338,8 +338,8 @@ def race(kind):
     conn = psycopg2.connect("")
     if kind == "insert":
         conn.autocommit = True
-        run(conn.cursor(), "INSERT INTO log (txt) SELECT %s::text WHERE NOT EXISTS "
-            "(SELECT FROM log WHERE txt = %s)", ("once", "once"))
+        run(conn.cursor(), "INSERT INTO log (txt) SELECT %s::text WHERE NOT "
+            "EXISTS (SELECT FROM log WHERE txt = %s)", ("once", "once"))
         return
     with conn, conn.cursor() as cursor:
         cursor.execute("SELECT price FROM item WHERE id = %s"
