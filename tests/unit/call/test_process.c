@@ -253,13 +253,15 @@ static void test_clean_start(void **state)
 	sigemptyset(&some);
 	sigaddset(&some, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &some, &old);
+	/* Signals from 32 on are the C library's own: nobody can reset them. */
 	process = run(*state, "wc -c; ls /proc/self/fd | wc -l; "
-			      "grep -E 'Sig(Blk|Ign)' /proc/self/status");
+			      "for set in Blk Ign; do "
+			      "mask=$(awk \"/^Sig$set/ { print \\$2 }\" "
+			      "/proc/self/status); "
+			      "echo $set $((0x$mask & 0x7fffffff)); done");
 	/* 0, 1, 2 and the directory */
 	assert_string_equal(slm_process_output(process, NULL, NULL),
-			    "0\n4\n"
-			    "SigBlk:\t0000000000000000\n"
-			    "SigIgn:\t0000000000000000\n");
+			    "0\n4\nBlk 0\nIgn 0\n");
 	slm_process_free(process, 0);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	signal(SIGPIPE, before);
