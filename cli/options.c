@@ -542,7 +542,7 @@ static const struct slm_cli_option call_options[] = {
 	{ "ready", 0, "WHAT", CALLS,
 	  "the server is ready when this answers: http://...,\n"
 	  "HOST:PORT or the path of a socket (default: when\n"
-	  "it listens, or has used the database)",
+	  "it has been asleep for a while)",
 	  set_ready, "a URL, HOST:PORT or the path of a socket" },
 	{ "before", 0, "COMMAND", CALLS,
 	  "run once, before all: makes the tables and rows\n"
