@@ -2,8 +2,8 @@
 /*
  * sqloom: finds concurrency bugs in programs that use a database.
  *
- * This header is the whole public interface. Everything in it keeps four
- * promises:
+ * This header, with <sqloom/kit.h> which it includes, is the whole public
+ * interface. Everything in it keeps four promises:
  *
  * - A function that can fail returns an enum sqloom_status and takes, as its
  *   last parameter, a caller-owned struct sqloom_error that it fills in on
@@ -53,6 +53,7 @@ extern "C" {
 	X(UNSUPPORTED, 2, "not supported")                \
 	X(IO, 3, "a file could not be read or written")   \
 	X(DATABASE, 3, "the database could not be used")  \
+	X(CALL, 1, "a call failed")                       \
 	X(NOMEM, 3, "out of memory")                      \
 	X(INTERNAL, 70, "internal error in sqloom")
 
@@ -545,5 +546,8 @@ const char *sqloom_version(void);
 #ifdef __cplusplus
 }
 #endif
+
+/* Calls of your own functions, transactions, fixtures, signals. */
+#include <sqloom/kit.h>
 
 #endif

@@ -628,8 +628,11 @@ enum sqloom_status slm_programs_finish(struct programs *programs, unsigned call,
 	struct program *program = &programs->calls[call];
 	bool patient = hardly_waits(programs, call);
 	uint64_t began_ms = now_ms();
-	enum sqloom_status status = slm_programs_turn(programs, patient, err);
+	enum sqloom_status status = SQLOOM_OK;
 
+	/* One that waited may be done by now: nothing would wake us up. */
+	if (!program->at->done)
+		status = slm_programs_turn(programs, patient, err);
 	while (!status) {
 		uint32_t blockers = 0;
 		bool leave = false;
