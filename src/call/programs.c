@@ -130,6 +130,7 @@ static enum sqloom_status op_step(struct slm_db *base, unsigned call,
 			 NULL;
 	link->held = false;
 	link->under_way = true;
+	link->keeps = statement && statement->keeps_locks;
 	link->done = link->lost = false;
 	link->result = NULL;
 	status = slm_dialog_grant(link->dialog, split, before, err);
@@ -155,6 +156,19 @@ static int next_blocked(const struct programs *programs, uint64_t since)
 	return next;
 }
 
+/* Who is in the way of a blocked call now? With nobody it goes on, and must be
+ * looked at. */
+static enum sqloom_status look_again(struct programs *programs, unsigned call,
+				     struct sqloom_error *err)
+{
+	struct program *program = &programs->calls[call];
+	enum sqloom_status status = slm_programs_blockers(
+		programs, call, &program->blockers, err);
+
+	program->stale = !program->blockers;
+	return status;
+}
+
 static enum sqloom_status op_resume(struct slm_db *base, int *call,
 				    struct slm_db_answer *answer,
 				    struct sqloom_error *err)
@@ -170,9 +184,8 @@ static enum sqloom_status op_resume(struct slm_db *base, int *call,
 			slm_programs_turn(programs, false, err);
 
 		since = program->blocked_since;
-		if (!status && !program->at->done)
-			status = slm_programs_blockers(programs, (unsigned)next,
-						       &program->blockers, err);
+		if (!status && program->stale && !program->at->done)
+			status = look_again(programs, (unsigned)next, err);
 		if (status)
 			return status;
 		if (!program->at->done && program->blockers)

@@ -39,6 +39,7 @@ struct link {
 	bool held;    /* a step of it waits for a grant */
 	uint64_t way; /* of what it sent in this run, the held step included */
 	bool under_way; /* a step of a call was granted, and is not done */
+	bool keeps;	/* that step gives no lock back in a transaction */
 	bool done;	/* and now it is: result */
 	bool lost;	/* closed while a step was under way */
 	const struct slm_result *result;
@@ -70,6 +71,7 @@ struct program {
 	uint32_t number; /* of that step */
 	bool blocked;
 	uint64_t blocked_since;
+	bool stale; /* a lock may have been given back since it was asked */
 	uint32_t blockers; /* calls */
 	uint64_t began_ns;
 };
@@ -132,6 +134,8 @@ bool slm_links_several(struct programs *programs, unsigned call);
 /* Is the call in a transaction, or in the middle of something? */
 bool slm_links_busy(struct programs *programs, unsigned call);
 bool slm_links_any(struct programs *programs, unsigned call);
+/* A lock may have been given back: who waits is asked about again. */
+void slm_links_give_back(struct programs *programs);
 /* Between runs, when there are many: forgets what texts are. */
 void slm_links_forget_texts(struct programs *programs);
 /* At the end of a run: nothing of any call is open any more. */

@@ -211,14 +211,24 @@ static struct slm_arena *results(void *userdata)
 	return link->owner->controlling ? link->owner->run : NULL;
 }
 
+/* Does what a step has locked stay locked? What had waited had locks meanwhile
+ * that others may wait for. */
+static bool kept_locks(const struct link *link, char status)
+{
+	return link->under_way && link->keeps && status == 'T' &&
+	       link->out.call >= 0 &&
+	       !link->owner->calls[link->out.call].blocked;
+}
+
 static void step_done(void *userdata, const struct slm_dialog_step *step,
 		      const struct slm_result *result, char status)
 {
 	struct link *link = userdata;
 
 	(void)step;
-	(void)status;
 	link->owner->marks++;
+	if (!kept_locks(link, status))
+		slm_links_give_back(link->owner);
 	if (!link->under_way)
 		return;
 	link->under_way = false;
@@ -230,8 +240,9 @@ static void idle(void *userdata, char status)
 {
 	struct link *link = userdata;
 
-	(void)status;
 	link->owner->marks++;
+	if (status != 'T')
+		slm_links_give_back(link->owner);
 	if (link->open)
 		return;
 	link->open = true;
@@ -317,6 +328,7 @@ static void closed(void *userdata, struct slm_relay_connection *connection,
 	if (!link)
 		return;
 	programs->marks++;
+	slm_links_give_back(programs);
 	unlink_it(programs, link);
 	for (unsigned i = 0; i < programs->ncalls; i++) {
 		if (programs->calls[i].at != link)
@@ -348,6 +360,12 @@ struct slm_relay_hooks slm_programs_hooks(void)
 }
 
 /* ---- For the others ------------------------------------------------------ */
+
+void slm_links_give_back(struct programs *programs)
+{
+	for (unsigned i = 0; i < programs->ncalls; i++)
+		programs->calls[i].stale = true;
+}
 
 void slm_links_control(struct programs *programs, bool control)
 {

@@ -6,6 +6,7 @@
  * lock inside of the program, sleeps, or waits for another service) is found
  * by time, and only while every thread of its program is asleep.
  */
+#include <poll.h>
 #include <sched.h>
 #include <string.h>
 
@@ -18,6 +19,8 @@
 
 #define ASK_AGAIN_MS 5	  /* a statement that takes longer is slow */
 #define PATIENCE_MS 2	  /* for a step that never waited so far */
+#define GIVE_WAY_US 50	  /* for one that was seen to wait, to begin so */
+#define RESUMED_US 300	  /* for one that nobody is in the way of now */
 #define LOOK_FROM_MS 10	  /* programs are looked at from here on */
 #define LOOK_MAX_MS 5	  /* one look tells of no longer time */
 #define WAKE_QUIET_MS 10  /* asleep for so long: nothing has woken it up */
@@ -546,6 +549,7 @@ static enum sqloom_status give_blocked(struct programs *programs, unsigned call,
 	if (!program->blocked)
 		program->blocked_since = ++programs->marks;
 	program->blocked = true;
+	program->stale = false;
 	program->blockers = blockers;
 	*answer = (struct slm_db_answer){ .blocked = true,
 					  .blocked_by = blockers,
@@ -621,18 +625,31 @@ static enum sqloom_status waits(struct programs *programs, unsigned call,
 	return status;
 }
 
+/* The server's process shares our CPU: while we sleep it comes to its answer
+ * or to its lock. If we asked at once, the question and its answer could keep
+ * it from the CPU for a millisecond, however often we yield. */
+static enum sqloom_status give_way(struct programs *programs, long us,
+				   struct sqloom_error *err)
+{
+	struct pollfd loop = { .fd = uv_backend_fd(&programs->loop),
+			       .events = POLLIN };
+	struct timespec limit = { .tv_nsec = us * 1000 };
+
+	(void)ppoll(&loop, 1, &limit, NULL);
+	return slm_programs_turn(programs, false, err);
+}
+
 enum sqloom_status slm_programs_finish(struct programs *programs, unsigned call,
 				       struct slm_db_answer *answer,
 				       struct sqloom_error *err)
 {
 	struct program *program = &programs->calls[call];
-	bool patient = hardly_waits(programs, call);
+	/* One whose way is free again is done soon. */
+	bool patient = !program->blocked && hardly_waits(programs, call);
+	long us = program->blocked ? RESUMED_US : GIVE_WAY_US;
 	uint64_t began_ms = now_ms();
 	enum sqloom_status status = SQLOOM_OK;
 
-	/* One that waited may be done by now: nothing would wake us up. */
-	if (!program->at->done)
-		status = slm_programs_turn(programs, patient, err);
 	while (!status) {
 		uint32_t blockers = 0;
 		bool leave = false;
@@ -643,10 +660,7 @@ enum sqloom_status slm_programs_finish(struct programs *programs, unsigned call,
 			status = slm_programs_turn(programs, true, err);
 			continue;
 		}
-		/* The server's process shares our CPU: let it come to its
-		 * answer or to its lock before it is asked about. */
-		sched_yield();
-		status = slm_programs_turn(programs, false, err);
+		status = give_way(programs, us, err);
 		if (status || program->at->done)
 			continue;
 		status = slm_programs_blockers(programs, call, &blockers, err);

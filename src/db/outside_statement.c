@@ -89,6 +89,7 @@ static enum sqloom_status look_up(struct postgres *db,
 	interned->known.local = step->info.local;
 	interned->known.local_idle = step->local_idle;
 	interned->known.split = step->split;
+	interned->known.keeps_locks = step->keeps_locks;
 	interned->known.reads = step->info.reads;
 	interned->known.writes = step->info.writes;
 	interned->known.waits_for = step->waits_for;

@@ -37,9 +37,9 @@ struct slm_sqlite_hooks {
  * there is nothing new. */
 enum sqloom_sqlite_mode slm_sqlite_hook_install(void);
 
-/* From now on the hooks are called; NULL: no more, and when this returns none
- * is being called on another thread... unless it is inside of begin. hooks is
- * borrowed. */
+/* From now on the hooks are called; NULL: no more. hooks is borrowed, and must
+ * stay valid until every thread that is inside of one has left it: the caller
+ * sees to that. */
 void slm_sqlite_hook_set(const struct slm_sqlite_hooks *hooks);
 
 #endif
