@@ -51,6 +51,7 @@ struct client {
 
 struct bench_programs {
 	const struct bench_workload *workload;
+	bool prepares; /* its statements, as sessions do; else sends texts */
 	struct sqloom_spec *spec;
 	struct slm_db *db;
 	struct slm_plan plan;
@@ -60,22 +61,71 @@ struct bench_programs {
 	struct client clients[CLIENTS];
 };
 
+static const char *name_of(unsigned step, char *name, size_t size)
+{
+	snprintf(name, size, "step_%u", step);
+	return name;
+}
+
+static void prepare(struct client *client)
+{
+	const struct bench_workload *workload = client->owner->workload;
+	char text[200], name[20];
+
+	for (unsigned i = 0; i < bench_workload_nsteps(workload); i++) {
+		PGresult *result = PQprepare(
+			client->conn, name_of(i, name, sizeof(name)),
+			bench_workload_statement(workload, client->call, i,
+						 text, sizeof(text)),
+			0, NULL);
+
+		if (PQresultStatus(result) != PGRES_COMMAND_OK)
+			bench_die("%s", PQerrorMessage(client->conn));
+		PQclear(result);
+	}
+}
+
+static void execute_prepared(struct client *client, unsigned step)
+{
+	char name[20];
+	PGresult *result = PQexecPrepared(client->conn,
+					  name_of(step, name, sizeof(name)), 0,
+					  NULL, NULL, NULL, 0);
+
+	if (PQresultStatus(result) != PGRES_COMMAND_OK &&
+	    PQresultStatus(result) != PGRES_TUPLES_OK)
+		bench_die("%s", PQerrorMessage(client->conn));
+	PQclear(result);
+}
+
+static void open_client(struct client *client)
+{
+	char text[200];
+
+	snprintf(text, sizeof(text), "host=%s port=%d dbname=%s user=postgres",
+		 client->owner->socket_dir, client->port,
+		 client->owner->database);
+	client->conn = bench_connect(text);
+	if (client->owner->prepares)
+		prepare(client);
+}
+
 static void work(struct client *client)
 {
 	const struct bench_workload *workload = client->owner->workload;
 	char text[200];
 
-	if (!client->conn) {
-		snprintf(text, sizeof(text),
-			 "host=%s port=%d dbname=%s user=postgres",
-			 client->owner->socket_dir, client->port,
-			 client->owner->database);
-		client->conn = bench_connect(text);
+	if (!client->conn)
+		open_client(client);
+	for (unsigned i = 0; i < bench_workload_nsteps(workload); i++) {
+		if (client->owner->prepares)
+			execute_prepared(client, i);
+		else
+			bench_execute(client->conn,
+				      bench_workload_statement(
+					      workload, client->call, i, text,
+					      sizeof(text)));
 	}
-	for (unsigned i = 0; i < bench_workload_nsteps(workload); i++)
-		bench_execute(client->conn,
-			      bench_workload_statement(workload, client->call,
-						       i, text, sizeof(text)));
 }
 
 static void *client_main(void *arg)
@@ -103,8 +153,9 @@ static void tell(struct client *client, bool end)
 	pthread_mutex_lock(&client->mutex);
 	client->go = !end;
 	client->end = end;
-	pthread_cond_signal(&client->wake);
+	/* Not before: the client, on the same CPU, would wait for the mutex. */
 	pthread_mutex_unlock(&client->mutex);
+	pthread_cond_signal(&client->wake);
 }
 
 static void start(void *userdata, unsigned call, int port)
@@ -137,7 +188,7 @@ static struct sqloom_spec *make_spec(void)
 }
 
 static void open_programs(struct bench_programs *programs,
-			  const struct bench_workload *workload,
+			  const struct bench_workload *workload, bool prepares,
 			  const char *conninfo, const char *database)
 {
 	struct slm_programs_options options = {
@@ -151,6 +202,7 @@ static void open_programs(struct bench_programs *programs,
 
 	memset(programs, 0, sizeof(*programs));
 	programs->workload = workload;
+	programs->prepares = prepares;
 	programs->database = database;
 	programs->spec = make_spec();
 	snprintf(programs->socket_dir, sizeof(programs->socket_dir),
@@ -223,43 +275,72 @@ static unsigned run_programs(struct bench_programs *programs, unsigned least)
 
 /* ---- The comparison -------------------------------------------------------- */
 
+static double time_programs(const struct bench_workload *workload,
+			    bool prepares, const struct slm_pg_server *server)
+{
+	static const char database[] = "bench_programs_test";
+	struct bench_programs programs;
+	double began, took;
+	unsigned n;
+
+	open_programs(&programs, workload, prepares,
+		      bench_server_database(server, database), database);
+	(void)run_programs(&programs, 1);
+	began = bench_now();
+	n = run_programs(&programs, RUNS_OF_A_ROUND);
+	took = bench_now() - began;
+	close_programs(&programs);
+	return n / took;
+}
+
+static double time_sessions(const struct bench_workload *workload,
+			    const struct slm_pg_server *server)
+{
+	struct bench_runs *runs = bench_runs_open(
+		workload, bench_server_database(server, "bench_sessions_test"));
+	double began, took;
+	unsigned n;
+
+	(void)bench_runs_run(runs, 1, NULL);
+	began = bench_now();
+	n = bench_runs_run(runs, RUNS_OF_A_ROUND, NULL);
+	took = bench_now() - began;
+	bench_runs_close(runs);
+	return n / took;
+}
+
+static void show(const char *what, const double *ours, const double *theirs,
+		 unsigned rounds)
+{
+	double ratios[BENCH_ROUNDS_MAX], copy[BENCH_ROUNDS_MAX];
+	char left[32], right[32];
+
+	for (unsigned i = 0; i < rounds; i++)
+		ratios[i] = ours[i] / theirs[i];
+	memcpy(copy, ours, rounds * sizeof(*copy));
+	snprintf(left, sizeof(left), "%.0f", bench_median(copy, rounds));
+	memcpy(copy, theirs, rounds * sizeof(*copy));
+	snprintf(right, sizeof(right), "%.0f", bench_median(copy, rounds));
+	bench_row(what, left, right, bench_median(ratios, rounds), 0.8);
+}
+
 static void compare(const struct bench_workload *workload,
 		    const struct slm_pg_server *server, unsigned rounds)
 {
-	double ours[BENCH_ROUNDS_MAX], theirs[BENCH_ROUNDS_MAX],
-		ratios[BENCH_ROUNDS_MAX];
-	char left[32], right[32];
+	double texts[BENCH_ROUNDS_MAX], prepared[BENCH_ROUNDS_MAX],
+		theirs[BENCH_ROUNDS_MAX];
 
 	for (unsigned i = 0; i < rounds; i++) {
-		const char *conninfo =
-			bench_server_database(server, "bench_programs_test");
-		struct bench_programs programs;
-		struct bench_runs *runs;
-		double began;
-		unsigned n;
-
-		open_programs(&programs, workload, conninfo,
-			      "bench_programs_test");
-		(void)run_programs(&programs, 1);
-		began = bench_now();
-		n = run_programs(&programs, RUNS_OF_A_ROUND);
-		ours[i] = n / (bench_now() - began);
-		close_programs(&programs);
-		conninfo = bench_server_database(server, "bench_sessions_test");
-		runs = bench_runs_open(workload, conninfo);
-		(void)bench_runs_run(runs, 1, NULL);
-		began = bench_now();
-		n = bench_runs_run(runs, RUNS_OF_A_ROUND, NULL);
-		theirs[i] = n / (bench_now() - began);
-		bench_runs_close(runs);
-		ratios[i] = ours[i] / theirs[i];
+		prepared[i] = time_programs(workload, true, server);
+		theirs[i] = time_sessions(workload, server);
+		texts[i] = time_programs(workload, false, server);
 	}
-	printf("\n%-34s%13s%9s%8s  schedules/s\n", workload->name, "programs",
-	       "sessions", "ratio");
-	snprintf(left, sizeof(left), "%.0f", bench_median(ours, rounds));
-	snprintf(right, sizeof(right), "%.0f", bench_median(theirs, rounds));
-	bench_row("two libpq clients in the proxy", left, right,
-		  bench_median(ratios, rounds), 0.8);
+	printf("\n%-46s %10s %8s %7s  schedules/s\n", workload->name,
+	       "programs", "sessions", "ratio");
+	/* Sessions prepare theirs, too: the server reads no text. */
+	show("two libpq clients that prepare statements", prepared, theirs,
+	     rounds);
+	show("two libpq clients that send texts", texts, theirs, rounds);
 }
 
 void bench_programs(unsigned rounds)

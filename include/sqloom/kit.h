@@ -80,7 +80,7 @@ int sqloom_call_fail(struct sqloom_call *call, const char *fmt, ...)
 #endif
 	;
 
-/* Its number among the calls, from 0, and its name. */
+/* The number of the call among the calls, from 0, and its name. */
 size_t sqloom_call_number(const struct sqloom_call *call);
 const char *sqloom_call_name(const struct sqloom_call *call);
 
@@ -126,7 +126,7 @@ struct sqloom_processes;
  */
 enum sqloom_status sqloom_processes_start(struct sqloom_processes **out,
 					  struct sqloom_error *err);
-/* Ends the helper. free(NULL) is fine. */
+/* Ends the helper. NULL is fine. */
 void sqloom_processes_free(struct sqloom_processes *processes);
 
 /* How a call ended. */
@@ -157,8 +157,9 @@ struct sqloom_result {
 
 struct sqloom_results;
 
+/* How many calls were made. */
 size_t sqloom_results_count(const struct sqloom_results *results);
-/* In the order in which the calls were given. */
+/* What became of one call; they are in the order in which they were given. */
 const struct sqloom_result *
 sqloom_results_at(const struct sqloom_results *results, size_t index);
 /* Calls that did not end as SQLOOM_RETURNED. */
@@ -166,7 +167,7 @@ size_t sqloom_results_failed(const struct sqloom_results *results);
 /* "3 of 5 calls failed:" and a line for each; "" if none did. Owned by
  * results. */
 const char *sqloom_results_message(const struct sqloom_results *results);
-/* free(NULL) is fine. */
+/* Frees the results, and what they own. NULL is fine. */
 void sqloom_results_free(struct sqloom_results *results);
 
 /* Always start from sqloom_calls_options_init(). */
@@ -177,6 +178,7 @@ struct sqloom_calls_options {
 	const char *database; /* for sqloom_call_database(); NULL */
 };
 
+/* The defaults: threads, a timeout of 60,000 ms, no database. */
 void sqloom_calls_options_init(struct sqloom_calls_options *options);
 
 /*
@@ -193,14 +195,14 @@ sqloom_make_concurrent_calls(const struct sqloom_function *calls, size_t ncalls,
 			     struct sqloom_results **out,
 			     struct sqloom_error *err);
 
-/* The same function n times. */
+/* Makes n calls of the same function, as sqloom_make_concurrent_calls(). */
 enum sqloom_status
 sqloom_call_concurrently(size_t n, sqloom_fn fn, void *arg, size_t arg_size,
 			 const struct sqloom_calls_options *options,
 			 struct sqloom_results **out, struct sqloom_error *err);
 
-/* The same function `times` times on threads. SQLOOM_CALL if any call failed:
- * err->message begins "3 of 5 calls failed: ". */
+/* Makes `times` calls of the same function on threads. SQLOOM_CALL if any call
+ * failed: err->message begins "3 of 5 calls failed: ". */
 enum sqloom_status sqloom_test_concurrently(size_t times, sqloom_fn fn,
 					    void *arg,
 					    struct sqloom_error *err);
@@ -224,6 +226,7 @@ struct sqloom_calls {
 	const char *const *queries;
 };
 
+/* The defaults: everything 0 or NULL; calls and ncalls are to be set. */
 void sqloom_calls_init(struct sqloom_calls *calls);
 
 /*
@@ -280,8 +283,8 @@ struct sqloom_db;
  */
 enum sqloom_status sqloom_db_open(const char *url, struct sqloom_db **out,
 				  struct sqloom_error *err);
-/* On a handle that the program has (borrowed; it must outlive *out, and must
- * not be in a transaction: SQLOOM_USAGE). */
+/* Works on a handle that the program has (borrowed; it must outlive *out, and
+ * must not be in a transaction: SQLOOM_USAGE). */
 enum sqloom_status sqloom_db_of_sqlite(struct sqlite3 *handle,
 				       struct sqloom_db **out,
 				       struct sqloom_error *err);
@@ -296,7 +299,7 @@ struct pg_conn *sqloom_db_pg(struct sqloom_db *db);
 /*
  * Closes what was opened by it. SQLOOM_USAGE: a block is still open; it is
  * rolled back, its hooks are dropped, and db is closed all the same.
- * close(NULL) is fine.
+ * NULL is fine.
  */
 enum sqloom_status sqloom_db_close(struct sqloom_db *db,
 				   struct sqloom_error *err);
@@ -310,7 +313,8 @@ enum sqloom_status sqloom_db_close(struct sqloom_db *db,
  */
 enum sqloom_status sqloom_exec(struct sqloom_db *db, const char *sql,
 			       struct sqloom_error *err);
-/* The same; the first value of the first row of the last statement into *text
+/* As sqloom_exec(); the first value of the first row of the last statement
+ * goes into *text
  * (NULL: no row, or SQL NULL), which the caller frees with
  * sqloom_text_free(). */
 enum sqloom_status sqloom_query(struct sqloom_db *db, const char *sql,
@@ -326,6 +330,7 @@ struct sqloom_atomic_options {
 				  PostgreSQL; NULL: as the server has it */
 };
 
+/* The defaults: everything false or NULL. */
 void sqloom_atomic_options_init(struct sqloom_atomic_options *options);
 
 /*
@@ -348,7 +353,7 @@ sqloom_atomic_begin(struct sqloom_db *db,
 enum sqloom_status sqloom_atomic_end(struct sqloom_db *db, bool ok,
 				     struct sqloom_error *err);
 
-/* fn inside of a block: 0 commits, anything else rolls back and is
+/* Calls fn inside of a block: 0 commits, anything else rolls back and is
  * SQLOOM_CALL. */
 typedef int (*sqloom_block_fn)(struct sqloom_db *db, void *arg);
 enum sqloom_status sqloom_atomic(struct sqloom_db *db,
@@ -387,9 +392,9 @@ enum sqloom_status sqloom_on_commit(struct sqloom_db *db, sqloom_hook_fn hook,
 				    bool robust, struct sqloom_error *err);
 
 /*
- * fn in a block, again (at most `times` in all) if it or the commit failed with
- * 40001, 40P01, SQLITE_BUSY or SQLITE_LOCKED; between tries it waits for a
- * random time that grows, at most 100 ms (seed makes it repeatable).
+ * Calls fn in a block, again (at most `times` in all) if it or the commit
+ * failed with 40001, 40P01, SQLITE_BUSY or SQLITE_LOCKED; between tries it
+ * waits for a random time that grows, at most 100 ms (seed makes it repeatable).
  * SQLOOM_USAGE inside of a block: a part of a transaction cannot be retried.
  */
 enum sqloom_status sqloom_retry(struct sqloom_db *db,
@@ -421,7 +426,8 @@ enum sqloom_status sqloom_lock_table(struct sqloom_db *db, const char *table,
  */
 enum sqloom_status sqloom_fixture_begin(struct sqloom_db *db,
 					struct sqloom_error *err);
-/* SQLOOM_USAGE: the test left a block open (its begin is rolled back, too), or
+/* Ends the atomic test: rolls everything back. SQLOOM_USAGE: the test left a
+ * block open (its begin is rolled back, too), or
  * committed behind our back: what is left then is said. */
 enum sqloom_status sqloom_fixture_rollback(struct sqloom_db *db,
 					   struct sqloom_error *err);
@@ -446,6 +452,7 @@ struct sqloom_fixture_options {
 	void *arg;
 };
 
+/* The defaults: everything false or NULL. */
 void sqloom_fixture_options_init(struct sqloom_fixture_options *options);
 
 /* Opens it and takes the snapshot. SQLOOM_DATABASE, SQLOOM_USAGE (a database
@@ -470,7 +477,7 @@ enum sqloom_status sqloom_fixture_restore(struct sqloom_fixture *fixture,
 					  char **left,
 					  struct sqloom_error *err);
 
-/* Restores, and takes away what was made for it. close(NULL) is fine. */
+/* Restores, and takes away what was made for it. NULL is fine. */
 enum sqloom_status sqloom_fixture_close(struct sqloom_fixture *fixture,
 					struct sqloom_error *err);
 
@@ -478,8 +485,9 @@ enum sqloom_status sqloom_fixture_close(struct sqloom_fixture *fixture,
 
 /*
  * A signal that the program sends to whoever has connected a receiver. A
- * static object: SQLOOM_SIGNAL_INIT("saved"). All functions are thread-safe;
- * a receiver may connect, disconnect and send.
+ * static object: SQLOOM_SIGNAL_INIT("saved"); one that is not must be
+ * disconnected from all its receivers before it goes. All functions are
+ * thread-safe; a receiver may connect, disconnect, send and suspend.
  */
 struct sqloom_signal {
 	const char *name;
@@ -502,21 +510,23 @@ struct sqloom_receiver {
 	bool suspendable;   /* opts into sqloom_signals_switch() */
 };
 
+/* The defaults: everything false or NULL; fn is to be set. */
 void sqloom_receiver_init(struct sqloom_receiver *receiver);
 
-/* Connecting what is connected already changes nothing. SQLOOM_USAGE: no
- * function; SQLOOM_NOMEM. */
+/* Connects a receiver, behind those that are connected; sends that are under
+ * way do not call it yet. Connecting what is connected already changes nothing.
+ * SQLOOM_USAGE: no function; SQLOOM_NOMEM. */
 enum sqloom_status sqloom_signal_connect(struct sqloom_signal *signal,
 					 const struct sqloom_receiver *receiver,
 					 struct sqloom_error *err);
-/* Was it connected? A send that is under way on another thread may still call
- * it once. */
+/* Disconnects the receiver with this identity. Was it connected? A send that is
+ * under way on another thread may still call it once. */
 bool sqloom_signal_disconnect(struct sqloom_signal *signal,
 			      const struct sqloom_receiver *receiver);
 
 /* Calls the receivers in the order of connecting. send: up to the first that
- * fails; robust: all, the first failure is told. SQLOOM_CALL: one failed;
- * *called (may be NULL): how many were called. */
+ * fails; robust: all, the first failure is told. SQLOOM_CALL: one failed.
+ * *called (may be NULL): how many were called, those that failed included. */
 enum sqloom_status sqloom_signal_send(struct sqloom_signal *signal,
 				      const void *sender, void *data,
 				      size_t *called,
@@ -537,19 +547,22 @@ struct sqloom_suspension {
 /*
  * From now on receivers that fit are not called, until it is resumed. Can be
  * stacked; a receiver is called when no suspension fits it. *token names it.
+ * SQLOOM_USAGE: suspension or token is NULL; SQLOOM_NOMEM.
  */
 enum sqloom_status
 sqloom_signals_suspend(const struct sqloom_suspension *suspension,
 		       uint64_t *token, struct sqloom_error *err);
-/* SQLOOM_USAGE: no such suspension, or it was resumed. */
+/* Ends the suspension, in whatever order they began, on whatever thread.
+ * SQLOOM_USAGE: no such suspension, or it was resumed. */
 enum sqloom_status sqloom_signals_resume(uint64_t token,
 					 struct sqloom_error *err);
-/* Suspensions that were never resumed; each is described in *text, a line
- * each (freed with sqloom_text_free(); may be NULL). For the end of a test. */
+/* Counts the suspensions that were not resumed, for the end of a test; each is
+ * described in *text, a line each (text may be NULL; *text is freed with
+ * sqloom_text_free(), and NULL if memory is out). */
 size_t sqloom_signals_suspended(char **text);
 
-/* Off: receivers that are suspendable are not called. Returns what it was;
- * on at the start. */
+/* Switches receivers that are suspendable: off, they are not called. Returns
+ * what it was; on at the start. */
 bool sqloom_signals_switch(bool on);
 
 #if defined(__GNUC__)

@@ -100,8 +100,9 @@ enum sqloom_status sqloom_spec_read(const char *path, struct sqloom_spec **out,
 				    struct sqloom_error *err);
 
 /*
- * The same from memory. text need not end in a NUL byte and is copied; name is
- * what messages call it (copied; "-" is fine).
+ * Parses a spec in memory, as sqloom_spec_read() one in a file. text need not
+ * end in a NUL byte and is copied; name is what messages call it (copied; "-"
+ * is fine).
  */
 enum sqloom_status sqloom_spec_parse(const char *text, size_t size_bytes,
 				     const char *name, struct sqloom_spec **out,
@@ -116,6 +117,9 @@ enum sqloom_part_kind {
 	SQLOOM_PART_CHECK,	/* a query that must return no row */
 	SQLOOM_PART_CHECK_EXEC, /* a command that must exit with 0 */
 	SQLOOM_PART_OPTION,	/* an option of the spec: its value */
+	SQLOOM_PART_FUNCTION,	/* a call: the name of a function of this
+				   program; only the calls of
+				   sqloom_explore_calls() can be run */
 };
 
 struct sqloom_part {
@@ -142,7 +146,7 @@ enum sqloom_status sqloom_spec_build(const struct sqloom_part *parts,
 const char *sqloom_spec_text(const struct sqloom_spec *spec,
 			     size_t *size_bytes);
 
-/* free(NULL) is fine. */
+/* Frees a spec. NULL is fine. */
 void sqloom_spec_free(struct sqloom_spec *spec);
 
 /* ---- Exploring -------------------------------------------------------- */
@@ -154,7 +158,8 @@ enum sqloom_verdict {
 	SQLOOM_INCONCLUSIVE, /* none seen, but not all was seen */
 };
 
-/* 0 holds, 1 broken, 4 inconclusive. */
+/* The exit code with which the sqloom command ends for this verdict: 0 holds,
+ * 1 broken, 4 inconclusive. */
 int sqloom_verdict_exit_code(enum sqloom_verdict verdict);
 
 enum sqloom_store {
@@ -262,7 +267,8 @@ struct sqloom_options {
 					   passes on its own. */
 	const char *
 		source; /* what stands for the spec in lines to paste, quoted for a
-			       shell; NULL: its name */
+			       shell; NULL: its name. Calls that are functions:
+			       the command to which a token is to be added */
 	const char *
 		trace_path; /* write the trace there; "-": standard output; NULL: nowhere */
 	sqloom_progress_fn progress; /* may be NULL */
@@ -271,6 +277,9 @@ struct sqloom_options {
 
 #define SQLOOM_JOBS_MAX 64
 
+/* The defaults: everything 0, false or NULL, but for busy_timeout_ms and
+ * max_preemptions -1, max_runs 1,000,000, pct_depth 3 and statement_limit_ms
+ * 60,000. */
 void sqloom_options_init(struct sqloom_options *options);
 
 /* The result of an exploration, of a replay, or of reading a trace. */
@@ -318,9 +327,10 @@ enum sqloom_status sqloom_spec_from_trace(const struct sqloom_report *report,
 					  struct sqloom_spec **out,
 					  struct sqloom_error *err);
 
-/* free(NULL) is fine. */
+/* Frees a report. NULL is fine. */
 void sqloom_report_free(struct sqloom_report *report);
 
+/* What the runs that the report tells of came to. */
 enum sqloom_verdict sqloom_report_verdict(const struct sqloom_report *report);
 
 enum sqloom_format {
@@ -343,7 +353,7 @@ struct sqloom_render {
 				order of severity */
 };
 
-/* width 80, no colour, 1 finding, no timing. */
+/* The defaults: text, width 80, no colour, 1 finding, no timing. */
 void sqloom_render_init(struct sqloom_render *render);
 
 /*
@@ -355,6 +365,7 @@ enum sqloom_status sqloom_report_render(const struct sqloom_report *report,
 					char **text, size_t *size_bytes,
 					struct sqloom_error *err);
 
+/* Frees a text that a function of the library gave away. NULL is fine. */
 void sqloom_text_free(char *text);
 
 /* ---- The proxy alone ---------------------------------------------------- */
@@ -400,6 +411,7 @@ struct sqloom_proxy_options {
 	void *userdata;
 };
 
+/* The defaults: port SQLOOM_PROXY_PORT, everything else 0, false or NULL. */
 void sqloom_proxy_options_init(struct sqloom_proxy_options *options);
 
 /* What was relayed. */
@@ -455,6 +467,8 @@ struct sqloom_isolation_options {
 	void *userdata; /* of both */
 };
 
+/* The defaults: step_timeout_ms 300,000, everything else NULL; write is to be
+ * set. */
 void sqloom_isolation_options_init(struct sqloom_isolation_options *options);
 
 /* Keeps connections from one spec to the next. */
@@ -483,7 +497,7 @@ enum sqloom_status sqloom_isolation_run(struct sqloom_isolation *isolation,
 					const char *name, bool *complete,
 					struct sqloom_error *err);
 
-/* Closes the connections. free(NULL) is fine. */
+/* Closes the connections. NULL is fine. */
 void sqloom_isolation_free(struct sqloom_isolation *isolation);
 
 /* ---- The set-up ---------------------------------------------------------- */
@@ -523,6 +537,7 @@ struct sqloom_doctor_options {
 	void *userdata;
 };
 
+/* The defaults: everything 0, false or NULL; tell is to be set. */
 void sqloom_doctor_options_init(struct sqloom_doctor_options *options);
 
 /*

@@ -5,7 +5,7 @@
  * callee keeps (about 2 ns on x86-64 and AArch64; elsewhere ucontext is used).
  * Under AddressSanitizer and ThreadSanitizer the switches are announced to it.
  *
- * A coroutine must be resumed only by the thread that made it, never from
+ * A coroutine is resumed by one thread at a time, whichever it is, never from
  * within itself; its function must not return: it yields for good instead.
  */
 #ifndef SLM_BASE_COROUTINE_H
@@ -13,7 +13,7 @@
 
 #include <stddef.h>
 
-#define SLM_COROUTINE_STACK ((size_t)512 * 1024) /* bytes, lazily backed */
+#define SLM_COROUTINE_STACK ((size_t)1024 * 1024) /* bytes, lazily backed */
 
 struct slm_coroutine;
 

@@ -101,4 +101,14 @@ enum sqloom_status slm_exec_result(int status, int signal, const char *output,
 				   const struct slm_result **out,
 				   struct sqloom_error *err);
 
+/* The same of a function of this process: "returned", then its value by
+ * lines (or by JSON paths). error REFUSED if it failed; code "failed"; message:
+ * what it said. */
+struct sqloom_call;
+enum sqloom_status slm_function_result(const struct sqloom_call *call,
+				       bool failed, int returned,
+				       struct slm_arena *arena,
+				       const struct slm_result **out,
+				       struct sqloom_error *err);
+
 #endif

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "call/function.h"
 #include "call/http.h"
 #include "trace/utf8.h"
 
@@ -488,4 +489,22 @@ enum sqloom_status slm_exec_result(int status, int signal, const char *output,
 	return conclude(&row, error, slm_arena_printf(arena, "exit %d", status),
 			exec_message(output, size, errors ? errors : "", arena),
 			out, err);
+}
+
+enum sqloom_status slm_function_result(const struct sqloom_call *call,
+				       bool failed, int returned,
+				       struct slm_arena *arena,
+				       const struct slm_result **out,
+				       struct sqloom_error *err)
+{
+	const char *value = call->value.data ? call->value.data : "";
+	size_t size = call->value.size;
+	struct row row = { .arena = arena };
+
+	add(&row, "returned", integer(returned));
+	if (!add_as_json(&row, value, size, false))
+		add_lines(&row, value, value + size);
+	return conclude(&row, failed ? SLM_ERROR_REFUSED : SLM_ERROR_NONE,
+			"failed", slm_arena_strdup(arena, call->error), out,
+			err);
 }

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -162,8 +163,8 @@ static enum sqloom_status look_again(struct programs *programs, unsigned call,
 				     struct sqloom_error *err)
 {
 	struct program *program = &programs->calls[call];
-	enum sqloom_status status = slm_programs_blockers(
-		programs, call, &program->blockers, err);
+	enum sqloom_status status =
+		slm_programs_blockers(programs, call, &program->blockers, err);
 
 	program->stale = !program->blockers;
 	return status;
@@ -386,11 +387,13 @@ static void close_loop(struct programs *programs)
 	if (!programs->loop_open)
 		return;
 	uv_close((uv_handle_t *)&programs->ticker, NULL);
-	if (programs->async.loop)
-		uv_close((uv_handle_t *)&programs->async, NULL);
+	if (programs->ending.loop)
+		uv_close((uv_handle_t *)&programs->ending, NULL);
 	while (uv_run(&programs->loop, UV_RUN_DEFAULT))
 		;
 	(void)uv_loop_close(&programs->loop);
+	if (programs->ending_fd >= 0)
+		close(programs->ending_fd);
 }
 
 static void op_free(struct slm_db *base)
@@ -479,6 +482,7 @@ enum sqloom_status slm_programs_open(const struct sqloom_spec *spec,
 	programs->options = *options;
 	programs->ncalls = spec->nsessions;
 	programs->running = -1;
+	programs->ending_fd = -1;
 	programs->texts = slm_calloc(TEXTS_MAX, sizeof(*programs->texts));
 	status = programs->texts ? read_calls(programs, err) :
 				   slm_error_nomem(err);

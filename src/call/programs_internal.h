@@ -23,7 +23,9 @@
 #define SERVERS_MAX 16
 #define NOTES_MAX 16
 #define TEXTS_MAX 10000 /* parsed ones that are kept, from one run to another */
-#define TICK_MS 2
+/* Longer than the scheduler's own tick (250 Hz): to set an earlier timer for
+ * each wait costs more than the wait. */
+#define TICK_MS 5
 
 /* A connection of a program. */
 struct link {
@@ -94,7 +96,8 @@ struct programs {
 	uv_loop_t loop;
 	bool loop_open;
 	uv_timer_t ticker;
-	uv_async_t async; /* functions that have ended: */
+	uv_poll_t ending; /* functions that have ended: */
+	int ending_fd;	  /* an eventfd; -1: not yet */
 	_Atomic uint32_t functions_ended, functions_failed; /* masks */
 	struct slm_relay *relay;
 	struct slm_http *http;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -447,12 +448,17 @@ static void tick(uv_timer_t *timer)
 }
 
 /* Functions have ended: their masks say which. */
-static void functions_ended(uv_async_t *async)
+static void functions_ended(uv_poll_t *poll, int error, int events)
 {
-	struct programs *programs = async->data;
+	struct programs *programs = poll->data;
+	uint64_t count;
+	ssize_t n = read(programs->ending_fd, &count, sizeof(count));
 	uint32_t ended = atomic_exchange(&programs->functions_ended, 0);
 	uint32_t failed = atomic_load(&programs->functions_failed);
 
+	(void)n; /* the masks count */
+	(void)error;
+	(void)events;
 	programs->marks++;
 	for (unsigned i = 0; i < programs->ncalls; i++) {
 		struct program *program = &programs->calls[i];
@@ -474,13 +480,17 @@ static void functions_ended(uv_async_t *async)
 void slm_programs_ended(struct slm_db *db, unsigned call, bool failed)
 {
 	struct programs *programs = (struct programs *)db;
+	const uint64_t one = 1;
+	ssize_t n;
 
 	if (failed)
 		atomic_fetch_or(&programs->functions_failed, 1u << call);
 	else
 		atomic_fetch_and(&programs->functions_failed, ~(1u << call));
 	atomic_fetch_or(&programs->functions_ended, 1u << call);
-	uv_async_send(&programs->async);
+	/* Fails only when it is said already. */
+	n = write(programs->ending_fd, &one, sizeof(one));
+	(void)n;
 }
 
 /* A command finds the proxy where its environment says, so it can have a door
@@ -513,6 +523,20 @@ static enum sqloom_status open_doors(struct programs *programs,
 	return status;
 }
 
+/* Not uv_async_t: where a thread shares our CPU, it is pre-empted by what it
+ * wakes up, and libuv would spin until the thread has left uv_async_send(). */
+static bool watch_functions(struct programs *programs)
+{
+	programs->ending_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (programs->ending_fd < 0 ||
+	    uv_poll_init(&programs->loop, &programs->ending,
+			 programs->ending_fd))
+		return false;
+	programs->ending.data = programs;
+	return uv_poll_start(&programs->ending, UV_READABLE, functions_ended) ==
+	       0;
+}
+
 enum sqloom_status slm_programs_prepare(struct programs *programs,
 					struct sqloom_error *err)
 {
@@ -533,8 +557,7 @@ enum sqloom_status slm_programs_prepare(struct programs *programs,
 	programs->loop_open = true;
 	uv_timer_init(&programs->loop, &programs->ticker);
 	uv_timer_start(&programs->ticker, tick, TICK_MS, TICK_MS);
-	programs->async.data = programs;
-	if (uv_async_init(&programs->loop, &programs->async, functions_ended))
+	if (!watch_functions(programs))
 		return slm_error_set(err, SQLOOM_IO,
 				     "cannot make an event loop: too many open "
 				     "files?");

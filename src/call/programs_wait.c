@@ -19,7 +19,8 @@
 
 #define ASK_AGAIN_MS 5	  /* a statement that takes longer is slow */
 #define PATIENCE_MS 2	  /* for a step that never waited so far */
-#define GIVE_WAY_US 50	  /* for one that was seen to wait, to begin so */
+#define OTHERS_US 2000	  /* between looks at threads that are awake */
+#define GIVE_WAY_US 50	  /* between questions about a step that may wait */
 #define RESUMED_US 300	  /* for one that nobody is in the way of now */
 #define LOOK_FROM_MS 10	  /* programs are looked at from here on */
 #define LOOK_MAX_MS 5	  /* one look tells of no longer time */
@@ -68,11 +69,25 @@ static enum sqloom_status interrupted(struct programs *programs,
 			     "stopped in the middle of a run");
 }
 
-enum sqloom_status slm_programs_turn(struct programs *programs, bool wait,
-				     struct sqloom_error *err)
+/* Is there nothing that ends the run? */
+static enum sqloom_status look_around(struct programs *programs,
+				      struct sqloom_error *err)
 {
 	const struct slm_postgres_options *pg = &programs->options.pg;
 
+	for (unsigned i = 0; i < programs->nservers; i++)
+		if (slm_process_has_ended(programs->servers[i]))
+			return server_ended(programs->servers[i], err);
+	if (pg->goes_on && !pg->goes_on(pg->goes_on_userdata))
+		return interrupted(programs, err);
+	return SQLOOM_OK;
+}
+
+enum sqloom_status slm_programs_turn(struct programs *programs, bool wait,
+				     struct sqloom_error *err)
+{
+	if (wait)
+		uv_timer_again(&programs->ticker);
 	uv_run(&programs->loop, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT);
 	if (programs->status) {
 		enum sqloom_status status = programs->status;
@@ -82,14 +97,21 @@ enum sqloom_status slm_programs_turn(struct programs *programs, bool wait,
 		programs->status = SQLOOM_OK;
 		return status;
 	}
-	if (!wait)
-		return SQLOOM_OK;
-	for (unsigned i = 0; i < programs->nservers; i++)
-		if (slm_process_has_ended(programs->servers[i]))
-			return server_ended(programs->servers[i], err);
-	if (pg->goes_on && !pg->goes_on(pg->goes_on_userdata))
-		return interrupted(programs, err);
-	return SQLOOM_OK;
+	return wait ? look_around(programs, err) : SQLOOM_OK;
+}
+
+/* Sleeps until something comes, or for so long; less than a tick. */
+static enum sqloom_status rest(struct programs *programs, long us,
+			       struct sqloom_error *err)
+{
+	struct pollfd loop = { .fd = uv_backend_fd(&programs->loop),
+			       .events = POLLIN };
+	struct timespec limit = { .tv_nsec = us * 1000 };
+	enum sqloom_status status;
+
+	(void)ppoll(&loop, 1, &limit, NULL);
+	status = slm_programs_turn(programs, false, err);
+	return status ? status : look_around(programs, err);
 }
 
 /* ---- Asleep? ------------------------------------------------------------- */
@@ -346,7 +368,9 @@ static enum sqloom_status others_settle(struct programs *programs,
 {
 	uint64_t marks = programs->marks;
 	bool quiet = is_quiet(programs, call);
-	enum sqloom_status status = slm_programs_turn(programs, !quiet, err);
+	enum sqloom_status status =
+		quiet ? slm_programs_turn(programs, false, err) :
+			rest(programs, OTHERS_US, err);
 
 	*settled = quiet && marks == programs->marks;
 	return status;
@@ -625,17 +649,19 @@ static enum sqloom_status waits(struct programs *programs, unsigned call,
 	return status;
 }
 
-/* The server's process shares our CPU: while we sleep it comes to its answer
- * or to its lock. If we asked at once, the question and its answer could keep
- * it from the CPU for a millisecond, however often we yield. */
-static enum sqloom_status give_way(struct programs *programs, long us,
-				   struct sqloom_error *err)
+/* The server's process, which shares our CPU, comes to its answer or to its
+ * lock before it is asked about. Mostly it does when we yield. But if it has
+ * used up its share, question after question and their answers would keep it
+ * from the CPU for a millisecond: so then we sleep. */
+static enum sqloom_status give_way(struct programs *programs,
+				   const struct program *program,
+				   unsigned asked, struct sqloom_error *err)
 {
-	struct pollfd loop = { .fd = uv_backend_fd(&programs->loop),
-			       .events = POLLIN };
-	struct timespec limit = { .tv_nsec = us * 1000 };
-
-	(void)ppoll(&loop, 1, &limit, NULL);
+	if (program->blocked)
+		return rest(programs, RESUMED_US, err);
+	if (asked)
+		return rest(programs, GIVE_WAY_US, err);
+	sched_yield();
 	return slm_programs_turn(programs, false, err);
 }
 
@@ -646,7 +672,7 @@ enum sqloom_status slm_programs_finish(struct programs *programs, unsigned call,
 	struct program *program = &programs->calls[call];
 	/* One whose way is free again is done soon. */
 	bool patient = !program->blocked && hardly_waits(programs, call);
-	long us = program->blocked ? RESUMED_US : GIVE_WAY_US;
+	unsigned asked = 0;
 	uint64_t began_ms = now_ms();
 	enum sqloom_status status = SQLOOM_OK;
 
@@ -660,7 +686,7 @@ enum sqloom_status slm_programs_finish(struct programs *programs, unsigned call,
 			status = slm_programs_turn(programs, true, err);
 			continue;
 		}
-		status = give_way(programs, us, err);
+		status = give_way(programs, program, asked++, err);
 		if (status || program->at->done)
 			continue;
 		status = slm_programs_blockers(programs, call, &blockers, err);

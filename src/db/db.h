@@ -306,6 +306,8 @@ struct slm_postgres_options {
 	bool local_begin;  /* a BEGIN is no choice point */
 	bool any_database; /* also one that does not look like a test's */
 	bool cloning;	   /* every run in a new copy of the database */
+	bool keeps_only;   /* rows are kept and put back, and no more: contents
+			      are not asked for, nothing is pinned to a CPU */
 	unsigned jobs;	   /* workers that there will be */
 	unsigned worker;   /* 0: the database itself; from 1: a copy of it,
 			      opened after that of 0 */

@@ -40,7 +40,7 @@ struct slm_outside_statement {
 	bool local_idle; /* the same, outside of a transaction only: SELECT 1,
 			    whose snapshot is then nobody's but its own */
 	bool split; /* in autocommit it can have a COMMIT step of its own */
-	bool keeps_locks; /* in a transaction: gives no lock back */
+	bool keeps_locks;	    /* in a transaction: gives no lock back */
 	const char *reads, *writes; /* as slm_db_step_info */
 	const char *waits_for;	    /* "a lock on account" */
 };

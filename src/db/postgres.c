@@ -141,7 +141,8 @@ static enum sqloom_status connect_admin(struct postgres *db,
 						"sqloom's own connection", err);
 
 	if (!status) {
-		slm_pg_pin(&db->admin, db->options.worker, &db->pinned);
+		if (!db->options.keeps_only)
+			slm_pg_pin(&db->admin, db->options.worker, &db->pinned);
 		status = slm_pg_exec(&db->admin, "set up a connection",
 				     PG_SETTINGS, NULL, err);
 	}
@@ -155,7 +156,7 @@ static enum sqloom_status connect_sessions(struct postgres *db,
 		slm_pg_open(&db->monitor, db->options.conninfo, db->database,
 			    "sqloom's monitor connection", err);
 
-	if (!status)
+	if (!status && !db->options.keeps_only)
 		slm_pg_pin(&db->monitor, db->options.worker, &db->pinned);
 	for (unsigned i = 0; !status && !db->outside && i < db->nsessions; i++)
 		status = slm_pgsession_open(&db->sessions[i], err);
@@ -250,7 +251,7 @@ static enum sqloom_status open_in_place(struct postgres *db,
 		status = slm_pgsteps_resolve(db, err);
 	if (!status)
 		status = slm_pgcontents_check_ignored(db, err);
-	if (!status && db->outside)
+	if (!status && db->outside && !db->options.keeps_only)
 		status = slm_pgoutside_show(db, err);
 	else if (!status && slm_pgsteps_any(db, slm_pgstep_is_uncertain))
 		slm_pgsteps_show_all(db);

@@ -41,6 +41,13 @@ static bool is_local(const char *hosts)
 	return true;
 }
 
+/* How to use it even so. */
+static const char *way_out(const struct postgres *db)
+{
+	return db->options.keeps_only ? "set any_database" :
+					"say --any-database";
+}
+
 /* The value of a keyword in a list of libpq's; NULL: not given. */
 static const char *given(const PQconninfoOption *options, const char *keyword)
 {
@@ -74,8 +81,8 @@ enum sqloom_status slm_pgguard_host(const struct postgres *db,
 				"the server is on another machine (%s): runs "
 				"write to the database and commit, so sqloom "
 				"works on this machine only; if it is a test "
-				"server, say --any-database",
-				hosts);
+				"server, %s",
+				hosts, way_out(db));
 	}
 	PQconninfoFree(said);
 	PQconninfoFree(otherwise);
@@ -92,17 +99,16 @@ static enum sqloom_status check_names(const struct postgres *db,
 			err, SQLOOM_USAGE,
 			"the server is on another machine (%s): runs write to "
 			"the database and commit, so sqloom works on this "
-			"machine only; if it is a test server, say "
-			"--any-database",
-			PQhost(db->admin.conn));
+			"machine only; if it is a test server, %s",
+			PQhost(db->admin.conn), way_out(db));
 	if (!contains_test(db->database))
 		return slm_error_set(
 			err, SQLOOM_USAGE,
 			"database \"%s\" does not look like one for tests (no "
 			"\"test\" in its name): runs write to it and commit; "
-			"use a test database, --pg-temp, or say "
-			"--any-database",
-			db->database);
+			"use a test database%s, or %s",
+			db->database,
+			db->options.keeps_only ? "" : ", --pg-temp", way_out(db));
 	return SQLOOM_OK;
 }
 

@@ -13,6 +13,10 @@
 
 #include "db/postgres_internal.h"
 
+/* The trigger of keep.c: it is no trigger of the user's, notes nothing of what
+ * the admin connection does, and goes with the schema. */
+#define PG_MARK "sqloom_mark"
+
 /* Two sets of snapshots: what runs go back to, and what was there before the
  * spec's global setup. Also the first letter of a snapshot table's name. */
 enum pg_set {
@@ -57,6 +61,8 @@ struct pg_restore_plan {
 	struct pg_kept_sequence *sequences; /* per sequence */
 	enum pg_set set;		    /* that is gone back to */
 	unsigned emptied;		    /* VACUUMs so far */
+	char since[24]; /* xid that is older than what the snapshots do not
+			   have; "": not known */
 	bool begun;			    /* PG_SCHEMA is ours */
 	bool set_up;			    /* the setup has been completed */
 	bool settings;	    /* of the admin connection are those of restores */

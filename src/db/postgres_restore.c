@@ -54,7 +54,7 @@ static void put_columns(const struct pg_table *table, struct slm_buf *out)
 
 /* Of rows: those that a transaction after the last restore wrote. */
 static void put_delete(const struct pg_table *table, const struct pg_kept *kept,
-		       struct slm_buf *sql)
+		       bool keeps_only, struct slm_buf *sql)
 {
 	slm_buf_printf(sql, "DELETE FROM ONLY %s", table->quoted);
 	if (kept->by_rows) {
@@ -62,6 +62,8 @@ static void put_delete(const struct pg_table *table, const struct pg_kept *kept,
 				  "OPERATOR(pg_catalog.<) pg_catalog.age($1)");
 		return;
 	}
+	if (keeps_only)
+		return;
 	slm_buf_puts(sql, " RETURNING ");
 	put_columns(table, sql);
 	if (table->ncolumns == 0)
@@ -108,7 +110,7 @@ static bool put_statement(const struct postgres *db,
 	case PG_PREPARED_SELECT:
 		return slm_pgcontents_select(table, sql);
 	case PG_PREPARED_DELETE:
-		put_delete(table, kept, sql);
+		put_delete(table, kept, db->options.keeps_only, sql);
 		break;
 	case PG_PREPARED_INSERT:
 		put_insert(db, table, kept, sql);
@@ -235,7 +237,8 @@ static enum sqloom_status examine(struct postgres *db, uint32_t table,
 	slm_buf_printf(&sql,
 		       "SELECT relpages, reltuples, EXISTS (SELECT FROM "
 		       "pg_catalog.pg_trigger WHERE tgrelid = c.oid AND NOT "
-		       "tgisinternal AND tgenabled IN ('A', 'R'%s)), ",
+		       "tgisinternal AND tgname <> '" PG_MARK "' AND "
+		       "tgenabled IN ('A', 'R'%s)), ",
 		       db->may_replica ? "" : ", 'O'");
 	if (t->rows)
 		slm_buf_printf(&sql,
@@ -259,7 +262,8 @@ static enum sqloom_status examine(struct postgres *db, uint32_t table,
 		kept->bytes = strtoull(PQgetvalue(result, 0, 3), NULL, 10);
 	}
 	PQclear(result);
-	strcpy(kept->since, "0");
+	snprintf(kept->since, sizeof(kept->since), "%s",
+		 *db->plan->since ? db->plan->since : "0");
 	kept->spread = true; /* not known */
 	kept->by_rows = t->rows >= BY_ROWS_FROM && t->primary &&
 			db->may_replica && !kept->guarded;

@@ -59,8 +59,8 @@ static enum sqloom_status ask(struct plain *plain, struct sqloom_error *err)
 		     " tgrelid::pg_catalog.regclass, CASE tgenabled WHEN 'A' "
 		     "THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, "
 		     "tgname) FROM pg_catalog.pg_trigger WHERE NOT "
-		     "tgisinternal AND tgenabled <> 'D' AND tgparentid "
-		     "= 0 AND tgrelid IN (");
+		     "tgisinternal AND tgname <> '" PG_MARK "' AND tgenabled "
+		     "<> 'D' AND tgparentid = 0 AND tgrelid IN (");
 	put_list(plain, &sql);
 	slm_buf_puts(&sql, ")");
 	status = slm_pgkeep_exec(plain->db, "look for triggers", &sql,

@@ -152,6 +152,7 @@ enum sqloom_status slm_pgkeep_forget(struct postgres *db, enum pg_set set,
 {
 	db->plan->version = 0;
 	db->plan->set = set;
+	*db->plan->since = '\0';
 	return slm_pgkeep_plan(db, err);
 }
 
@@ -341,6 +342,26 @@ static bool is_kept(const struct pg_table *table)
 	return table->kind == 'r' && !table->temporary;
 }
 
+/* What is written after this has a newer xid; nobody else is at work. */
+static enum sqloom_status note_xid(struct postgres *db,
+				   struct sqloom_error *err)
+{
+	PGresult *result;
+	enum sqloom_status status =
+		slm_pg_exec(&db->admin, "ask for the present transaction",
+			    "SELECT pg_catalog.txid_snapshot_xmin("
+			    "pg_catalog.txid_current_snapshot())",
+			    &result, err);
+
+	if (status)
+		return status;
+	/* Without its epoch. */
+	snprintf(db->plan->since, sizeof(db->plan->since), "%u",
+		 (unsigned)strtoull(PQgetvalue(result, 0, 0), NULL, 10) - 1);
+	PQclear(result);
+	return SQLOOM_OK;
+}
+
 enum sqloom_status slm_pgsnap_take_all(struct postgres *db,
 				       struct sqloom_error *err)
 {
@@ -354,6 +375,8 @@ enum sqloom_status slm_pgsnap_take_all(struct postgres *db,
 		if (is_kept(&db->catalogue.tables[i]) &&
 		    !db->catalogue.tables[i].snapshot)
 			list[n++] = i;
+	if (db->options.keeps_only)
+		status = note_xid(db, err);
 	/* Not all at once: every one of them takes a lock. */
 	for (uint32_t at = 0; !status && at < n; at += 500)
 		status = slm_pgkeep_take(db, PG_SET_RUNS, list + at,

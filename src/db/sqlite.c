@@ -265,6 +265,10 @@ static void mark_written(struct sqlite *db)
 {
 	bool more = true;
 
+	/* What others will do is not known before they do it. */
+	for (uint32_t i = 0; db->outside && i < db->catalogue.ntables; i++)
+		db->catalogue.tables[i].written = true;
+
 	for (unsigned i = 0; i < db->nsessions; i++)
 		for (unsigned j = 0; j <= db->sessions[i].nsteps; j++) {
 			const struct session *session = &db->sessions[i];
@@ -351,6 +355,8 @@ static enum sqloom_status set_up(struct sqlite *db, struct sqloom_error *err)
 		status = set_journal(db, err);
 	for (unsigned i = 0; !status && i < db->spec->nsetups; i++)
 		status = run_script(db, "setup", &db->spec->setups[i], err);
+	if (!status && db->outside)
+		status = slm_outside_sqlite_set_up(db, err);
 	if (!status)
 		status =
 			slm_catalogue_load(db, &db->arena, &db->catalogue, err);
@@ -386,26 +392,39 @@ enum sqloom_status slm_sqlite_open(const struct sqloom_spec *spec,
 				   struct slm_db **out,
 				   struct sqloom_error *err)
 {
+	return slm_sqlite_make(spec, options, spec->nsessions, NULL, out, err);
+}
+
+enum sqloom_status slm_sqlite_make(const struct sqloom_spec *spec,
+				   const struct slm_sqlite_options *options,
+				   unsigned nsessions,
+				   struct sqlite_outside *outside,
+				   struct slm_db **out,
+				   struct sqloom_error *err)
+{
 	struct sqlite *db = slm_calloc(1, sizeof(*db));
 	struct slm_store_hooks hooks = { .sleep = sleep_hook, .userdata = db };
 	enum sqloom_status status = SQLOOM_OK;
 
-	if (!db)
+	if (!db) {
+		slm_free(outside);
 		return slm_error_nomem(err);
+	}
 	db->base.ops = &sqlite_ops;
+	db->outside = outside;
 	db->spec = spec;
 	db->options = *options;
 	slm_arena_init(&db->arena);
 	slm_arena_init(&db->compiled);
 	db->run = &db->arena;
-	db->sessions = slm_arena_zalloc(&db->arena, spec->nsessions,
+	db->sessions = slm_arena_zalloc(&db->arena, nsessions + 1,
 					sizeof(struct session));
 	db->checks = slm_arena_zalloc(&db->arena, spec->nchecks,
 				      sizeof(struct check));
 	if (!db->sessions || !db->checks)
 		status = slm_error_nomem(err);
 	/* Counted one by one, so that only whole ones are freed. */
-	for (unsigned i = 0; !status && i < spec->nsessions; i++)
+	for (unsigned i = 0; !status && i < nsessions; i++)
 		if (init_session(db, i))
 			db->nsessions++;
 		else
@@ -461,6 +480,8 @@ static void sqlite_free(struct slm_db *base)
 		for (unsigned j = 0; j < session->nvariables; j++)
 			slm_free(session->variables[j].data);
 	}
+	if (db->outside)
+		slm_outside_sqlite_free(db);
 	slm_store_free(db->store);
 	slm_free(db->generated);
 	slm_arena_deinit(&db->compiled);
@@ -494,10 +515,10 @@ static enum sqloom_status restore(struct sqlite *db, struct sqloom_error *err)
 {
 	enum sqloom_status status;
 
-	if (db->fresh || !db->sessions[0].db)
+	if (db->fresh || (db->nsessions && !db->sessions[0].db))
 		return reopen(db, err);
 	status = slm_store_restore(db->store, err);
-	if (status == SQLOOM_UNSUPPORTED)
+	if (status == SQLOOM_UNSUPPORTED && !db->outside)
 		return reopen(db, err);
 	for (unsigned i = 0; !status && db->ddl && i < db->nsessions; i++) {
 		slm_store_set_owner(db->store, i);

@@ -68,14 +68,15 @@ bool slm_name_set_add(struct slm_arena *arena, struct name_set *set,
 	return true;
 }
 
-static const char *join(struct slm_arena *arena, const struct name_set *set)
+const char *slm_compile_names(struct slm_arena *arena,
+			      const struct name_set *set)
 {
 	const char *text = "";
 
 	for (unsigned i = 0; text && i < set->count; i++)
 		text = slm_arena_printf(arena, "%s%s%s", text, i ? ", " : "",
 					set->names[i]);
-	return text;
+	return text ? text : "";
 }
 
 /* ---- The authorizer ---------------------------------------------------- */
@@ -488,11 +489,12 @@ static bool is_dml(const char *sql)
 	return false;
 }
 
-static int prepare_watched(struct session *session, struct step *step,
+static int prepare_watched(struct session *session,
+			   struct footprint *footprint,
 			   struct statement *statement)
 {
 	struct watch watch = { .arena = &session->owner->compiled,
-			       .footprint = &step->footprint };
+			       .footprint = footprint };
 	int rc;
 
 	sqlite3_set_authorizer(session->db, authorize, &watch);
@@ -504,10 +506,22 @@ static int prepare_watched(struct session *session, struct step *step,
 	return rc == SQLITE_OK && watch.failed ? SQLITE_NOMEM : rc;
 }
 
+int slm_compile_one(struct session *session, struct footprint *footprint,
+		    struct statement *statement)
+{
+	int rc = prepare_watched(session, footprint, statement);
+
+	if (rc == SQLITE_OK && statement->stmt &&
+	    (!slm_compile_columns(session, statement->stmt,
+				  &session->owner->compiled, statement) ||
+	     !see_program(session, statement, footprint)))
+		rc = SQLITE_NOMEM;
+	return rc;
+}
+
 int slm_compile_next(struct session *session, struct step *step,
 		     unsigned *index)
 {
-	struct slm_arena *arena = &session->owner->compiled;
 	struct statement *statement = add_statement(session, step);
 	int rc;
 
@@ -521,15 +535,11 @@ int slm_compile_next(struct session *session, struct step *step,
 	}
 	if (slm_sql_starts_with(statement->sql, "pragma"))
 		return compile_pragma(step, statement);
-	rc = prepare_watched(session, step, statement);
+	rc = slm_compile_one(session, &step->footprint, statement);
 	if (rc == SQLITE_OK)
 		rc = compile_parameters(session, statement->stmt,
 					&statement->parameters,
 					&statement->nparameters);
-	if (rc == SQLITE_OK &&
-	    (!slm_compile_columns(session, statement->stmt, arena, statement) ||
-	     !see_program(session, statement, &step->footprint)))
-		rc = SQLITE_NOMEM;
 	if (rc != SQLITE_OK) {
 		sqlite3_finalize(statement->stmt);
 		statement->stmt = NULL;
@@ -803,14 +813,11 @@ static void tell_info(struct session *session, struct step *step)
 {
 	const struct footprint *f = &step->footprint;
 	struct slm_arena *arena = &session->owner->arena;
-	const char *reads, *writes;
 
 	if (step->info.reads) /* a new connection: nothing new is learnt */
 		return;
-	reads = join(arena, &step->reads);
-	writes = join(arena, &step->writes);
-	step->info.reads = reads ? reads : "";
-	step->info.writes = writes ? writes : "";
+	step->info.reads = slm_compile_names(arena, &step->reads);
+	step->info.writes = slm_compile_names(arena, &step->writes);
 	step->info.local = !*step->rest && !f->touches && !f->ddl &&
 			   (!f->begins || session->owner->options.local_begin);
 }

@@ -230,17 +230,6 @@ enum sqloom_status slm_catalogue_load(struct sqlite *db,
 
 /* ---- Generated keys ---------------------------------------------------- */
 
-const struct generated *slm_generated_find(const struct sqlite *db,
-					   uint32_t table, sqlite3_int64 key)
-{
-	/* The last one: a key may be used again after a rollback. */
-	for (unsigned i = db->ngenerated; i-- > 0;)
-		if (db->generated[i].table == table &&
-		    db->generated[i].key == key)
-			return &db->generated[i];
-	return NULL;
-}
-
 /* ---- Contents ---------------------------------------------------------- */
 
 struct reading {

@@ -54,6 +54,8 @@ void slm_front_use_clock(struct slm_front_route *route);
 
 /* The owner number of a connection's main database; -1: it is not in route. */
 int slm_front_owner(const struct slm_front_route *route, sqlite3 *db);
+/* Which opening of a connection that number is now, counted from 1; 0: none. */
+uint64_t slm_front_serial(struct slm_front_route *route, int owner);
 /* Connections that are open in route. */
 unsigned slm_front_count(const struct slm_front_route *route);
 

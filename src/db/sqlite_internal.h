@@ -180,6 +180,7 @@ struct sqlite {
 	bool ddl, random, fresh; /* fresh: new connections for each run */
 	bool schema_dirty;
 	bool pragma; /* as in struct footprint */
+	struct sqlite_outside *outside; /* NULL: the sessions are ours; owned */
 };
 
 /* ---- sqlite_value.c */
@@ -193,6 +194,13 @@ enum slm_error_kind slm_sqlite_error_kind(int code);
 const char *slm_sqlite_code_name(int code);
 
 /* ---- sqlite.c */
+/* A db of so many sessions; outside (owned then) may be NULL. */
+enum sqloom_status slm_sqlite_make(const struct sqloom_spec *spec,
+				   const struct slm_sqlite_options *options,
+				   unsigned nsessions,
+				   struct sqlite_outside *outside,
+				   struct slm_db **out,
+				   struct sqloom_error *err);
 /* SQLOOM_DATABASE: what the admin connection says, with the file's name. */
 enum sqloom_status slm_sqlite_unusable(struct sqlite *db,
 				       struct sqloom_error *err);
@@ -215,7 +223,20 @@ enum sqloom_status slm_stop_status(const struct sqlite *db,
 				   enum sqloom_status status,
 				   struct sqloom_error *err);
 
+/* ---- sqlite_outside.c */
+/* Between the seed and the catalogue: routes, and sets the database up. */
+enum sqloom_status slm_outside_sqlite_set_up(struct sqlite *db,
+					     struct sqloom_error *err);
+void slm_outside_sqlite_free(struct sqlite *db);
+
 /* ---- sqlite_compile.c */
+/* Compiles one statement of whatever parameters into statement (sql is set),
+ * and what it touches into footprint; an SQLite result code. */
+int slm_compile_one(struct session *session, struct footprint *footprint,
+		    struct statement *statement);
+/* The names, with commas; "" if memory is out. */
+const char *slm_compile_names(struct slm_arena *arena,
+			      const struct name_set *set);
 enum sqloom_status slm_compile_session(struct session *session,
 				       struct sqloom_error *err);
 enum sqloom_status slm_compile_checks(struct sqlite *db,
@@ -248,6 +269,16 @@ void slm_compile_origins(struct session *session, struct statement *statement);
  * for the statements of all sessions, which are compiled. */
 void slm_refer_infer(struct sqlite *db);
 
+/* ---- sqlite_generated.c */
+const struct generated *slm_generated_find(const struct sqlite *db,
+					   uint32_t table, sqlite3_int64 key);
+/* Memory that is out shows in db->failed_generated. */
+void slm_generated_add(struct sqlite *db, unsigned call, uint32_t table,
+		       sqlite3_int64 key);
+/* A value that is such a key becomes "table of call #1". */
+void slm_generated_name(struct sqlite *db, uint32_t table,
+			struct slm_value *value, bool *failed);
+
 /* ---- sqlite_contents.c */
 enum sqloom_status slm_catalogue_load(struct sqlite *db,
 				      struct slm_arena *arena,
@@ -260,8 +291,6 @@ enum sqloom_status slm_contents_read(struct sqlite *db,
 /* SQLOOM_SPEC if an `option ignore` names what there is not. */
 enum sqloom_status slm_contents_check_ignored(struct sqlite *db,
 					      struct sqloom_error *err);
-const struct generated *slm_generated_find(const struct sqlite *db,
-					   uint32_t table, sqlite3_int64 key);
 bool slm_name_set_add(struct slm_arena *arena, struct name_set *set,
 		      const char *name);
 

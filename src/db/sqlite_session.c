@@ -118,33 +118,6 @@ static enum sqloom_status too_many_rows(struct session *session)
 	return session->status;
 }
 
-/* A generated key is told by who made it, so that equal results of runs in
- * different orders are equal. */
-static void name_key(struct session *session, uint32_t table,
-		     struct slm_value *value, bool *failed)
-{
-	struct sqlite *db = session->owner;
-	const struct generated *key;
-	char *text;
-
-	if (value->kind != SLM_INT)
-		return;
-	key = slm_generated_find(db, table, value->integer);
-	if (!key)
-		return;
-	text = slm_arena_printf(db->run, "%s of %s #%u",
-				db->catalogue.tables[table].name,
-				db->spec->sessions[key->call].name,
-				key->ordinal);
-	if (!text) {
-		*failed = true;
-		return;
-	}
-	value->kind = SLM_KEY;
-	value->text = text;
-	value->size = (uint32_t)strlen(text);
-}
-
 struct row_sink {
 	struct slm_value *values;
 	uint32_t capacity; /* rows */
@@ -188,8 +161,9 @@ static enum sqloom_status keep_row(struct session *session,
 		slm_sqlite_value(stmt, (int)i, session->owner->run, &row[i],
 				 &failed);
 		if (statement->origins[i] && session->owner->ngenerated)
-			name_key(session, statement->origins[i] - 1, &row[i],
-				 &failed);
+			slm_generated_name(session->owner,
+					   statement->origins[i] - 1, &row[i],
+					   &failed);
 		*digest = slm_sqlite_value_digest(*digest, &row[i]);
 		if (sink->count == 1 && statement->captures[i] >= 0 &&
 		    !capture(&session->variables[statement->captures[i]], stmt,
@@ -415,40 +389,6 @@ void slm_session_wait(struct sqlite *db, unsigned ms)
 
 /* ---- Generated keys --------------------------------------------------- */
 
-static uint32_t next_ordinal(const struct sqlite *db, unsigned call,
-			     uint32_t table)
-{
-	for (unsigned i = db->ngenerated; i-- > 0;)
-		if (db->generated[i].call == call &&
-		    db->generated[i].table == table)
-			return db->generated[i].ordinal + 1;
-	return 1;
-}
-
-static void add_generated(struct sqlite *db, unsigned call, uint32_t table,
-			  sqlite3_int64 key)
-{
-	if (db->ngenerated == db->generated_capacity) {
-		unsigned grown = db->generated_capacity * 2 + 16;
-		struct generated *list =
-			slm_reallocarray(db->generated, grown, sizeof(*list));
-
-		if (!list) {
-			db->failed_generated = true;
-			return;
-		}
-		db->generated = list;
-		db->generated_capacity = grown;
-	}
-	db->generated[db->ngenerated] = (struct generated){
-		.table = table,
-		.call = call,
-		.ordinal = next_ordinal(db, call, table),
-		.key = key,
-	};
-	db->ngenerated++;
-}
-
 static void update_hook(void *userdata, int operation, const char *schema,
 			const char *table, sqlite3_int64 key)
 {
@@ -463,7 +403,7 @@ static void update_hook(void *userdata, int operation, const char *schema,
 		uint32_t index = statement->generates[i];
 
 		if (strcmp(db->catalogue.tables[index].name, table) == 0) {
-			add_generated(db, session->call, index, key);
+			slm_generated_add(db, session->call, index, key);
 			return;
 		}
 	}

@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "db/sqlite_front.h"
 #include "db/sqlite_vfs.h"
 
 static_assert(SLM_STORE_OWNERS_MAX == SLM_LOCK_OWNERS, "one bit each");
@@ -177,7 +178,7 @@ enum sqloom_status slm_store_new(enum sqloom_store kind,
 	init_vfs(store);
 	status = SQLOOM_NOMEM;
 	store->texts = slm_calloc(SLM_LOCK_OWNERS, sizeof(*store->texts));
-	store->system = sqlite3_vfs_find("unix");
+	store->system = slm_front_system();
 	if (!store->texts)
 		slm_error_nomem(err);
 	else if (!store->system)

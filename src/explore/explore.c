@@ -74,6 +74,21 @@ enum sqloom_status slm_explorer_open_database(const struct explorer *explorer,
 	struct slm_sqlite_options sqlite = explorer->settings.db;
 	struct slm_postgres_options pg = explorer->settings.pg;
 
+	if (explorer->spec->functions && !explorer->settings.postgres) {
+		const struct slm_programs_options *programs =
+			&explorer->settings.programs;
+		struct slm_functions_options functions = {
+			.db = sqlite,
+			.baton = explorer->spec->baton,
+			.calls = explorer->spec->functions,
+			.stall_after_ms = programs->stall_after_ms,
+			.call_limit_ms = programs->call_limit_ms,
+		};
+
+		functions.db.goes_on = goes_on;
+		functions.db.goes_on_userdata = userdata;
+		return slm_functions_open(explorer->spec, &functions, out, err);
+	}
 	if (explorer->spec->has_calls) {
 		struct slm_programs_options programs =
 			explorer->settings.programs;

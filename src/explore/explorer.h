@@ -10,6 +10,7 @@
 #ifndef SLM_EXPLORE_EXPLORER_H
 #define SLM_EXPLORE_EXPLORER_H
 
+#include "call/functions.h"
 #include "call/programs.h"
 #include "call/run.h"
 #include "db/db.h"

@@ -136,8 +136,9 @@ static bool fill_program(struct explorer *explorer, unsigned call,
 	struct slm_arena *arena = &explorer->trace->arena;
 
 	out->name = slm_arena_strdup(arena, spec->name);
-	out->kind = spec->call == SLM_CALL_HTTP ? SLM_TRACE_HTTP :
-						  SLM_TRACE_EXEC;
+	out->kind = spec->call == SLM_CALL_HTTP	    ? SLM_TRACE_HTTP :
+		    spec->call == SLM_CALL_FUNCTION ? SLM_TRACE_FUNCTION :
+						      SLM_TRACE_EXEC;
 	out->text = trimmed(arena, spec->text.text);
 	out->steps = slm_arena_zalloc(arena, SLM_PROGRAM_STEPS_MAX,
 				      sizeof(*out->steps));
@@ -255,6 +256,8 @@ static const char *options_of(struct explorer *explorer)
 
 	if (o->source)
 		text = slm_arena_printf(arena, " %s", o->source);
+	if (explorer->spec->functions) /* the rest is in the program */
+		return text;
 	if (text && o->database) {
 		const char *shown = slm_database_shown(arena, o->database);
 		const char *path = shown ? quoted(arena, shown) : NULL;
@@ -366,15 +369,22 @@ static bool note_silent(struct explorer *explorer)
 			continue;
 		silent++;
 		if (!slm_note(explorer,
-			      "call \"%s\" never sent a statement through the "
-			      "proxy: does it connect by PGHOST and PGPORT, or "
-			      "by DATABASE_URL? sqloom doctor --call tells",
+			      explorer->spec->functions ?
+				      "call \"%s\" never executed a statement "
+				      "on the database that is explored: does "
+				      "it connect to what "
+				      "sqloom_call_database() gives, and did it "
+				      "open the connection in this exploration?" :
+				      "call \"%s\" never sent a statement "
+				      "through the proxy: does it connect by "
+				      "PGHOST and PGPORT, or by DATABASE_URL? "
+				      "sqloom doctor --call tells",
 			      trace->calls[i].name))
 			return false;
 	}
 	if (silent == trace->ncalls && !explorer->reason)
-		explorer->reason = "no call sent a statement through the "
-				   "proxy, see the notes";
+		explorer->reason = "no call used the database that is "
+				   "explored, see the notes";
 	return true;
 }
 
@@ -382,7 +392,10 @@ static bool note_silent(struct explorer *explorer)
 static bool note_programs(struct explorer *explorer)
 {
 	unsigned count;
-	const char *const *notes = slm_programs_notes(explorer->db, &count);
+	const char *const *notes =
+		explorer->spec->baton ?
+			slm_functions_notes(explorer->db, &count) :
+			slm_programs_notes(explorer->db, &count);
 
 	for (unsigned i = 0; i < count; i++)
 		if (!slm_note(explorer, "%s", notes[i]))

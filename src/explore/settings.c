@@ -259,14 +259,22 @@ static enum sqloom_status check_calls(const struct sqloom_spec *spec,
 				      const struct settings *settings,
 				      struct sqloom_error *err)
 {
-	if (!settings->postgres && settings->db.database)
+	for (unsigned i = 0; !spec->functions && i < spec->nsessions; i++)
+		if (spec->sessions[i].call == SLM_CALL_FUNCTION)
+			return slm_error_set(
+				err, SQLOOM_USAGE,
+				"call \"%s\" is a function of the program "
+				"that explores it by sqloom_explore_calls(): "
+				"run that program",
+				spec->sessions[i].name);
+	if (!settings->postgres && !spec->functions && settings->db.database)
 		return slm_error_set(
 			err, SQLOOM_USAGE,
 			"the calls are programs, which sqloom sees as clients "
 			"of PostgreSQL, and %s is an SQLite file: give --db "
 			"postgresql://... or --pg-temp",
 			settings->db.database);
-	if (!settings->postgres)
+	if (!settings->postgres && !spec->functions)
 		return slm_error_set(
 			err, SQLOOM_USAGE,
 			"the calls are programs, and programs need "
@@ -409,7 +417,8 @@ static enum sqloom_status programs_of(const struct sqloom_spec *spec,
 				       &programs->background, err);
 	if (!status)
 		status = time_of(spec, "stall_after", options->stall_after_ms,
-				 STALL_AFTER_DEFAULT_MS,
+				 settings->postgres ? STALL_AFTER_DEFAULT_MS :
+						      SLM_FUNCTION_STALL_MS,
 				 &programs->stall_after_ms, err);
 	if (!status)
 		status = time_of(spec, "call_limit", options->call_limit_ms,

@@ -24,11 +24,13 @@
  *   behind its grant, since Bind takes the snapshot of a query and Parse takes
  *   locks; their error is the step's. An Execute that goes on with a portal
  *   that was suspended is a step of its own. A Flush of ours behind the Execute
- *   brings the answers. Outside of a transaction the Sync commits, so that a
- *   Sync behind Executes that were granted with `split` is the step COMMIT.
- *   What the client has not asked for by Sync or Flush is kept back as the
- *   server would (up to 8 kB, or a notice or error). Executes of an error's
- *   wake are passed over by the server up to the Sync: they are no steps.
+ *   brings the answers; or the client's Sync, if it is there already and no
+ *   step, behind queries, DML and transaction control. Outside of a transaction
+ *   the Sync commits, so that a Sync behind Executes that were granted with
+ *   `split` is the step COMMIT. What the client has not asked for by Sync or
+ *   Flush is kept back as the server would (up to 8 kB, or a notice or error).
+ *   Executes of an error's wake are passed over by the server up to the Sync:
+ *   they are no steps.
  * - BEGIN, COMMIT ... are steps like others; `parsed` says what they are.
  * - What is injected (slm_dialog_inject) is not seen by the client.
  */

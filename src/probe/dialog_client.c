@@ -169,6 +169,26 @@ static struct expect *expect_execute(struct slm_dialog *dialog,
 	return expect;
 }
 
+/* May the Sync behind the Execute go with it? Not if it is a step of its own,
+ * or could find the server in the middle of a COPY: so only behind queries,
+ * DML and transaction control. */
+static bool takes_sync(const struct slm_dialog *dialog)
+{
+	const struct slm_pg_step *parsed = dialog->step.parsed;
+
+	return dialog->sync_behind && !dialog->split && !dialog->uncommitted &&
+	       parsed && parsed->parsed && parsed->nstatements == 1 &&
+	       parsed->statements[0].kind <= SLM_PG_ROLLBACK_TO;
+}
+
+static void put_sync(struct slm_dialog *dialog)
+{
+	slm_dialog_expect(dialog, EXPECT_SYNC, OF_CLIENT);
+	slm_wire_put_simple(&dialog->out, SLM_WIRE_SYNC);
+	ends_pipeline(dialog);
+	dialog->sync_sent = true;
+}
+
 static enum dialog_verdict go_execute(struct slm_dialog *dialog,
 				      const struct slm_wire_message *m,
 				      struct dialog_portal *portal,
@@ -184,9 +204,12 @@ static enum dialog_verdict go_execute(struct slm_dialog *dialog,
 	expect->arrived = true;
 	slm_buf_append(&dialog->out, m->body - SLM_WIRE_HEADER,
 		       SLM_WIRE_HEADER + m->size);
-	slm_dialog_put_flush(dialog);
 	dialog->unsynced = dialog->pipeline = true;
 	dialog->uncommitted |= dialog->split;
+	if (takes_sync(dialog))
+		put_sync(dialog);
+	else
+		slm_dialog_put_flush(dialog);
 	dialog->state = STEP_UNDER_WAY;
 	slm_dialog_send(dialog);
 	return TAKEN;
@@ -313,6 +336,11 @@ static enum dialog_verdict on_message(struct slm_dialog *dialog,
 				      const struct slm_wire_message *m,
 				      size_t *need)
 {
+	if (dialog->sync_sent) {
+		assert(m->type == SLM_WIRE_SYNC);
+		dialog->sync_sent = false;
+		return TAKEN;
+	}
 	if (dialog->state == STEP_HELD)
 		return WAIT;
 	if (!dialog->open && m->type != SLM_WIRE_PASSWORD &&
@@ -392,6 +420,14 @@ static size_t pass_rest(struct slm_dialog *dialog, const uint8_t *bytes,
 	return size;
 }
 
+/* Only asked of what is behind a whole message, or nothing. */
+static bool is_sync(const uint8_t *bytes, size_t size)
+{
+	static const uint8_t sync[] = { SLM_WIRE_SYNC, 0, 0, 0, 4 };
+
+	return size >= sizeof(sync) && memcmp(bytes, sync, sizeof(sync)) == 0;
+}
+
 /* One message, or a part of one: how many bytes were used; 0: none now. */
 static size_t one_message(struct slm_dialog *dialog, const uint8_t *bytes,
 			  size_t size, size_t *need, struct sqloom_error *err)
@@ -418,6 +454,8 @@ static size_t one_message(struct slm_dialog *dialog, const uint8_t *bytes,
 		break;
 	}
 	*need = 0;
+	dialog->sync_behind = is_sync(bytes + SLM_WIRE_HEADER + m.have,
+				      size - SLM_WIRE_HEADER - m.have);
 	switch (on_message(dialog, &m, need)) {
 	case PASS:
 		dialog->client_rest = m.size - (uint32_t)m.have;

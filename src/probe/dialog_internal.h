@@ -265,6 +265,8 @@ struct slm_dialog {
 	bool skipping;	  /* after an error: the server ignores it */
 	bool copy_in;	  /* it waits for CopyData */
 	bool flush_after; /* of the CopyDone that is being passed on */
+	bool sync_behind; /* the client's next message is there: a Sync */
+	bool sync_sent;	  /* it went with the Execute before it */
 
 	enum step_state state;
 	bool held_here; /* HELD: nothing of the client's is needed to send it */

@@ -16,8 +16,8 @@
 #ifndef SLM_PROBE_SQLITE_HOOK_H
 #define SLM_PROBE_SQLITE_HOOK_H
 
-#include <sqloom/sqloom.h>
 #include <sqlite3.h>
+#include <sqloom/sqloom.h>
 
 /* All are called on the statement's thread, and without any lock of SQLite or
  * of ours held, except in EXTENSION mode. */
@@ -38,8 +38,13 @@ struct slm_sqlite_hooks {
 enum sqloom_sqlite_mode slm_sqlite_hook_install(void);
 
 /* From now on the hooks are called; NULL: no more. hooks is borrowed, and must
- * stay valid until every thread that is inside of one has left it: the caller
- * sees to that. */
+ * stay valid until every thread that is inside of a statement has left it: the
+ * caller sees to that. Statements that began before are not seen any more. */
 void slm_sqlite_hook_set(const struct slm_sqlite_hooks *hooks);
+
+/* What this thread executes is not seen until as many resumes: for sqloom's own
+ * statements. Cheap. */
+void slm_sqlite_hook_pause(void);
+void slm_sqlite_hook_resume(void);
 
 #endif

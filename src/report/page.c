@@ -187,11 +187,34 @@ static void put_word(struct slm_page *page, struct slm_buf *buf,
 	slm_buf_putc(buf, '\'');
 }
 
+/* Only the program that has the functions can replay: by the command that it
+ * gave as its options' source, or in its code. */
+static void replay_function(struct slm_page *page, struct slm_buf *buf,
+			    const struct slm_finding *finding)
+{
+	const char *source = page->trace->options;
+
+	while (source && *source == ' ')
+		source++;
+	if (source && *source)
+		slm_page_clean(page, buf, source);
+	slm_buf_puts(buf, source && *source ? " " :
+					      "sqloom_replay_calls(&calls, \"");
+	slm_page_clean(page, buf, finding->token);
+	if (!source || !*source)
+		slm_buf_puts(buf, "\", ...)");
+}
+
 void slm_page_replay_line(struct slm_page *page, struct slm_buf *buf,
 			  const struct slm_finding *finding)
 {
 	const char *spec = page->trace->spec ? page->trace->spec : "";
 
+	if (page->trace->ncalls &&
+	    page->trace->calls[0].kind == SLM_TRACE_FUNCTION) {
+		replay_function(page, buf, finding);
+		return;
+	}
 	slm_buf_puts(buf, "sqloom replay ");
 	/* Calls of the command line: the options hold them. */
 	if (strcmp(spec, SLM_TRACE_COMMAND_LINE) != 0) {

@@ -129,12 +129,16 @@ static enum sqloom_status put_call(struct builder *builder,
 				   const struct sqloom_part *part)
 {
 	bool exec = part->kind == SQLOOM_PART_EXEC;
+	bool http = part->kind == SQLOOM_PART_HTTP;
 	unsigned index = builder->ncalls++;
 	char letter[2] = { (char)('a' + index % 26), '\0' };
 
 	slm_buf_puts(&builder->text, "call ");
 	put_quoted(&builder->text, part->name ? part->name : letter);
-	slm_buf_printf(&builder->text, " { %s ", exec ? "exec" : "http");
+	slm_buf_printf(&builder->text, " { %s ",
+		       exec ? "exec" :
+		       http ? "http" :
+			      "function");
 	return exec ? put_command(builder, part->text) :
 		      put_request(builder, part->text);
 }
@@ -161,6 +165,7 @@ static enum sqloom_status put_part(struct builder *builder,
 	switch (part->kind) {
 	case SQLOOM_PART_EXEC:
 	case SQLOOM_PART_HTTP:
+	case SQLOOM_PART_FUNCTION:
 		status = put_call(builder, part);
 		break;
 	case SQLOOM_PART_CHECK:

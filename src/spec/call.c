@@ -136,6 +136,8 @@ static enum sqloom_status call_body(struct slm_parser *parser,
 		call->call = SLM_CALL_EXEC;
 	} else if (pass_word(text, "http")) {
 		call->call = SLM_CALL_HTTP;
+	} else if (pass_word(text, "function")) {
+		call->call = SLM_CALL_FUNCTION;
 	} else {
 		return slm_lexer_fail(&parser->lexer, SQLOOM_SPEC, text->line,
 				      text->column, parser->err,
@@ -149,10 +151,14 @@ static enum sqloom_status call_body(struct slm_parser *parser,
 	return slm_lexer_fail(
 		&parser->lexer, SQLOOM_SPEC, text->line, text->column,
 		parser->err, "nothing stands behind \"%s\"; add %s",
-		call->call == SLM_CALL_EXEC ? "exec" : "http",
+		call->call == SLM_CALL_EXEC ? "exec" :
+		call->call == SLM_CALL_HTTP ? "http" :
+					      "function",
 		call->call == SLM_CALL_EXEC ?
 			"a command: exec psql -f redeem.sql" :
-			"a request: http POST http://127.0.0.1:8000/redeem");
+		call->call == SLM_CALL_HTTP ?
+			"a request: http POST http://127.0.0.1:8000/redeem" :
+			"its name: function redeem");
 }
 
 enum sqloom_status slm_parser_call(struct slm_parser *parser)

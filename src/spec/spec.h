@@ -46,6 +46,8 @@ enum slm_spec_call_kind {
 	SLM_CALL_SQL,  /* no call: a session with steps */
 	SLM_CALL_EXEC, /* call "name" { exec COMMAND }: for sh -c */
 	SLM_CALL_HTTP, /* call "name" { http REQUEST }: docs/calls.md */
+	SLM_CALL_FUNCTION, /* call "name" { function NAME }: of the program that
+			      explores (sqloom_explore_calls) */
 };
 
 struct slm_spec_session {
@@ -156,6 +158,10 @@ struct sqloom_spec {
 	const struct slm_spec_option *options;
 	unsigned noptions;
 	bool has_calls; /* each session is a call */
+	/* Not of the text: the functions that its calls are, by index; borrowed
+	 * from who explores; NULL: none. */
+	const struct sqloom_calls *functions;
+	struct slm_baton *baton; /* of that exploration; SQLite */
 	const struct slm_spec_sql *befores;
 	unsigned nbefores;
 	const struct slm_spec_server *servers;

@@ -5,7 +5,10 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/hash.h"
+
+#define VALUE_MAX 100 /* bytes of a value that is told */
 
 enum kind { END, WORD, NUMBER, STRING, QUOTED_NAME, PUNCTUATION };
 
@@ -357,4 +360,114 @@ uint16_t slm_sql_fingerprint(const char *sql)
 	}
 	return (uint16_t)(digest ^ (digest >> 16) ^ (digest >> 32) ^
 			  (digest >> 48));
+}
+
+/* ---- Values -------------------------------------------------------------- */
+
+static void put_value(struct slm_buf *values, unsigned number, const char *text,
+		      size_t size)
+{
+	bool cut = size > VALUE_MAX;
+
+	slm_buf_printf(values, "%s$%u = ", number > 1 ? ", " : "", number);
+	slm_buf_append(values, text, cut ? VALUE_MAX : size);
+	if (cut)
+		slm_buf_puts(values, "...");
+}
+
+/* In others a number is a name, a size or a setting. */
+static bool has_values(const char *sql)
+{
+	static const char *const words[] = { "select", "insert", "update",
+					     "delete", "replace", "with",
+					     "values" };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+		if (slm_sql_starts_with(sql, words[i]))
+			return true;
+	return false;
+}
+
+/* Puts $number in the place of what ends before end. */
+static void put_parameter(struct slm_buf *text, const char *from,
+			  const char *until, unsigned number)
+{
+	slm_buf_append(text, from, (size_t)(until - from));
+	slm_buf_printf(text, "$%u", number);
+}
+
+bool slm_sql_lift_literals(const char *sql, struct slm_buf *text,
+			   struct slm_buf *values)
+{
+	const char *done = sql, *at = sql;
+	unsigned count = 0;
+
+	slm_buf_clear(text);
+	slm_buf_clear(values);
+	if (!has_values(sql))
+		return false;
+	for (;;) {
+		struct token token = next(&at);
+
+		if (token.kind == END)
+			break;
+		if (token.kind != NUMBER && token.kind != STRING)
+			continue;
+		put_parameter(text, done, token.text, ++count);
+		put_value(values, count, token.text, token.size);
+		done = at;
+	}
+	slm_buf_puts(text, done);
+	return count > 0;
+}
+
+/* Behind the literal at p, as sqlite3_expanded_sql() writes them. */
+static const char *skip_literal(const char *p)
+{
+	if (*p == '-' || *p == '+')
+		p++;
+	if ((*p == 'x' || *p == 'X') && p[1] == '\'')
+		p++;
+	(void)next(&p);
+	return p;
+}
+
+/* The mark of the parameter whose name ends before behind. */
+static const char *mark_of(const char *sql, const char *behind)
+{
+	while (behind > sql && !strchr("?:@$", behind[-1]))
+		behind--;
+	return behind > sql ? behind - 1 : sql;
+}
+
+bool slm_sql_lift_bound(const char *sql, const char *expanded,
+			struct slm_buf *text, struct slm_buf *values)
+{
+	unsigned count = 0;
+
+	slm_buf_clear(text);
+	slm_buf_clear(values);
+	for (;;) {
+		char name[SLM_SQL_NAME_MAX + 1];
+		const char *behind =
+			slm_sql_next_parameter(sql, name, sizeof(name));
+		const char *mark, *end;
+
+		if (!behind)
+			break;
+		mark = mark_of(sql, behind);
+		/* The text up to there is in both. */
+		if (strncmp(sql, expanded, (size_t)(mark - sql)) != 0)
+			return false;
+		put_parameter(text, sql, mark, ++count);
+		expanded += mark - sql;
+		end = skip_literal(expanded);
+		put_value(values, count, expanded, (size_t)(end - expanded));
+		expanded = end;
+		while (isdigit((unsigned char)*behind)) /* ?1 */
+			behind++;
+		sql = behind;
+	}
+	slm_buf_puts(text, sql);
+	return count > 0;
 }

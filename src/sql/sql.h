@@ -57,6 +57,22 @@ bool slm_sql_insert_value(const char *sql, unsigned n,
 			  struct slm_sql_insert_value *out);
 
 /*
+ * The statement with its literals replaced by $1, $2 ...: *text; and what stood
+ * there as "$1 = 5, $2 = 'it''s'" in *values, as events have it (see
+ * trace/params.h; longer ones are cut). False: there is none, or it is a kind
+ * of statement in which literals are more than values. Both are NUL-terminated
+ * and begun anew.
+ */
+struct slm_buf;
+bool slm_sql_lift_literals(const char *sql, struct slm_buf *text,
+			   struct slm_buf *values);
+/* The same of a statement with parameters, of whatever marks; expanded: its
+ * text with the values that SQLite has put in their places. False also if the
+ * two do not fit. */
+bool slm_sql_lift_bound(const char *sql, const char *expanded,
+			struct slm_buf *text, struct slm_buf *values);
+
+/*
  * Fingerprint of a statement with its literals removed: numbers and strings
  * count as one kind, blanks, comments and the case of bare words do not
  * count. Equal on every machine.

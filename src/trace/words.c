@@ -40,6 +40,7 @@ const char *const slm_call_words[SLM_CALL_WORDS] = {
 	[SLM_TRACE_EXEC] = "exec",
 	[SLM_TRACE_HTTP] = "http",
 	[SLM_TRACE_CLIENT] = "client",
+	[SLM_TRACE_FUNCTION] = "function",
 };
 
 int slm_words_find(const char *const *words, unsigned nwords, const char *word)

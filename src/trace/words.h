@@ -19,7 +19,7 @@ extern const char *const slm_event_words[SLM_EVENT_WORDS];
 extern const char *const slm_verdict_words[SQLOOM_INCONCLUSIVE + 1];
 #define SLM_TRACE_KIND_WORDS (SLM_TRACE_RECORD + 1)
 extern const char *const slm_trace_kind_words[SLM_TRACE_KIND_WORDS];
-#define SLM_CALL_WORDS (SLM_TRACE_CLIENT + 1)
+#define SLM_CALL_WORDS (SLM_TRACE_FUNCTION + 1)
 extern const char *const slm_call_words[SLM_CALL_WORDS];
 
 /* The index of word among the nwords words, or -1. */

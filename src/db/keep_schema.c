@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Is the schema what it was at the snapshot? A digest of pg_class is compared
+ * after every test, which costs a scan of it; what differs is looked for only
+ * then. Part of keep.h.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "db/keep_internal.h"
+
+#define CHANGES_MAX 8 /* that a message names */
+
+/* Temporary tables are their sessions' own; toast tables come and go with
+ * VACUUM FULL. 99: pg_toast. */
+#define COUNTED "c.relpersistence <> 't' AND c.relnamespace <> 99"
+
+const char slm_keep_schema_sql[] =
+	"SELECT count(*) || ' ' || sum(c.oid::int8) || ' ' || sum(c.relnatts) "
+	"FROM pg_catalog.pg_class AS c WHERE " COUNTED;
+
+static const char note_sql[] =
+	"DROP TABLE IF EXISTS " PG_SCHEMA ".relation;"
+	"CREATE TABLE " PG_SCHEMA ".relation AS SELECT c.oid, c.relnatts, "
+	"c.oid::pg_catalog.regclass::text AS name, c.relkind FROM "
+	"pg_catalog.pg_class AS c WHERE c.oid >= 16384 AND " COUNTED
+	" AND c.relnamespace <> "
+	"pg_catalog.to_regnamespace('" PG_SCHEMA "')";
+
+/* What belongs to a table is told by the table. */
+static const char look_sql[] =
+	"SELECT CASE WHEN r.oid IS NULL THEN 'new' WHEN c.oid IS NULL THEN "
+	"'gone' ELSE 'other' END, coalesce(c.oid, r.oid), coalesce(r.name, "
+	"c.name), CASE coalesce(c.relkind, r.relkind) WHEN 'i' THEN 'index' "
+	"WHEN 'I' THEN 'index' WHEN 'S' THEN 'sequence' WHEN 'v' THEN 'view' "
+	"WHEN 'm' THEN 'materialized view' WHEN 'c' THEN 'type' ELSE 'table' "
+	"END AS kind FROM " PG_SCHEMA ".relation AS r FULL JOIN (SELECT oid, "
+	"oid::pg_catalog.regclass::text AS name, relkind, relnatts FROM "
+	"pg_catalog.pg_class AS c WHERE oid >= 16384 AND " COUNTED
+	" AND relnamespace <> pg_catalog.to_regnamespace('" PG_SCHEMA "')) AS "
+	"c USING (oid) WHERE r.oid IS NULL OR c.oid IS NULL OR r.relnatts <> "
+	"c.relnatts ORDER BY coalesce(c.relkind, r.relkind) IN ('r', 'p', 'v', "
+	"'m') DESC, coalesce(c.relkind, r.relkind) IN ('i', 'I'), 2";
+
+enum sqloom_status slm_keep_schema_note(struct slm_keep *keep,
+					struct sqloom_error *err)
+{
+	struct postgres *db = slm_keep_of(keep);
+	PGresult *result;
+	enum sqloom_status status =
+		slm_pg_exec(&db->admin, "note what the schema is",
+			    "SET client_min_messages = warning", NULL, err);
+
+	if (!status)
+		status = slm_pg_exec(&db->admin, "note what the schema is",
+				     note_sql, NULL, err);
+	if (!status)
+		status = slm_pg_exec(&db->admin, "note what the schema is",
+				     slm_keep_schema_sql, &result, err);
+	if (status)
+		return status;
+	slm_free(keep->schema);
+	keep->schema = slm_strdup(PQgetvalue(result, 0, 0));
+	PQclear(result);
+	return keep->schema ? SQLOOM_OK : slm_error_nomem(err);
+}
+
+/* Nothing of it can be put back. */
+static void forget(struct postgres *db, Oid oid)
+{
+	int table = slm_pgcat_find_oid(&db->catalogue, oid);
+
+	if (table >= 0)
+		db->catalogue.tables[table].dirty =
+			db->catalogue.tables[table].snapshot = false;
+	for (uint32_t i = 0; i < db->catalogue.nsequences; i++)
+		if (db->catalogue.sequences[i].oid == oid)
+			db->catalogue.sequences[i].dirty = false;
+}
+
+static void put_change(struct slm_buf *out, const PGresult *result, int row)
+{
+	const char *how = PQgetvalue(result, row, 0);
+
+	slm_buf_printf(out, "%s%s %s %s", row ? ", " : "",
+		       PQgetvalue(result, row, 3), PQgetvalue(result, row, 2),
+		       *how == 'n' ? "is new" :
+		       *how == 'g' ? "is gone" :
+				     "has other columns");
+}
+
+enum sqloom_status slm_keep_schema_look(struct slm_keep *keep, char **changes,
+					struct sqloom_error *err)
+{
+	struct postgres *db = slm_keep_of(keep);
+	struct slm_buf out;
+	PGresult *result;
+	enum sqloom_status status =
+		slm_pg_exec(&db->admin, "look what became of the schema",
+			    look_sql, &result, err);
+
+	if (status)
+		return status;
+	slm_buf_init(&out);
+	/* Sequences could not be asked where they are. */
+	if (PQntuples(result))
+		slm_pgsnap_mark_sequences(db);
+	for (int i = 0; i < PQntuples(result); i++) {
+		if (i < CHANGES_MAX)
+			put_change(&out, result, i);
+		if (*PQgetvalue(result, i, 0) == 'g')
+			forget(db, (Oid)strtoul(PQgetvalue(result, i, 1), NULL,
+						10));
+	}
+	if (PQntuples(result) > CHANGES_MAX)
+		slm_buf_printf(&out, " and %d more",
+			       PQntuples(result) - CHANGES_MAX);
+	PQclear(result);
+	*changes = slm_buf_take(&out);
+	slm_buf_deinit(&out);
+	return *changes ? SQLOOM_OK : slm_error_nomem(err);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside of the front: what its two files share. Not for other modules.
+ *
+ * Order of the locks: the registry (sqlite_front.c), then a route. Neither is
+ * held while a hook is called or a thread sleeps.
+ */
+#ifndef SLM_DB_SQLITE_FRONT_INTERNAL_H
+#define SLM_DB_SQLITE_FRONT_INTERNAL_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+
+#include "db/sqlite_front.h"
+#include "db/sqlite_vfs.h"
+
+#define SLM_FRONT_INNER_SIZE 256 /* bytes for a file object of the store */
+#define SLM_FRONT_SUFFIX_MAX 15	 /* bytes of "-journal" and its like */
+/* Bytes of a name in the store. */
+#define SLM_FRONT_NAME_MAX \
+	(sizeof((struct slm_store *)NULL)->main_path + SLM_FRONT_SUFFIX_MAX)
+
+struct slm_front_file;
+
+struct slm_front_route {
+	struct slm_front_route *next; /* of the registry */
+	uint64_t id;		      /* never used again */
+	char path[SLM_VFS_PATH_MAX];  /* without symbolic links */
+	size_t path_size;
+	void (*sleep)(unsigned owner, unsigned ms, void *userdata);
+	void *userdata;
+	bool owners;
+
+	pthread_mutex_t mutex;	     /* for all that follows, and the store */
+	struct slm_store *store;     /* borrowed; NULL: the route is removed */
+	struct slm_front_file *open; /* what is open, files of SQLite's */
+	uint32_t numbers;	     /* owner numbers in use, a bit each */
+	uint64_t openings;	     /* of connections with a number */
+	uint64_t serials[SLM_STORE_OWNERS_MAX]; /* theirs, by number */
+};
+
+/* A file that is routed. */
+struct slm_front_file {
+	sqlite3_file base;
+	struct slm_front_route *route;
+	struct slm_front_file *next; /* of the route */
+	unsigned owner;
+	bool database; /* the main file of a connection */
+	bool numbered; /* its owner number is its own */
+	/* The store's file object. */
+	_Alignas(16) unsigned char inner[SLM_FRONT_INNER_SIZE];
+};
+
+/* The lock that was refused last on this thread, see sqlite_front.c. */
+struct slm_front_refusal {
+	struct slm_front_route *route; /* NULL: none */
+	uint64_t id;		       /* of the route */
+	unsigned owner;
+};
+extern _Thread_local struct slm_front_refusal slm_front_refused;
+
+/* Methods of routed files. */
+extern const sqlite3_io_methods slm_front_methods;
+
+/* The file that base is, if it is routed; else NULL. */
+struct slm_front_file *slm_front_file_of(sqlite3_file *base);
+
+/* Opens the store's file of that name behind file, whose route is locked. name
+ * is what SQLite gave. */
+int slm_front_file_open(struct slm_front_file *file, const char *name,
+			const char *inner_name, int flags, int *out_flags);
+/* Closes what the store has of it; the route is locked and has a store. */
+int slm_front_file_cut(struct slm_front_file *file);
+
+/* Unlocks a route, and frees it if it is removed and nothing is open. */
+void slm_front_release(struct slm_front_route *route);
+
+#endif

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Exploring functions of the program itself: a spec is made of them, and then
+ * all is as for other calls. On SQLite the exploration is the driver of a
+ * baton, and runs on whatever thread is at hand; what the caller has given to
+ * be called back is called on the thread that the caller came with.
+ */
+#include <assert.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "call/baton.h"
+#include "call/functions.h"
+#include "pg/pg.h"
+#include "spec/spec.h"
+
+/* One exploration of functions at a time: they share the process. */
+static atomic_flag busy = ATOMIC_FLAG_INIT;
+
+struct job {
+	const struct sqloom_spec *spec;
+	const struct sqloom_options *given;
+	struct sqloom_options options; /* as given, but for what is called */
+	struct slm_baton *baton;       /* NULL: PostgreSQL */
+	const char *token;	       /* NULL: explore */
+	const struct sqloom_report *recorded;
+	struct sqloom_report **out;
+	struct sqloom_error *err;
+	enum sqloom_status status;
+};
+
+void sqloom_calls_init(struct sqloom_calls *calls)
+{
+	*calls = (struct sqloom_calls){ 0 };
+}
+
+/* ---- The spec ------------------------------------------------------------ */
+
+static enum sqloom_status check_calls(const struct sqloom_calls *calls,
+				      struct sqloom_error *err)
+{
+	if (!calls || !calls->calls || calls->ncalls < 2)
+		return slm_error_set(err, SQLOOM_USAGE,
+				     "%zu call%s to explore; give at least 2",
+				     calls && calls->calls ? calls->ncalls : 0,
+				     calls && calls->calls &&
+						     calls->ncalls == 1 ?
+					     "" :
+					     "s");
+	if (calls->ncalls > SQLOOM_EXPLORED_MAX)
+		return slm_error_set(err, SQLOOM_USAGE,
+				     "%zu calls to explore; the most is %d",
+				     calls->ncalls, SQLOOM_EXPLORED_MAX);
+	for (size_t i = 0; i < calls->ncalls; i++)
+		if (!calls->calls[i].fn)
+			return slm_error_set(err, SQLOOM_USAGE,
+					     "call %zu (%s) has no function",
+					     i + 1,
+					     calls->calls[i].name ?
+						     calls->calls[i].name :
+						     "without a name");
+	if (slm_functions_inside())
+		return slm_error_set(err, SQLOOM_USAGE,
+				     "an exploration inside of a call that is "
+				     "being explored: move it out of the "
+				     "function");
+	return SQLOOM_OK;
+}
+
+static enum sqloom_status build(const struct sqloom_calls *calls,
+				struct slm_arena *arena,
+				struct sqloom_spec **out,
+				struct sqloom_error *err)
+{
+	size_t n = calls->ncalls, nqueries = 0;
+	struct sqloom_part *parts;
+	enum sqloom_status status;
+
+	while (calls->queries && calls->queries[nqueries])
+		nqueries++;
+	parts = slm_arena_zalloc(arena, n + nqueries, sizeof(*parts));
+	if (!parts)
+		return slm_error_nomem(err);
+	for (size_t i = 0; i < n; i++) {
+		const char *name = calls->calls[i].name;
+
+		if (!name)
+			name = slm_arena_printf(arena, "call %zu", i + 1);
+		if (!name)
+			return slm_error_nomem(err);
+		parts[i] = (struct sqloom_part){ .kind = SQLOOM_PART_FUNCTION,
+						 .name = name,
+						 .text = "of the program" };
+	}
+	for (size_t i = 0; i < nqueries; i++)
+		parts[n + i] =
+			(struct sqloom_part){ .kind = SQLOOM_PART_CHECK,
+					      .text = calls->queries[i] };
+	status = sqloom_spec_build(parts, n + nqueries,
+				   calls->name ? calls->name : "calls", out,
+				   err);
+	if (!status)
+		(*out)->functions = calls;
+	return status;
+}
+
+/* ---- The exploration ------------------------------------------------------- */
+
+struct question {
+	struct job *job;
+	const struct sqloom_progress *progress;
+	bool answer;
+};
+
+static void ask(void *userdata)
+{
+	struct question *question = userdata;
+	const struct sqloom_options *given = question->job->given;
+
+	question->answer = given->progress(question->progress, given->userdata);
+}
+
+static bool progress(const struct sqloom_progress *progress, void *userdata)
+{
+	struct question question = { .job = userdata, .progress = progress };
+
+	slm_baton_on_main(question.job->baton, ask, &question);
+	return question.answer;
+}
+
+static void do_job(void *userdata)
+{
+	struct job *job = userdata;
+
+	job->status = job->token ?
+			      sqloom_replay(job->spec, job->token, job->recorded,
+					    &job->options, job->out, job->err) :
+			      sqloom_explore(job->spec, &job->options, job->out,
+					     job->err);
+}
+
+static enum sqloom_status do_driven(struct job *job, struct sqloom_spec *spec,
+				    struct sqloom_error *err)
+{
+	enum sqloom_status status = slm_baton_new(&job->baton, err);
+
+	if (status)
+		return status;
+	if (job->given->progress) {
+		job->options.progress = progress;
+		job->options.userdata = job;
+	}
+	spec->baton = job->baton;
+	slm_baton_drive(job->baton, do_job, job);
+	slm_baton_free(job->baton);
+	return job->status;
+}
+
+static enum sqloom_status run(const struct sqloom_calls *calls,
+			      const char *token,
+			      const struct sqloom_report *recorded,
+			      const struct sqloom_options *options,
+			      struct sqloom_report **out,
+			      struct sqloom_error *err)
+{
+	struct job job = { .given = options,
+			   .options = *options,
+			   .token = token,
+			   .recorded = recorded,
+			   .out = out,
+			   .err = err };
+	bool postgres = options->pg_temp ||
+			(options->database &&
+			 slm_pg_is_conninfo(options->database));
+	struct sqloom_spec *spec = NULL;
+	struct slm_arena arena;
+	enum sqloom_status status;
+
+	slm_arena_init(&arena);
+	status = build(calls, &arena, &spec, err);
+	job.spec = spec;
+	if (!status && postgres) {
+		do_job(&job);
+		status = job.status;
+	} else if (!status) {
+		status = do_driven(&job, spec, err);
+	}
+	sqloom_spec_free(spec);
+	slm_arena_deinit(&arena);
+	return status;
+}
+
+static enum sqloom_status run_alone(const struct sqloom_calls *calls,
+				    const char *token,
+				    const struct sqloom_report *recorded,
+				    const struct sqloom_options *options,
+				    struct sqloom_report **out,
+				    struct sqloom_error *err)
+{
+	enum sqloom_status status = check_calls(calls, err);
+
+	if (status)
+		return status;
+	if (atomic_flag_test_and_set(&busy))
+		return slm_error_set(err, SQLOOM_USAGE,
+				     "another thread of this process explores "
+				     "calls; wait until it has ended");
+	status = run(calls, token, recorded, options, out, err);
+	atomic_flag_clear(&busy);
+	return status;
+}
+
+enum sqloom_status sqloom_explore_calls(const struct sqloom_calls *calls,
+					const struct sqloom_options *options,
+					struct sqloom_report **out,
+					struct sqloom_error *err)
+{
+	assert(options && out);
+	return run_alone(calls, NULL, NULL, options, out, err);
+}
+
+enum sqloom_status sqloom_replay_calls(const struct sqloom_calls *calls,
+				       const char *token,
+				       const struct sqloom_report *recorded,
+				       const struct sqloom_options *options,
+				       struct sqloom_report **out,
+				       struct sqloom_error *err)
+{
+	assert(token && options && out);
+	return run_alone(calls, token, recorded, options, out, err);
+}
