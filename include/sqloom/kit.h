@@ -118,11 +118,11 @@ void sqloom_point(const char *name);
 struct sqloom_processes;
 
 /*
- * Fails with SQLOOM_USAGE if the process has other threads, or descriptors
- * that a fork would share: sockets, SQLite databases (the message names them);
- * SQLOOM_IO, SQLOOM_NOMEM. The helper ends with the process, however that
- * ends, and so do the calls it runs. *out is owned by the caller; one thread
- * at a time may use it.
+ * Starts the helper. Fails with SQLOOM_USAGE if the process has other threads,
+ * or descriptors that a fork would share: sockets, SQLite databases (the
+ * message names them); SQLOOM_IO, SQLOOM_NOMEM. The helper ends with the
+ * process, however that ends, and so do the calls it runs. *out is owned by the
+ * caller; one thread at a time may use it.
  */
 enum sqloom_status sqloom_processes_start(struct sqloom_processes **out,
 					  struct sqloom_error *err);
@@ -162,7 +162,7 @@ size_t sqloom_results_count(const struct sqloom_results *results);
 /* What became of one call; they are in the order in which they were given. */
 const struct sqloom_result *
 sqloom_results_at(const struct sqloom_results *results, size_t index);
-/* Calls that did not end as SQLOOM_RETURNED. */
+/* How many calls did not end as SQLOOM_RETURNED. */
 size_t sqloom_results_failed(const struct sqloom_results *results);
 /* "3 of 5 calls failed:" and a line for each; "" if none did. Owned by
  * results. */
@@ -283,8 +283,8 @@ struct sqloom_db;
  */
 enum sqloom_status sqloom_db_open(const char *url, struct sqloom_db **out,
 				  struct sqloom_error *err);
-/* Works on a handle that the program has (borrowed; it must outlive *out, and
- * must not be in a transaction: SQLOOM_USAGE). */
+/* Wraps a handle that the program has (borrowed; it must outlive *out, and must
+ * not be in a transaction: SQLOOM_USAGE). */
 enum sqloom_status sqloom_db_of_sqlite(struct sqlite3 *handle,
 				       struct sqloom_db **out,
 				       struct sqloom_error *err);
@@ -297,9 +297,9 @@ struct sqlite3 *sqloom_db_sqlite(struct sqloom_db *db);
 struct pg_conn *sqloom_db_pg(struct sqloom_db *db);
 
 /*
- * Closes what was opened by it. SQLOOM_USAGE: a block is still open; it is
- * rolled back, its hooks are dropped, and db is closed all the same.
- * NULL is fine.
+ * Closes db, and the connection that it opened. SQLOOM_USAGE: a block is still
+ * open; it is rolled back, its hooks are dropped, and db is closed all the
+ * same. NULL is fine.
  */
 enum sqloom_status sqloom_db_close(struct sqloom_db *db,
 				   struct sqloom_error *err);
@@ -313,10 +313,9 @@ enum sqloom_status sqloom_db_close(struct sqloom_db *db,
  */
 enum sqloom_status sqloom_exec(struct sqloom_db *db, const char *sql,
 			       struct sqloom_error *err);
-/* As sqloom_exec(); the first value of the first row of the last statement
- * goes into *text
- * (NULL: no row, or SQL NULL), which the caller frees with
- * sqloom_text_free(). */
+/* Executes SQL as sqloom_exec() does, and puts the first value of the first row
+ * of the last statement into *text (NULL: no row, or SQL NULL), which the
+ * caller frees with sqloom_text_free(). */
 enum sqloom_status sqloom_query(struct sqloom_db *db, const char *sql,
 				char **text, struct sqloom_error *err);
 
@@ -394,8 +393,9 @@ enum sqloom_status sqloom_on_commit(struct sqloom_db *db, sqloom_hook_fn hook,
 /*
  * Calls fn in a block, again (at most `times` in all) if it or the commit
  * failed with 40001, 40P01, SQLITE_BUSY or SQLITE_LOCKED; between tries it
- * waits for a random time that grows, at most 100 ms (seed makes it repeatable).
- * SQLOOM_USAGE inside of a block: a part of a transaction cannot be retried.
+ * waits for a random time that grows, at most 100 ms (seed makes it
+ * repeatable). SQLOOM_USAGE inside of a block: a part of a transaction cannot
+ * be retried.
  */
 enum sqloom_status sqloom_retry(struct sqloom_db *db,
 				const struct sqloom_atomic_options *options,
@@ -418,7 +418,7 @@ enum sqloom_status sqloom_lock_table(struct sqloom_db *db, const char *table,
 /* ---- Fixtures ---------------------------------------------------------- */
 
 /*
- * An atomic test: begins a transaction on db that sqloom_fixture_rollback()
+ * Begins an atomic test: a transaction on db that sqloom_fixture_rollback()
  * rolls back. In between, blocks are real to the program: the outermost block
  * of the test's own is a savepoint, and its on_commit hooks run when it ends.
  * What is done is not visible to other connections. SQLOOM_USAGE: a block is
@@ -427,8 +427,8 @@ enum sqloom_status sqloom_lock_table(struct sqloom_db *db, const char *table,
 enum sqloom_status sqloom_fixture_begin(struct sqloom_db *db,
 					struct sqloom_error *err);
 /* Ends the atomic test: rolls everything back. SQLOOM_USAGE: the test left a
- * block open (its begin is rolled back, too), or
- * committed behind our back: what is left then is said. */
+ * block open (its begin is rolled back, too), or committed behind our back:
+ * what is left then is said. */
 enum sqloom_status sqloom_fixture_rollback(struct sqloom_db *db,
 					   struct sqloom_error *err);
 
@@ -455,9 +455,9 @@ struct sqloom_fixture_options {
 /* The defaults: everything false or NULL. */
 void sqloom_fixture_options_init(struct sqloom_fixture_options *options);
 
-/* Opens it and takes the snapshot. SQLOOM_DATABASE, SQLOOM_USAGE (a database
- * that does not look like a test's), SQLOOM_CALL (setup failed), SQLOOM_IO,
- * SQLOOM_NOMEM. *out is owned by the caller. */
+/* Opens the database and takes the snapshot. SQLOOM_DATABASE, SQLOOM_USAGE (a
+ * database that does not look like a test's), SQLOOM_CALL (setup failed),
+ * SQLOOM_IO, SQLOOM_NOMEM. *out is owned by the caller. */
 enum sqloom_status
 sqloom_fixture_open(const struct sqloom_fixture_options *options,
 		    struct sqloom_fixture **out, struct sqloom_error *err);
@@ -467,7 +467,7 @@ sqloom_fixture_open(const struct sqloom_fixture_options *options,
 const char *sqloom_fixture_url(const struct sqloom_fixture *fixture);
 
 /*
- * At the end of a test: sessions that are still in a transaction are named in
+ * Ends a test: sessions that are still in a transaction are named in
  * left (may be NULL; a line each: who, and its last SQL; "" if there was
  * none), and ended; then what was dirtied since the snapshot is put back, the
  * positions of sequences included. Connections that are idle may stay open.

@@ -474,8 +474,8 @@ void sqloom_isolation_options_init(struct sqloom_isolation_options *options);
 /* Keeps connections from one spec to the next. */
 struct sqloom_isolation;
 
-/* Connects to nothing yet. *out is owned by the caller; free it with
- * sqloom_isolation_free(). Fails with SQLOOM_USAGE, SQLOOM_NOMEM. */
+/* Makes one; it connects to nothing yet. *out is owned by the caller; free it
+ * with sqloom_isolation_free(). Fails with SQLOOM_USAGE, SQLOOM_NOMEM. */
 enum sqloom_status sqloom_isolation_new(
 	const struct sqloom_isolation_options *options,
 	struct sqloom_isolation **out, struct sqloom_error *err);

@@ -3,9 +3,17 @@
 #include "call/function.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "trace/contents.h"
+#include "trace/trace.h"
 
 void slm_function_begin(struct sqloom_call *call)
 {
@@ -121,4 +129,113 @@ void **sqloom_call_keep(struct sqloom_call *call, void (*drop)(void *kept))
 {
 	call->drop = drop;
 	return &call->kept;
+}
+
+bool slm_function_failure(const struct sqloom_call *call,
+			  struct slm_arena *arena,
+			  struct slm_check_failure *out)
+{
+	static const char *const columns[] = { "message" };
+	struct slm_value *value = slm_arena_zalloc(arena, 1, sizeof(*value));
+	char *text = slm_arena_strdup(arena, call->error);
+
+	if (!value || !text)
+		return false;
+	value->kind = SLM_TEXT;
+	value->text = text;
+	value->size = (uint32_t)strlen(text);
+	*out = (struct slm_check_failure){ .name = call->name,
+					   .rows = { .ncolumns = 1,
+						     .nkept = 1,
+						     .nrows = 1,
+						     .columns = columns,
+						     .values = value } };
+	return true;
+}
+
+/* ---- Points --------------------------------------------------------------- */
+
+struct points {
+	slm_point_fn hit;
+	void *userdata;
+};
+
+static _Thread_local struct points own;
+static struct points all; /* written while `active` is 0 */
+static _Atomic int active; /* how many of these are set */
+static _Atomic bool published;
+
+void slm_function_set_points(slm_point_fn hit, void *userdata)
+{
+	atomic_fetch_add(&active, (hit != NULL) - (own.hit != NULL));
+	own = (struct points){ hit, userdata };
+}
+
+void slm_function_publish_points(slm_point_fn hit, void *userdata)
+{
+	if (atomic_exchange(&published, false))
+		atomic_fetch_sub(&active, 1);
+	all = (struct points){ hit, userdata };
+	if (!hit)
+		return;
+	atomic_store(&published, true);
+	atomic_fetch_add(&active, 1);
+}
+
+bool slm_function_is_explored(void)
+{
+	return own.hit != NULL;
+}
+
+void sqloom_point(const char *name)
+{
+	if (!atomic_load_explicit(&active, memory_order_relaxed))
+		return;
+	if (own.hit)
+		own.hit(own.userdata, name ? name : "");
+	else if (atomic_load(&published))
+		all.hit(all.userdata, name ? name : "");
+}
+
+void slm_function_point_text(const char *name, char text[SLM_POINT_TEXT])
+{
+	snprintf(text, SLM_POINT_TEXT, "-- point: %s", name);
+	for (char *c = text; *c; c++)
+		if (*c == '\n' || *c == '\r')
+			*c = ' ';
+}
+
+/* ---- Asleep? --------------------------------------------------------------- */
+
+/* The number behind "name:" in a status file of /proc. */
+static uint64_t number_behind(const char *text, const char *name)
+{
+	const char *at = strstr(text, name);
+
+	return at ? strtoull(at + strlen(name), NULL, 10) : 0;
+}
+
+bool slm_thread_is_quiet(pid_t tid, uint64_t *last)
+{
+	char path[64], text[4096];
+	const char *state;
+	uint64_t switches;
+	bool same;
+	ssize_t size;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/status",
+		 (int)tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return true; /* it has ended */
+	size = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[size > 0 ? size : 0] = '\0';
+	state = strstr(text, "State:\t");
+	switches = number_behind(text, "\nvoluntary_ctxt_switches:\t") +
+		   number_behind(text, "\nnonvoluntary_ctxt_switches:\t");
+	same = switches == *last;
+	*last = switches;
+	return same && state && (state[7] == 'S' || state[7] == 'D');
 }

@@ -9,6 +9,7 @@
 #define SLM_CALL_FUNCTION_H
 
 #include <sqloom/sqloom.h>
+#include <sys/types.h>
 
 #include "base/buf.h"
 
@@ -38,5 +39,31 @@ bool slm_function_end(struct sqloom_call *call, int returned);
 void slm_function_drop(struct sqloom_call *call);
 /* Frees the value. What is kept must have been dropped. */
 void slm_function_deinit(struct sqloom_call *call);
+
+/* What the call said, as the one row of a check that failed, in arena. False:
+ * memory is out. */
+struct slm_arena;
+struct slm_check_failure;
+bool slm_function_failure(const struct sqloom_call *call,
+			  struct slm_arena *arena,
+			  struct slm_check_failure *out);
+
+/* ---- Points --------------------------------------------------------------- */
+
+/* What sqloom_point() calls on this thread, or (slm_function_publish_points) on
+ * any thread that has none of its own; NULL: nothing. */
+typedef void (*slm_point_fn)(void *userdata, const char *name);
+void slm_function_set_points(slm_point_fn hit, void *userdata);
+void slm_function_publish_points(slm_point_fn hit, void *userdata);
+/* Is the calling thread one of a call that is being explored? */
+bool slm_function_is_explored(void);
+
+/* A point as a step of its call. */
+#define SLM_POINT_TEXT 200
+void slm_function_point_text(const char *name, char text[SLM_POINT_TEXT]);
+
+/* Is the thread asleep, and was it asleep, without a break, since it was asked
+ * about last with the same *switches? */
+bool slm_thread_is_quiet(pid_t tid, uint64_t *switches);
 
 #endif

@@ -228,30 +228,16 @@ static bool runs_well(struct functions *functions, sqloom_fn fn,
 	return !errand.failed;
 }
 
-/* The check of the user's says no: what it said, as the one row of a check. */
+/* The check of the user's says no. */
 static enum sqloom_status add_failure(struct functions *functions,
 				      struct sqloom_error *err)
 {
-	static const char *const columns[] = { "message" };
-	struct slm_arena *run = functions->run;
-	struct slm_check_failure *failure =
-		slm_arena_zalloc(run, 1, sizeof(*failure));
-	struct slm_value *value = slm_arena_zalloc(run, 1, sizeof(*value));
-
-	if (!failure || !value)
+	functions->failures = slm_arena_zalloc(functions->run, 1,
+					       sizeof(*functions->failures));
+	if (!functions->failures ||
+	    !slm_function_failure(&functions->check, functions->run,
+				  functions->failures))
 		return slm_error_nomem(err);
-	value->kind = SLM_TEXT;
-	value->text = slm_arena_strdup(run, functions->check.error);
-	if (!value->text)
-		return slm_error_nomem(err);
-	value->size = (uint32_t)strlen(value->text);
-	failure->name = "check";
-	failure->rows = (struct slm_rows){ .ncolumns = 1,
-					   .nkept = 1,
-					   .nrows = 1,
-					   .columns = columns,
-					   .values = value };
-	functions->failures = failure;
 	functions->nfailures = 1;
 	return SQLOOM_OK;
 }

@@ -35,7 +35,4 @@ enum sqloom_status slm_functions_open(
 /* What is to be said at the end; as slm_programs_notes(). */
 const char *const *slm_functions_notes(struct slm_db *db, unsigned *count);
 
-/* Is the calling thread one of a call that is being explored? */
-bool slm_functions_inside(void);
-
 #endif

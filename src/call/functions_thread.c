@@ -23,21 +23,15 @@
 
 static _Thread_local struct agent *self;
 static _Thread_local uint64_t self_generation; /* of self's functions */
-static _Atomic(struct functions *) exploring;
 static _Atomic uint64_t generations;
+
+static void point(void *userdata, const char *name);
 
 void slm_functions_publish(struct functions *functions)
 {
 	if (functions)
 		functions->generation = atomic_fetch_add(&generations, 1) + 1;
-	atomic_store(&exploring, functions);
-}
-
-bool slm_functions_inside(void)
-{
-	const struct functions *functions = atomic_load(&exploring);
-
-	return functions && self && self_generation == functions->generation;
+	slm_function_publish_points(functions ? point : NULL, functions);
 }
 
 /* ---- Agents --------------------------------------------------------------- */
@@ -210,9 +204,9 @@ void slm_functions_sleep(unsigned owner, unsigned ms, void *userdata)
 
 /* ---- Points ------------------------------------------------------------------ */
 
-static void point(struct functions *functions, const char *name)
+static void point(void *userdata, const char *name)
 {
-	struct agent *agent = held_agent(functions);
+	struct agent *agent = held_agent(userdata);
 
 	if (!agent)
 		return;
@@ -220,15 +214,6 @@ static void point(struct functions *functions, const char *name)
 	agent->point = name;
 	agent->granted = false;
 	park(agent, AT_STEP);
-}
-
-void sqloom_point(const char *name)
-{
-	struct functions *functions =
-		atomic_load_explicit(&exploring, memory_order_acquire);
-
-	if (functions)
-		point(functions, name ? name : "");
 }
 
 /* ---- The threads --------------------------------------------------------------- */
@@ -285,6 +270,7 @@ static void *thread_main(void *userdata)
 	self = &function->agent;
 	self_generation = functions->generation;
 	self->tid = (pid_t)syscall(SYS_gettid);
+	slm_function_set_points(point, functions);
 	slm_front_use_clock(slm_sqlite_outside_route(functions->db));
 	park(self, AT_IDLE);
 	while (!atomic_load(&functions->ending)) {
@@ -293,6 +279,7 @@ static void *thread_main(void *userdata)
 			park(self, AT_END);
 	}
 	slm_function_drop(&function->call);
+	slm_function_set_points(NULL, NULL);
 	return NULL;
 }
 

@@ -5,12 +5,9 @@
  * a lock of the program's own, sleeps, or waits for something else). The last
  * is found by time, and only while its threads are asleep.
  */
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
@@ -41,52 +38,20 @@ void slm_functions_note(struct functions *functions, const char *fmt, ...)
 
 /* ---- Asleep? --------------------------------------------------------------- */
 
-/* The number behind "name:" in a status file of /proc. */
-static uint64_t number_behind(const char *text, const char *name)
-{
-	const char *at = strstr(text, name);
-
-	return at ? strtoull(at + strlen(name), NULL, 10) : 0;
-}
-
-/* Is the thread asleep, and was it when it was looked at last? */
-static bool is_quiet(struct agent *agent)
-{
-	char path[64], text[4096];
-	const char *state;
-	uint64_t switches;
-	bool same;
-	ssize_t size;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/status",
-		 (int)agent->tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return true; /* it has ended */
-	size = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[size > 0 ? size : 0] = '\0';
-	state = strstr(text, "State:\t");
-	switches = number_behind(text, "\nvoluntary_ctxt_switches:\t") +
-		   number_behind(text, "\nnonvoluntary_ctxt_switches:\t");
-	same = switches == agent->switches;
-	agent->switches = switches;
-	return same && state && (state[7] == 'S' || state[7] == 'D');
-}
-
 /* Nothing has parked for a tick. For how long has every thread of the call been
  * asleep? */
 static uint64_t quiet_ms(struct functions *functions, unsigned call)
 {
 	struct agent *own = &functions->calls[call].agent;
-	bool quiet = is_quiet(own);
+	bool quiet = slm_thread_is_quiet(own->tid, &own->switches);
 
 	pthread_mutex_lock(&functions->mutex);
 	for (struct agent *agent = functions->agents; agent;
 	     agent = agent->next)
 		if (agent->call == call && !agent->baton.parked)
-			quiet = is_quiet(agent) && quiet;
+			quiet = slm_thread_is_quiet(agent->tid,
+						    &agent->switches) &&
+				quiet;
 	pthread_mutex_unlock(&functions->mutex);
 	own->quiet_ms = quiet ? own->quiet_ms + SLM_BATON_TICK_MS : 0;
 	return own->quiet_ms;
@@ -223,12 +188,9 @@ static enum sqloom_status at_point(struct functions *functions, unsigned call,
 				   struct sqloom_error *err)
 {
 	struct slm_db_step_info info = { .reads = "", .writes = "" };
-	char text[200];
+	char text[SLM_POINT_TEXT];
 
-	snprintf(text, sizeof(text), "-- point: %s", name);
-	for (char *c = text; *c; c++)
-		if (*c == '\n' || *c == '\r')
-			*c = ' ';
+	slm_function_point_text(name, text);
 	info.sql = text;
 	return number(functions, call, &info, &arrival->step, err);
 }
@@ -400,9 +362,13 @@ enum sqloom_status slm_functions_finish(struct functions *functions,
 /* What a stalled call waited for may just have come: has anybody woken up? */
 static bool all_asleep(struct functions *functions, uint32_t calls)
 {
-	for (; calls; calls &= calls - 1)
-		if (!is_quiet(&functions->calls[__builtin_ctz(calls)].agent))
+	for (; calls; calls &= calls - 1) {
+		struct agent *agent =
+			&functions->calls[__builtin_ctz(calls)].agent;
+
+		if (!slm_thread_is_quiet(agent->tid, &agent->switches))
 			return false;
+	}
 	return true;
 }
 

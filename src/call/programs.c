@@ -42,9 +42,11 @@ static enum sqloom_status op_run_begin(struct slm_db *base, uint32_t members,
 		program->failed = program->blocked = false;
 		program->blockers = 0;
 		program->at = NULL;
+		program->at_point = false;
 	}
 	slm_links_forget_texts(programs);
 	slm_links_control(programs, true);
+	atomic_store(&programs->points, true);
 	return SQLOOM_OK;
 }
 
@@ -76,6 +78,23 @@ static enum sqloom_status gone(struct programs *programs,
 	result->code = "08006";
 	result->message = "the program closed the connection before the "
 			  "statement was sent";
+	*answer = (struct slm_db_answer){ .result = result };
+	return SQLOOM_OK;
+}
+
+/* A point is done when it is granted. */
+static enum sqloom_status pass_point(struct programs *programs, unsigned call,
+				     struct slm_db_answer *answer,
+				     struct sqloom_error *err)
+{
+	struct slm_result *result =
+		slm_arena_zalloc(programs->run, 1, sizeof(*result));
+
+	if (!result)
+		return slm_error_nomem(err);
+	result->changes = -1;
+	programs->calls[call].at_point = false;
+	slm_programs_grant_point(programs, call);
 	*answer = (struct slm_db_answer){ .result = result };
 	return SQLOOM_OK;
 }
@@ -112,6 +131,8 @@ static enum sqloom_status op_step(struct slm_db *base, unsigned call,
 
 	(void)number; /* it is the one that the call stands at */
 	programs->running = (int)call;
+	if (programs->calls[call].at_point)
+		return pass_point(programs, call, answer, err);
 	if (!link)
 		return gone(programs, answer, err);
 	step = slm_dialog_step(link->dialog);
@@ -289,6 +310,36 @@ static bool all_are_over(const struct programs *programs)
 	return true;
 }
 
+/* Commands and functions that look at what a run left. */
+static enum sqloom_status check(struct programs *programs,
+				struct sqloom_error *err)
+{
+	const struct sqloom_calls *functions = programs->spec->functions;
+	bool asked = functions && functions->check, failed = false;
+	enum sqloom_status status = SQLOOM_OK;
+
+	if (!programs->spec->nchecks && !asked)
+		return SQLOOM_OK;
+	programs->failures =
+		slm_arena_zalloc(programs->run, programs->spec->nchecks + 1,
+				 sizeof(*programs->failures));
+	if (!programs->failures)
+		return slm_error_nomem(err);
+	if (programs->spec->nchecks)
+		status = slm_programs_check(programs, programs->failures,
+					    &programs->nfailures, err);
+	if (!status && asked)
+		status = slm_programs_errand(programs, functions->check,
+					     "check", &failed, err);
+	if (status || !failed)
+		return status;
+	return slm_function_failure(
+		       &programs->errand, programs->run,
+		       &programs->failures[programs->nfailures++]) ?
+		       SQLOOM_OK :
+		       slm_error_nomem(err);
+}
+
 static enum sqloom_status op_run_end(struct slm_db *base,
 				     struct sqloom_error *err)
 {
@@ -299,21 +350,16 @@ static enum sqloom_status op_run_end(struct slm_db *base,
 	programs->running = -1;
 	/* Still under control: what a call would send now must not pass. */
 	end_calls(programs);
+	atomic_store(&programs->points, false);
 	slm_links_control(programs, false);
-	status = slm_links_clean(programs, err);
+	status = slm_programs_functions_return(programs, err);
+	if (!status)
+		status = slm_links_clean(programs, err);
 	drop_steps(programs);
 	programs->nfailures = 0;
 	programs->failures = NULL;
-	if (!status && whole && programs->spec->nchecks) {
-		programs->failures =
-			slm_arena_zalloc(programs->run, programs->spec->nchecks,
-					 sizeof(*programs->failures));
-		status = programs->failures ?
-				 slm_programs_check(programs,
-						    programs->failures,
-						    &programs->nfailures, err) :
-				 slm_error_nomem(err);
-	}
+	if (!status && whole)
+		status = check(programs, err);
 	if (!status)
 		status = slm_db_run_end(programs->db, err);
 	base->wants_clone = false;
@@ -401,6 +447,9 @@ static void op_free(struct slm_db *base)
 	struct programs *programs = of(base);
 
 	end_calls(programs);
+	/* A thread that never comes back may still use all of this. */
+	if (!slm_programs_end_functions(programs))
+		return;
 	stop_servers(programs);
 	slm_relay_stop(programs->relay);
 	drop_steps(programs);

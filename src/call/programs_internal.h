@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "base/arena.h"
+#include "call/function.h"
 #include "call/http.h"
 #include "call/process.h"
 #include "call/programs.h"
@@ -62,6 +63,7 @@ struct program {
 	struct program_step *steps; /* SLM_PROGRAM_STEPS_MAX */
 	unsigned nsteps;
 	bool several; /* it was seen to use connections at the same time */
+	struct program_function *function; /* of this process; owned; NULL */
 
 	/* In a run */
 	bool started, ended, over;
@@ -71,6 +73,7 @@ struct program {
 	bool failed;
 	struct link *at; /* the held step that is next, or under way */
 	uint32_t number; /* of that step */
+	bool at_point;	 /* it stands at a point instead */
 	bool blocked;
 	uint64_t blocked_since;
 	bool stale; /* a lock may have been given back since it was asked */
@@ -113,6 +116,10 @@ struct programs {
 	uint64_t marks;		   /* counts arrivals and blockings */
 	const char *notes[NOTES_MAX];
 	unsigned nnotes;
+
+	struct sqloom_call errand; /* of set-up and check functions */
+	char *errand_database;	   /* owned */
+	_Atomic bool points;	   /* they are steps now */
 
 	/* In a run */
 	struct slm_arena *run;
@@ -200,5 +207,31 @@ enum sqloom_status slm_programs_check(struct programs *programs,
 /* The ways to the database for a program: through the proxy at this port, or
  * (0) directly. The caller frees it with slm_free(). */
 char **slm_programs_environment(struct programs *programs, int port);
+
+/* ---- programs_function.c: with spec->functions --------------------------- */
+
+enum sqloom_status slm_programs_start_function(struct programs *programs,
+					       unsigned call,
+					       struct sqloom_error *err);
+/* What it gave: program->result, failed. */
+enum sqloom_status slm_programs_function_result(struct programs *programs,
+						unsigned call,
+						struct sqloom_error *err);
+/* The point that the call waits at; NULL: none. */
+const char *slm_programs_point(struct programs *programs, unsigned call);
+void slm_programs_grant_point(struct programs *programs, unsigned call);
+bool slm_programs_function_is_quiet(struct programs *programs, unsigned call);
+/* Runs the loop until all functions have returned. */
+enum sqloom_status slm_programs_functions_return(struct programs *programs,
+						 struct sqloom_error *err);
+/* Ends the threads. False: some never came back, and may use all for ever. */
+bool slm_programs_end_functions(struct programs *programs);
+/* Calls a function of the user's right here, on the database itself; what it
+ * said is in programs->errand. */
+enum sqloom_status slm_programs_errand(struct programs *programs, sqloom_fn fn,
+				       const char *name, bool *failed,
+				       struct sqloom_error *err);
+/* The loop shall look: from any thread. */
+void slm_programs_woken(struct programs *programs);
 
 #endif

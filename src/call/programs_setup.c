@@ -432,6 +432,17 @@ enum sqloom_status slm_programs_set_up(struct slm_db *db, void *userdata,
 	enum sqloom_status status = SQLOOM_OK;
 
 	programs->db = db; /* for its place */
+	if (spec->functions && spec->functions->setup) {
+		bool failed = false;
+
+		status = slm_programs_errand(programs, spec->functions->setup,
+					     "setup", &failed, err);
+		if (!status && failed)
+			status = slm_error_set(err, SQLOOM_CALL,
+					       "the setup failed: %s",
+					       programs->errand.error);
+		slm_function_drop(&programs->errand);
+	}
 	for (unsigned i = 0; !status && i < spec->nbefores; i++)
 		status = run_before(programs, &spec->befores[i], err);
 	for (unsigned i = 0; !status && i < spec->nservers; i++)
@@ -468,8 +479,11 @@ static void functions_ended(uv_poll_t *poll, int error, int events)
 			continue;
 		program->ended = true;
 		program->failed = failed & (1u << i);
-		if (slm_exec_result(program->failed, 0, "", 0, "",
-				    programs->run, &program->result, &err) &&
+		if ((program->function ?
+			     slm_programs_function_result(programs, i, &err) :
+			     slm_exec_result(program->failed, 0, "", 0, "",
+					     programs->run, &program->result,
+					     &err)) &&
 		    !programs->status) {
 			programs->status = err.status;
 			programs->err = err;
@@ -480,16 +494,21 @@ static void functions_ended(uv_poll_t *poll, int error, int events)
 void slm_programs_ended(struct slm_db *db, unsigned call, bool failed)
 {
 	struct programs *programs = (struct programs *)db;
-	const uint64_t one = 1;
-	ssize_t n;
 
 	if (failed)
 		atomic_fetch_or(&programs->functions_failed, 1u << call);
 	else
 		atomic_fetch_and(&programs->functions_failed, ~(1u << call));
 	atomic_fetch_or(&programs->functions_ended, 1u << call);
+	slm_programs_woken(programs);
+}
+
+void slm_programs_woken(struct programs *programs)
+{
+	const uint64_t one = 1;
 	/* Fails only when it is said already. */
-	n = write(programs->ending_fd, &one, sizeof(one));
+	ssize_t n = write(programs->ending_fd, &one, sizeof(one));
+
 	(void)n;
 }
 
@@ -658,6 +677,8 @@ enum sqloom_status slm_programs_start(struct programs *programs, unsigned call,
 					program->port);
 		return SQLOOM_OK;
 	}
+	if (spec->call == SLM_CALL_FUNCTION)
+		return slm_programs_start_function(programs, call, err);
 	if (spec->call == SLM_CALL_HTTP)
 		return start_request(programs, call, err);
 	if (!program->environment)

@@ -133,6 +133,8 @@ static bool is_quiet(struct programs *programs, unsigned call)
 			return false;
 	if (program->process)
 		return slm_process_is_quiet(program->process);
+	if (program->function)
+		return slm_programs_function_is_quiet(programs, call);
 	for (unsigned i = 0; i < programs->nservers; i++)
 		if (!slm_process_is_quiet(programs->servers[i]))
 			return false;
@@ -290,6 +292,27 @@ static enum sqloom_status at_step(struct programs *programs, unsigned call,
 	return status;
 }
 
+/* The call stands at a point of its function. */
+static enum sqloom_status at_point(struct programs *programs, unsigned call,
+				   const char *name,
+				   struct slm_db_arrival *arrival,
+				   struct sqloom_error *err)
+{
+	struct program *program = &programs->calls[call];
+	struct slm_db_step_info info = { 0 };
+	char text[SLM_POINT_TEXT];
+	enum sqloom_status status;
+
+	slm_function_point_text(name, text);
+	info.sql = text;
+	program->at = NULL;
+	program->at_point = true;
+	*arrival = (struct slm_db_arrival){ .kind = SLM_ARRIVAL_STEP };
+	status = number(programs, call, &info, &arrival->step, err);
+	program->number = arrival->step;
+	return status;
+}
+
 /* ---- Settling --------------------------------------------------------------- */
 
 static enum sqloom_status over_limit(struct programs *programs, unsigned call,
@@ -382,6 +405,7 @@ enum sqloom_status slm_programs_settle(struct programs *programs, unsigned call,
 {
 	struct program *program = &programs->calls[call];
 	struct sleep sleep;
+	const char *point;
 	bool looked = false;
 	enum sqloom_status status = SQLOOM_OK;
 
@@ -400,8 +424,11 @@ enum sqloom_status slm_programs_settle(struct programs *programs, unsigned call,
 		}
 		if (link)
 			return at_step(programs, call, link, arrival, err);
+		point = slm_programs_point(programs, call);
+		if (point)
+			return at_point(programs, call, point, arrival, err);
 		if (is_over(programs, call) &&
-		    (looked || programs->options.start)) {
+		    (looked || programs->options.start || program->function)) {
 			end_of(programs, call, arrival);
 			return SQLOOM_OK;
 		}

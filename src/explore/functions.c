@@ -12,7 +12,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "call/baton.h"
-#include "call/functions.h"
+#include "call/function.h"
 #include "pg/pg.h"
 #include "spec/spec.h"
 
@@ -61,7 +61,7 @@ static enum sqloom_status check_calls(const struct sqloom_calls *calls,
 					     calls->calls[i].name ?
 						     calls->calls[i].name :
 						     "without a name");
-	if (slm_functions_inside())
+	if (slm_function_is_explored())
 		return slm_error_set(err, SQLOOM_USAGE,
 				     "an exploration inside of a call that is "
 				     "being explored: move it out of the "

@@ -594,21 +594,42 @@ static int time_left(const struct helper *helper)
 	return (int)(helper->deadline_ms - now_ms);
 }
 
-static struct pollfd *watch(struct helper *helper)
+/* Only what is open: poll() takes no more than may be open. */
+static struct pollfd *watch_one(struct pollfd *event, int fd)
 {
-	struct pollfd *events = helper->events;
+	if (fd >= 0)
+		*event++ = (struct pollfd){ .fd = fd, .events = POLLIN };
+	return event;
+}
 
-	*events++ = (struct pollfd){ .fd = helper->end, .events = POLLIN };
-	*events++ =
-		(struct pollfd){ .fd = helper->plan->socket, .events = POLLIN };
-	*events++ = (struct pollfd){ .fd = helper->children, .events = POLLIN };
+/* Returns how many events there are to wait for. */
+static nfds_t watch(struct helper *helper)
+{
+	struct pollfd *event = helper->events;
+
+	event = watch_one(event, helper->end);
+	event = watch_one(event, helper->plan->socket);
+	event = watch_one(event, helper->children);
 	for (size_t i = 0; i < helper->request.ncalls; i++) {
-		*events++ = (struct pollfd){ .fd = helper->calls[i].record,
-					     .events = POLLIN };
-		*events++ = (struct pollfd){ .fd = helper->calls[i].errors,
-					     .events = POLLIN };
+		event = watch_one(event, helper->calls[i].record);
+		event = watch_one(event, helper->calls[i].errors);
 	}
-	return events;
+	return (nfds_t)(event - helper->events);
+}
+
+/* In the order of watch(). */
+static void drain_all(struct helper *helper)
+{
+	const struct pollfd *event = helper->events + 3;
+
+	for (size_t i = 0; i < helper->request.ncalls; i++) {
+		struct child *child = &helper->calls[i];
+
+		if (child->record >= 0 && (event++)->revents)
+			drain(helper, child, &child->record, false);
+		if (child->errors >= 0 && (event++)->revents)
+			drain(helper, child, &child->errors, false);
+	}
 }
 
 static void run_children(struct helper *helper)
@@ -616,7 +637,7 @@ static void run_children(struct helper *helper)
 	struct pollfd *events = helper->events;
 
 	while (helper->running > 0) {
-		struct pollfd *end = watch(helper);
+		nfds_t count = watch(helper);
 		int timeout = time_left(helper);
 
 		if (timeout == 0) {
@@ -624,19 +645,12 @@ static void run_children(struct helper *helper)
 			helper->deadline_ms = 0;
 			continue;
 		}
-		poll(events, (nfds_t)(end - events), timeout);
+		poll(events, count, timeout);
 		if (events[0].revents)
 			look_for_end(helper);
 		if (events[1].revents) /* it says nothing now: its end */
 			end_all(helper);
-		for (size_t i = 0; i < helper->request.ncalls; i++) {
-			struct child *child = &helper->calls[i];
-
-			if (events[3 + 2 * i].revents)
-				drain(helper, child, &child->record, false);
-			if (events[4 + 2 * i].revents)
-				drain(helper, child, &child->errors, false);
-		}
+		drain_all(helper);
 		if (events[2].revents)
 			finish_ended(helper);
 	}

@@ -289,7 +289,7 @@ static int seen_exec(sqlite3 *db, const char *sql, row_fn on_row, void *arg,
 		rc = wrapped_prepare_v2(db, sql, -1, &stmt, &tail);
 		if (rc == SQLITE_OK && stmt)
 			rc = run_statement(stmt, on_row, arg);
-		sql = tail;
+		sql = tail + strspn(tail, " \t\n\v\f\r");
 	}
 	if (message)
 		*message = NULL;
