@@ -7,6 +7,8 @@
 
 #include <sqlite3.h>
 
+#include "store.h"
+
 #define BUSY_TIMEOUT_MS 5000
 
 void example_init(struct example *example, int argc, char **argv)
@@ -92,6 +94,24 @@ void example_expect(struct example *example, bool ok, const char *what)
 int example_end(const struct example *example)
 {
 	return example->failures ? 1 : 0;
+}
+
+struct store *example_store(struct sqloom_call *call)
+{
+	void **kept = sqloom_call_keep(call, store_close);
+	struct store *store = *kept;
+
+	if (store)
+		return store;
+	store = store_open(sqloom_call_database(call));
+	if (!store || *store->error) {
+		sqloom_call_fail(call, "%s",
+				 store ? store->error : "out of memory");
+		store_close(store);
+		return NULL;
+	}
+	*kept = store;
+	return store;
 }
 
 static void close_db(void *kept)

@@ -46,8 +46,10 @@ int example_end(const struct example *example);
 /*
  * The call's own connection: opened in its first run, and kept for the next
  * ones, which makes an exploration many times faster. NULL: the call has been
- * failed, return.
+ * failed, return -1. Of a call that needs the program's own store, or a handle
+ * with transactions.
  */
+struct store *example_store(struct sqloom_call *call);
 struct sqloom_db *example_db(struct sqloom_call *call);
 
 /* Fails the call with the message of err; returns what it shall return. */

@@ -111,6 +111,26 @@ long store_run(struct store *store, const char *sql, const char *const *params,
 			   run_sqlite(store, sql, params, nparams, value);
 }
 
+bool store_script(struct store *store, const char *sql)
+{
+	PGresult *result;
+	bool ok;
+
+	if (store->sqlite) {
+		ok = sqlite3_exec(store->sqlite, sql, NULL, NULL, NULL) ==
+		     SQLITE_OK;
+		if (!ok)
+			failed(store, sqlite3_errmsg(store->sqlite));
+		return ok;
+	}
+	result = PQexec(store->pg, sql);
+	ok = PQresultStatus(result) == PGRES_COMMAND_OK;
+	if (!ok)
+		failed(store, PQerrorMessage(store->pg));
+	PQclear(result);
+	return ok;
+}
+
 /* ---- Transactions -------------------------------------------------------- */
 
 bool store_begin(struct store *store)

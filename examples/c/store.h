@@ -37,6 +37,9 @@ void store_close(void *store);
 long store_run(struct store *store, const char *sql, const char *const *params,
 	       char **value);
 
+/* Executes statements without parameters, up to the first that fails. */
+bool store_script(struct store *store, const char *sql);
+
 #define PARAMS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
 /* Begins a transaction that is going to write. On SQLite it takes the lock for

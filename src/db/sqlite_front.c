@@ -534,6 +534,7 @@ static bool enrol(struct slm_front_route *route)
 static void free_route(struct slm_front_route *route)
 {
 	pthread_mutex_destroy(&route->mutex);
+	slm_mem_keep_unref(route->keep);
 	slm_free(route);
 }
 
@@ -556,7 +557,9 @@ enum sqloom_status slm_front_add(const struct slm_front_options *options,
 	route->owners = options->owners;
 	route->sleep = options->sleep;
 	route->userdata = options->userdata;
-	status = set_path(route, options->path, err);
+	route->keep = slm_mem_keep_new();
+	status = route->keep ? set_path(route, options->path, err) :
+			       slm_error_nomem(err);
 	if (!status && !enrol(route))
 		status = slm_error_set(err, SQLOOM_USAGE,
 				       "%s is explored already; end that first",
@@ -611,6 +614,9 @@ void slm_front_remove(struct slm_front_route *route, unsigned *open)
 	strike_off(route);
 	if (open)
 		*open = count_databases(route);
+	/* SQLite reads the WAL-index without asking. */
+	if (route->open)
+		slm_mem_keep_regions(&route->store->mem, route->keep);
 	for (struct slm_front_file *file = route->open; file; file = file->next)
 		slm_front_file_cut(file);
 	route->store = NULL;

@@ -31,6 +31,8 @@ struct slm_front_route {
 	void *userdata;
 	bool owners;
 
+	struct slm_mem_keep *keep; /* for what is open at the end */
+
 	pthread_mutex_t mutex;	     /* for all that follows, and the store */
 	struct slm_store *store;     /* borrowed; NULL: the route is removed */
 	struct slm_front_file *open; /* what is open, files of SQLite's */

@@ -15,12 +15,55 @@ void slm_mem_init(struct slm_mem *mem)
 	memset(mem, 0, sizeof(*mem));
 }
 
-static void free_file(struct slm_mem_file *file)
+/* ---- Regions that outlive the store ------------------------------------ */
+
+struct slm_mem_keep *slm_mem_keep_new(void)
+{
+	struct slm_mem_keep *keep = slm_calloc(1, sizeof(*keep));
+
+	if (keep)
+		atomic_init(&keep->refs, 1);
+	return keep;
+}
+
+void slm_mem_keep_unref(struct slm_mem_keep *keep)
+{
+	if (!keep || atomic_fetch_sub(&keep->refs, 1) > 1)
+		return;
+	while (keep->regions) {
+		void *region = keep->regions;
+
+		memcpy(&keep->regions, region, sizeof(keep->regions));
+		slm_free(region);
+	}
+	slm_free(keep);
+}
+
+void slm_mem_keep_regions(struct slm_mem *mem, struct slm_mem_keep *keep)
+{
+	assert(!mem->keep);
+	atomic_fetch_add(&keep->refs, 1);
+	mem->keep = keep;
+}
+
+static void free_region(struct slm_mem_keep *keep, uint8_t *region)
+{
+	if (!keep || !region) {
+		slm_free(region);
+		return;
+	}
+	memcpy(region, &keep->regions, sizeof(keep->regions));
+	keep->regions = region;
+}
+
+/* ---- Making and freeing ------------------------------------------------ */
+
+static void free_file(struct slm_mem_file *file, struct slm_mem_keep *keep)
 {
 	for (uint32_t i = 0; i < file->units_capacity; i++)
 		slm_free(file->saved[i]);
 	for (unsigned i = 0; i < file->index.allocated; i++) {
-		slm_free(file->index.regions[i]);
+		free_region(keep, file->index.regions[i]);
 		slm_free(file->index.saved[i]);
 	}
 	slm_free(file->index.regions);
@@ -32,20 +75,21 @@ static void free_file(struct slm_mem_file *file)
 	slm_free(file);
 }
 
-static void free_chain(struct slm_mem_file *file)
+static void free_chain(struct slm_mem_file *file, struct slm_mem_keep *keep)
 {
 	while (file) {
 		struct slm_mem_file *next = file->next;
 
-		free_file(file);
+		free_file(file, keep);
 		file = next;
 	}
 }
 
 void slm_mem_deinit(struct slm_mem *mem)
 {
-	free_chain(mem->files);
-	free_chain(mem->pool);
+	free_chain(mem->files, mem->keep);
+	free_chain(mem->pool, mem->keep);
+	slm_mem_keep_unref(mem->keep);
 	for (size_t i = 0; i < mem->unit_count; i++)
 		slm_free(mem->units[i]);
 	slm_free(mem->units);

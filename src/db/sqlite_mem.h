@@ -19,6 +19,7 @@
 #define SLM_DB_SQLITE_MEM_H
 
 #include <sqloom/sqloom.h>
+#include <stdatomic.h>
 
 #include "db/sqlite_lock.h"
 
@@ -82,13 +83,21 @@ struct slm_mem_file {
 	uint32_t frame_page;
 };
 
+/* WAL-index regions that connections still point to after the store was freed:
+ * they stay until nobody refers to this any more. */
+struct slm_mem_keep {
+	atomic_uint refs; /* the store, and who knows such connections */
+	void *regions;	  /* owned; each begins with a pointer to the next */
+};
+
 struct slm_mem {
 	struct slm_mem_file *files; /* owned: all in use */
 	struct slm_mem_file *pool;  /* owned: objects to use again */
 	uint8_t **units;	    /* owned: unit blocks to use again */
 	size_t unit_count;
 	size_t unit_capacity;
-	bool taken; /* a snapshot exists */
+	bool taken;		   /* a snapshot exists */
+	struct slm_mem_keep *keep; /* a reference; NULL: nothing is kept */
 	/* For images, see sqlite_image.c: pages seen, by number; two pages. */
 	uint8_t *seen;
 	size_t seen_capacity;
@@ -97,6 +106,13 @@ struct slm_mem {
 
 void slm_mem_init(struct slm_mem *mem);
 void slm_mem_deinit(struct slm_mem *mem);
+
+/* NULL: memory is out. */
+struct slm_mem_keep *slm_mem_keep_new(void);
+void slm_mem_keep_unref(struct slm_mem_keep *keep);
+/* The regions that there are when it is freed go to keep, which is another's
+ * too. */
+void slm_mem_keep_regions(struct slm_mem *mem, struct slm_mem_keep *keep);
 
 /* By name, among those that are linked. NULL: none. */
 struct slm_mem_file *slm_mem_find(const struct slm_mem *mem, const char *name);

@@ -139,7 +139,10 @@ static bool fill_program(struct explorer *explorer, unsigned call,
 	out->kind = spec->call == SLM_CALL_HTTP	    ? SLM_TRACE_HTTP :
 		    spec->call == SLM_CALL_FUNCTION ? SLM_TRACE_FUNCTION :
 						      SLM_TRACE_EXEC;
-	out->text = trimmed(arena, spec->text.text);
+	/* There is no more to say of a function than its name. */
+	out->text = out->kind == SLM_TRACE_FUNCTION ?
+			    "" :
+			    trimmed(arena, spec->text.text);
 	out->steps = slm_arena_zalloc(arena, SLM_PROGRAM_STEPS_MAX,
 				      sizeof(*out->steps));
 	return out->name && out->text && out->steps;

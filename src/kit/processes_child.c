@@ -166,6 +166,14 @@ static void send_record(int fd, const struct sqloom_call *call, bool failed,
 		(void)write_all(fd, call->value.data, record.value_size);
 }
 
+/* Leaves nothing for tools that look for leaks. */
+static _Noreturn void end(struct sqloom_call *call, void *arg, int status)
+{
+	slm_function_deinit(call);
+	slm_free(arg);
+	_exit(status);
+}
+
 static _Noreturn void call_function(const struct slm_child_plan *plan,
 				    struct sqloom_call *call, void *arg, int fd)
 {
@@ -181,14 +189,14 @@ static _Noreturn void call_function(const struct slm_child_plan *plan,
 	returned = plan->fn(call, arg);
 	/* A child that the function forked, and that came back from it. */
 	if (getpid() != process)
-		_exit(returned);
+		end(call, arg, returned);
 	failed = slm_function_end(call, returned);
 	slm_function_drop(call);
 	fflush(NULL);
 	plan->page->slots[plan->number].state = SLM_SLOT_RETURNED;
 	if (is_same(fd, &pipe))
 		send_record(fd, call, failed, returned);
-	_exit(0);
+	end(call, arg, 0);
 }
 
 _Noreturn void slm_child(const struct slm_child_plan *plan)

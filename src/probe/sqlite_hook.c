@@ -325,7 +325,8 @@ static void on_trace(unsigned event, sqlite3_stmt *stmt, const char *text)
 	if (!hooks_now() || inside)
 		return;
 	if (testing) {
-		*testing = SQLOOM_SQLITE_EXTENSION;
+		if (*testing == SQLOOM_SQLITE_ABSENT) /* no wrapper did */
+			*testing = SQLOOM_SQLITE_EXTENSION;
 		return;
 	}
 	hooks = look_at_hooks(&when);

@@ -762,7 +762,7 @@ static void tell_texts(struct timeline *t)
 		const char *name = slm_page_call_name(t->page, i);
 
 		if (!(t->shown & UINT32_C(1) << i) || !call->text ||
-		    !*call->text || call->kind == SLM_TRACE_FUNCTION)
+		    !*call->text)
 			continue;
 		slm_buf_printf(&t->buf, M_STRONG "%c ", (char)('a' + i));
 		slm_page_clean(t->page, &t->buf, name);

@@ -649,22 +649,6 @@ static void test_no_memory_for_a_value(void **state)
 	sqloom_results_free(results);
 }
 
-static void *do_nothing(void *arg)
-{
-	return arg;
-}
-
-/* The thread sanitizer starts a thread of its own with the first one. */
-static int start_first_thread(void **state)
-{
-	pthread_t thread;
-
-	(void)state;
-	if (pthread_create(&thread, NULL, do_nothing, NULL) != 0)
-		return -1;
-	return pthread_join(thread, NULL);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_threads, end)
 
 int main(void)

@@ -128,7 +128,7 @@ static void restore(void)
 
 static char *restore_left(void)
 {
-	char *left = NULL;
+	char *left;
 
 	must(sqloom_fixture_restore(fixture, &left, &err));
 	return left;
@@ -328,7 +328,7 @@ static void test_journal_mode_is_changed(void **state)
 	a = connect_fixture();
 	on(a, "PRAGMA journal_mode = wal; DELETE FROM bare");
 	assert_int_equal(sqloom_fixture_restore(fixture, NULL, &err),
-			 processes ? SQLOOM_DATABASE : SQLOOM_UNSUPPORTED);
+			 SQLOOM_UNSUPPORTED);
 	sqlite3_close(a);
 	restore();
 	a = connect_fixture();
@@ -407,7 +407,7 @@ static void test_left_writing(void **state)
 	left = restore_left();
 	assert_non_null(strstr(left, "(in a transaction that writes): UPDATE "
 				     "account SET balance = 5 WHERE id = 1\n"));
-	assert_ptr_equal(strchr(left, '\n') + 1, left + strlen(left));
+	assert_string_equal(strchr(left, '\n'), "\n");
 	sqloom_text_free(left);
 	/* It is over: others can write, and so can it. */
 	assert_string_equal(ask(other, ALL), before);
@@ -456,6 +456,7 @@ static void *work(void *arg)
 	sqlite3 *db = connect_fixture();
 
 	(void)arg;
+	sqlite3_busy_timeout(db, 60000);
 	sqlite3_exec(db,
 		     "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 "
 		     "FROM n) INSERT INTO bare SELECT i, i FROM n",

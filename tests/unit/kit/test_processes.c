@@ -53,7 +53,8 @@ pid_t fork(void)
 
 static int make_directory(void **state)
 {
-	(void)state;
+	if (start_first_thread(state) != 0)
+		return -1;
 	snprintf(directory, sizeof(directory), "%s/sqloom-test-XXXXXX",
 		 P_tmpdir);
 	if (!mkdtemp(directory))
