@@ -10,14 +10,15 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include <sqloom/sqloom.h>
 
 #define USAGE                                                                  \
-	"usage: sqloom-bench [--sqlite] [--postgres] [--programs] [--proxy]\n" \
-	"                    [--rounds N] [--runs N] [--growth N]\n"           \
-	"  --sqlite, --postgres, --programs, --proxy  only these\n"            \
+	"usage: sqloom-bench [--kit] [--sqlite] [--postgres] [--programs]\n"   \
+	"                    [--proxy] [--rounds N] [--runs N] [--growth N]\n" \
+	"  --kit, --sqlite, --postgres, --programs, --proxy  only these\n"     \
 	"  --rounds N            at least 5 are worth quoting (5)\n"           \
 	"  --runs N              SQLite: runs of a round (100000)\n"           \
 	"  --growth N            only: what grows over N runs on PostgreSQL\n"
@@ -56,13 +57,14 @@ double bench_median(double *values, unsigned count)
 }
 
 struct wanted {
-	bool sqlite, postgres, programs, proxy;
+	bool kit, sqlite, postgres, programs, proxy;
 	unsigned long long rounds, runs, growth;
 };
 
 static void parse(int argc, char **argv, struct wanted *wanted)
 {
 	static const struct option options[] = {
+		{ "kit", no_argument, NULL, 'k' },
 		{ "sqlite", no_argument, NULL, 's' },
 		{ "postgres", no_argument, NULL, 'p' },
 		{ "programs", no_argument, NULL, 'P' },
@@ -79,6 +81,8 @@ static void parse(int argc, char **argv, struct wanted *wanted)
 
 		if (c == '?' || n == 0 || (c == 'r' && n > BENCH_ROUNDS_MAX))
 			optind = argc + 1;
+		else if (c == 'k')
+			wanted->kit = true;
 		else if (c == 's')
 			wanted->sqlite = true;
 		else if (c == 'p')
@@ -105,6 +109,9 @@ int main(int argc, char **argv)
 	struct wanted wanted = { .rounds = 5, .runs = 100000 };
 	bool all;
 
+	/* What bench_kit() starts to compare with. */
+	if (argc == 2 && strcmp(argv[1], "--nothing") == 0)
+		return putchar('x') == 'x' ? 0 : 1;
 	parse(argc, argv, &wanted);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (wanted.growth) {
@@ -113,8 +120,10 @@ int main(int argc, char **argv)
 	}
 	printf("sqloom %s, medians of %llu rounds\n\n", SQLOOM_VERSION,
 	       wanted.rounds);
-	all = !wanted.sqlite && !wanted.postgres && !wanted.programs &&
-	      !wanted.proxy;
+	all = !wanted.kit && !wanted.sqlite && !wanted.postgres &&
+	      !wanted.programs && !wanted.proxy;
+	if (wanted.kit || all)
+		bench_kit((unsigned)wanted.rounds);
 	if (wanted.sqlite || all)
 		bench_sqlite(wanted.runs, (unsigned)wanted.rounds);
 	if (all)

@@ -31,6 +31,10 @@ void bench_postgres_growth(uint64_t runs);
 /* Controlled programs beside sessions of a spec. */
 void bench_programs(unsigned rounds);
 
+/* The test kit: fixtures beside emptying all tables, calls in clean processes
+ * beside starting programs. Call it before anything opens connections. */
+void bench_kit(unsigned rounds);
+
 /* The proxy beside pgbouncer; says so if that is not installed. */
 void bench_proxy(unsigned rounds);
 

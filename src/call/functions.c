@@ -352,6 +352,7 @@ static void op_free(struct slm_db *base)
 	}
 	slm_function_drop(&functions->check);
 	slm_function_deinit(&functions->check);
+	slm_buf_deinit(&functions->values);
 	pthread_mutex_destroy(&functions->mutex);
 	slm_arena_deinit(&functions->arena);
 	slm_free(functions);

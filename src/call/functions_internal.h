@@ -69,6 +69,15 @@ struct function_step {
 	struct slm_db_step_info info; /* owned by the functions' arena */
 };
 
+/* A statement as its call is told to have sent it. */
+struct told {
+	const struct slm_sqlite_outside_statement *known; /* NULL: free */
+	uint32_t step;
+	bool bound;	    /* it has parameters, whose values are not here */
+	const char *params; /* in the functions' arena; NULL: none */
+};
+#define TOLD_MAX 64 /* per call; a power of two */
+
 struct function {
 	struct sqloom_call call;
 	struct agent agent; /* its own thread */
@@ -78,6 +87,7 @@ struct function {
 	unsigned nhandles;
 	struct function_step *steps; /* SLM_FUNCTION_STEPS_MAX */
 	unsigned nsteps;
+	struct told told[TOLD_MAX]; /* the last of their places */
 
 	/* In a run */
 	bool started, over, stalled;
@@ -101,6 +111,7 @@ struct functions {
 	pthread_mutex_t mutex; /* of agents */
 	struct agent *agents;  /* those of threads that calls started; owned */
 	struct sqloom_call check;
+	struct slm_buf values; /* scratch of the driver */
 	char path[300];
 	uint64_t generation; /* tells this db from others, for threads */
 	unsigned call_of[SLM_STORE_OWNERS_MAX]; /* who used it last */

@@ -143,43 +143,90 @@ static enum sqloom_status number(struct functions *functions, unsigned call,
 	return SQLOOM_OK;
 }
 
-/* The statement as it is told: values apart from the text. */
-static enum sqloom_status tell(struct functions *functions, unsigned call,
-			       sqlite3_stmt *stmt,
-			       struct slm_db_step_info *info,
-			       struct slm_db_arrival *arrival,
-			       struct sqloom_error *err)
+/* Its text with the values apart, and its number. */
+static enum sqloom_status learn(struct functions *functions, unsigned call,
+				sqlite3_stmt *stmt,
+				const struct slm_sqlite_outside_statement *known,
+				struct told *out, struct sqloom_error *err)
 {
+	struct slm_db_step_info info = { .sql = known->sql,
+					 .reads = known->reads,
+					 .writes = known->writes,
+					 .local = known->local };
 	enum sqloom_status status = SQLOOM_OK;
+	struct told told = { .known = known,
+			     .bound = sqlite3_bind_parameter_count(stmt) > 0 };
 	struct slm_buf text, values;
 	bool lifted = false;
 
 	slm_buf_init(&text);
 	slm_buf_init(&values);
-	if (sqlite3_bind_parameter_count(stmt)) {
+	if (told.bound) {
 		char *expanded = sqlite3_expanded_sql(stmt);
 
-		lifted = expanded && slm_sql_lift_bound(info->sql, expanded,
+		lifted = expanded && slm_sql_lift_bound(info.sql, expanded,
 							&text, &values);
 		sqlite3_free(expanded);
-	} else if (!info->local) {
-		lifted = slm_sql_lift_literals(info->sql, &text, &values);
+	} else if (!info.local) {
+		lifted = slm_sql_lift_literals(info.sql, &text, &values);
 	}
 	if (lifted)
-		info->sql = text.data;
-	if (slm_buf_failed(&text) || slm_buf_failed(&values))
+		info.sql = text.data;
+	if (lifted && !told.bound)
+		told.params = slm_arena_strdup(&functions->arena, values.data);
+	if (slm_buf_failed(&text) || slm_buf_failed(&values) ||
+	    (lifted && !told.bound && !told.params))
 		status = slm_error_nomem(err);
 	if (!status)
-		status = number(functions, call, info, &arrival->step, err);
-	if (!status && lifted) {
-		arrival->params =
-			slm_arena_strdup(functions->run, values.data);
-		if (!arrival->params)
-			status = slm_error_nomem(err);
-	}
+		status = number(functions, call, &info, &told.step, err);
+	if (!status)
+		*out = told;
 	slm_buf_deinit(&text);
 	slm_buf_deinit(&values);
 	return status;
+}
+
+/* The values of its parameters, in the run's arena. */
+static enum sqloom_status values_of(struct functions *functions,
+				    sqlite3_stmt *stmt, const char *sql,
+				    const char **out, struct sqloom_error *err)
+{
+	char *expanded = sqlite3_expanded_sql(stmt);
+	enum sqloom_status status = SQLOOM_OK;
+	struct slm_buf *values = &functions->values;
+
+	if (expanded && slm_sql_lift_bound(sql, expanded, NULL, values)) {
+		*out = slm_buf_failed(values) ?
+			       NULL :
+			       slm_arena_strdup(functions->run, values->data);
+		if (!*out)
+			status = slm_error_nomem(err);
+	}
+	sqlite3_free(expanded);
+	return status;
+}
+
+/* The statement as it is told: values apart from the text. */
+static enum sqloom_status tell(struct functions *functions, unsigned call,
+			       sqlite3_stmt *stmt,
+			       const struct slm_sqlite_outside_statement *known,
+			       struct slm_db_arrival *arrival,
+			       struct sqloom_error *err)
+{
+	struct told *told =
+		&functions->calls[call]
+			 .told[((uintptr_t)known >> 6) & (TOLD_MAX - 1)];
+	enum sqloom_status status = SQLOOM_OK;
+
+	if (told->known != known)
+		status = learn(functions, call, stmt, known, told, err);
+	if (status)
+		return status;
+	arrival->step = told->step;
+	arrival->params = told->params;
+	return told->bound ? values_of(functions, stmt, known->sql,
+				       &arrival->params, err) :
+			     SQLOOM_OK;
 }
 
 static enum sqloom_status at_point(struct functions *functions, unsigned call,
@@ -201,7 +248,6 @@ static enum sqloom_status at_step(struct functions *functions,
 				  struct sqloom_error *err)
 {
 	const struct slm_sqlite_outside_statement *known;
-	struct slm_db_step_info info = { 0 };
 	enum sqloom_status status;
 	const char *sql;
 
@@ -215,11 +261,8 @@ static enum sqloom_status at_step(struct functions *functions,
 					      &known, err);
 	if (status)
 		return status;
-	info.sql = known->sql;
-	info.reads = known->reads;
-	info.writes = known->writes;
-	info.local = arrival->local = known->local;
-	return tell(functions, agent->call, agent->stmt, &info, arrival, err);
+	arrival->local = known->local;
+	return tell(functions, agent->call, agent->stmt, known, arrival, err);
 }
 
 static enum sqloom_status at_end(struct functions *functions, unsigned call,

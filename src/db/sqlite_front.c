@@ -616,7 +616,8 @@ void slm_front_remove(struct slm_front_route *route, unsigned *open)
 		*open = count_databases(route);
 	/* SQLite reads the WAL-index without asking. */
 	if (route->open)
-		slm_mem_keep_regions(&route->store->mem, route->keep);
+		route->keep =
+			slm_mem_keep_regions(&route->store->mem, route->keep);
 	for (struct slm_front_file *file = route->open; file; file = file->next)
 		slm_front_file_cut(file);
 	route->store = NULL;

@@ -39,11 +39,15 @@ void slm_mem_keep_unref(struct slm_mem_keep *keep)
 	slm_free(keep);
 }
 
-void slm_mem_keep_regions(struct slm_mem *mem, struct slm_mem_keep *keep)
+struct slm_mem_keep *slm_mem_keep_regions(struct slm_mem *mem,
+					  struct slm_mem_keep *keep)
 {
-	assert(!mem->keep);
-	atomic_fetch_add(&keep->refs, 1);
-	mem->keep = keep;
+	if (mem->keep)
+		slm_mem_keep_unref(keep);
+	else
+		mem->keep = keep;
+	atomic_fetch_add(&mem->keep->refs, 1);
+	return mem->keep;
 }
 
 static void free_region(struct slm_mem_keep *keep, uint8_t *region)

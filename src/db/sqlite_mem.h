@@ -110,9 +110,10 @@ void slm_mem_deinit(struct slm_mem *mem);
 /* NULL: memory is out. */
 struct slm_mem_keep *slm_mem_keep_new(void);
 void slm_mem_keep_unref(struct slm_mem_keep *keep);
-/* The regions that there are when it is freed go to keep, which is another's
- * too. */
-void slm_mem_keep_regions(struct slm_mem *mem, struct slm_mem_keep *keep);
+/* The regions that there are when it is freed go to keep, or to the one that
+ * was said first: returns a reference to that, and takes the one to keep. */
+struct slm_mem_keep *slm_mem_keep_regions(struct slm_mem *mem,
+					  struct slm_mem_keep *keep);
 
 /* By name, among those that are linked. NULL: none. */
 struct slm_mem_file *slm_mem_find(const struct slm_mem *mem, const char *name);

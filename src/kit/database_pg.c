@@ -165,6 +165,17 @@ static bool did_not_commit(const struct sqloom_db *db, const char *sql,
 	       strcmp(PQcmdStatus((PGresult *)result), "COMMIT") != 0;
 }
 
+/* A result that nobody had fetched was a failure. */
+static enum sqloom_status tell_not_committed(struct sqloom_db *db,
+					     const char *sql,
+					     struct sqloom_error *err)
+{
+	struct slm_kit_failure failure = db->failure;
+
+	return slm_kit_failed(db, sql, failure.code, failure.text,
+			      failure.retryable, err);
+}
+
 static enum sqloom_status judge(struct sqloom_db *db, const char *sql,
 				const PGresult *result, char **value,
 				struct sqloom_error *err)
@@ -174,9 +185,7 @@ static enum sqloom_status judge(struct sqloom_db *db, const char *sql,
 		return SQLOOM_OK;
 	case PGRES_COMMAND_OK:
 		if (did_not_commit(db, sql, result))
-			return slm_kit_failed(db, sql, db->failure.code,
-					      db->failure.text,
-					      db->failure.retryable, err);
+			return tell_not_committed(db, sql, err);
 		return SQLOOM_OK;
 	case PGRES_TUPLES_OK:
 		if (value && !take_value(result, value))

@@ -364,12 +364,28 @@ uint16_t slm_sql_fingerprint(const char *sql)
 
 /* ---- Values -------------------------------------------------------------- */
 
+/* Not printf: this is done for every statement of every run. */
+static void put_number(struct slm_buf *out, unsigned number)
+{
+	char digits[12];
+	size_t at = sizeof(digits);
+
+	do
+		digits[--at] = (char)('0' + number % 10);
+	while (number /= 10);
+	digits[--at] = '$';
+	slm_buf_append(out, digits + at, sizeof(digits) - at);
+}
+
 static void put_value(struct slm_buf *values, unsigned number, const char *text,
 		      size_t size)
 {
 	bool cut = size > VALUE_MAX;
 
-	slm_buf_printf(values, "%s$%u = ", number > 1 ? ", " : "", number);
+	if (number > 1)
+		slm_buf_append(values, ", ", 2);
+	put_number(values, number);
+	slm_buf_append(values, " = ", 3);
 	slm_buf_append(values, text, cut ? VALUE_MAX : size);
 	if (cut)
 		slm_buf_puts(values, "...");
@@ -392,8 +408,10 @@ static bool has_values(const char *sql)
 static void put_parameter(struct slm_buf *text, const char *from,
 			  const char *until, unsigned number)
 {
+	if (!text)
+		return;
 	slm_buf_append(text, from, (size_t)(until - from));
-	slm_buf_printf(text, "$%u", number);
+	put_number(text, number);
 }
 
 bool slm_sql_lift_literals(const char *sql, struct slm_buf *text,
@@ -445,7 +463,8 @@ bool slm_sql_lift_bound(const char *sql, const char *expanded,
 {
 	unsigned count = 0;
 
-	slm_buf_clear(text);
+	if (text)
+		slm_buf_clear(text);
 	slm_buf_clear(values);
 	for (;;) {
 		char name[SLM_SQL_NAME_MAX + 1];
@@ -468,6 +487,7 @@ bool slm_sql_lift_bound(const char *sql, const char *expanded,
 			behind++;
 		sql = behind;
 	}
-	slm_buf_puts(text, sql);
+	if (text)
+		slm_buf_puts(text, sql);
 	return count > 0;
 }

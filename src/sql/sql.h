@@ -68,7 +68,7 @@ bool slm_sql_lift_literals(const char *sql, struct slm_buf *text,
 			   struct slm_buf *values);
 /* The same of a statement with parameters, of whatever marks; expanded: its
  * text with the values that SQLite has put in their places. False also if the
- * two do not fit. */
+ * two do not fit. text may be NULL. */
 bool slm_sql_lift_bound(const char *sql, const char *expanded,
 			struct slm_buf *text, struct slm_buf *values);
 

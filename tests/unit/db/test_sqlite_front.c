@@ -529,6 +529,36 @@ static void test_remove_in_transaction(void **state)
 	}
 }
 
+/* Routes come and go before one store. */
+static void test_remove_twice(void **state)
+{
+	struct scene scene;
+	sqlite3 *old[2];
+
+	(void)state;
+	begin_scene(&scene, true, false);
+	open_both(&scene, "wal");
+	old[0] = scene.a;
+	old[1] = scene.b;
+	slm_front_remove(scene.route, NULL);
+	add_route(&scene, true, false);
+	scene.a = open_default(scene.path);
+	expect_rows(scene.a, "SELECT v FROM t", "0;");
+	slm_front_remove(scene.route, NULL);
+	slm_store_free(scene.store);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(sqlite3_exec(old[i], "SELECT v FROM t", NULL,
+					      NULL, NULL),
+				 SQLITE_IOERR);
+		sqlite3_close(old[i]);
+	}
+	assert_int_equal(sqlite3_exec(scene.a, "SELECT v FROM t", NULL, NULL,
+				      NULL),
+			 SQLITE_IOERR);
+	sqlite3_close(scene.a);
+	remove_directory(scene.directory);
+}
+
 static void test_restore_under_connections(void **state)
 {
 	static const char *const modes[] = { "delete", "wal" };
@@ -709,6 +739,7 @@ int main(void)
 		cmocka_unit_test(test_remove_rollback),
 		cmocka_unit_test(test_remove_wal),
 		cmocka_unit_test(test_remove_in_transaction),
+		cmocka_unit_test(test_remove_twice),
 		cmocka_unit_test(test_restore_under_connections),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_stores_know_the_system),

@@ -351,20 +351,24 @@ static void test_environment_of_a_call(void **state)
 	sqloom_processes_free(processes);
 }
 
-/* Lists the descriptors of a process, but for the one that lists them. */
+/* Lists the descriptors of a process, but for the one that lists them, and
+ * those of valgrind, which are above the limit. */
 static void list_descriptors(pid_t process, char *text, size_t size)
 {
 	char path[64], target[256];
 	struct dirent *entry;
+	struct rlimit limit;
 	DIR *descriptors;
 
+	getrlimit(RLIMIT_NOFILE, &limit);
 	snprintf(path, sizeof(path), "/proc/%d/fd", (int)process);
 	descriptors = opendir(path);
 	text[0] = '\0';
 	while (descriptors && (entry = readdir(descriptors))) {
 		ssize_t length;
 
-		if (entry->d_name[0] == '.' || atoi(entry->d_name) <= 2)
+		if (entry->d_name[0] == '.' || atoi(entry->d_name) <= 2 ||
+		    (rlim_t)atoi(entry->d_name) >= limit.rlim_cur)
 			continue;
 		length = readlinkat(dirfd(descriptors), entry->d_name, target,
 				    sizeof(target) - 1);
