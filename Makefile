@@ -83,6 +83,8 @@ accept: $(BUILD)/sqloom ## rewrite tests/spec/expected on purpose
 install: all ## install under PREFIX (/usr/local); DESTDIR works
 	meson configure $(BUILD) -Dprefix=$(abspath $(PREFIX))
 	meson install -C $(BUILD)
+	@# Programs find the shared library from now on.
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || ldconfig
 
 clean: ## remove all build directories
 	rm -rf build build-asan build-fuzz build-lint build-lint-clang

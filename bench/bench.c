@@ -16,9 +16,11 @@
 #include <sqloom/sqloom.h>
 
 #define USAGE                                                                  \
-	"usage: sqloom-bench [--kit] [--sqlite] [--postgres] [--programs]\n"   \
-	"                    [--proxy] [--rounds N] [--runs N] [--growth N]\n" \
-	"  --kit, --sqlite, --postgres, --programs, --proxy  only these\n"     \
+	"usage: sqloom-bench [--kit] [--functions] [--sqlite] [--postgres]\n"  \
+	"                    [--programs] [--proxy] [--rounds N] [--runs N]\n" \
+	"                    [--growth N]\n"                                   \
+	"  --kit, --functions, --sqlite, --postgres, --programs, --proxy\n"    \
+	"                        only these\n"                                 \
 	"  --rounds N            at least 5 are worth quoting (5)\n"           \
 	"  --runs N              SQLite: runs of a round (100000)\n"           \
 	"  --growth N            only: what grows over N runs on PostgreSQL\n"
@@ -57,7 +59,7 @@ double bench_median(double *values, unsigned count)
 }
 
 struct wanted {
-	bool kit, sqlite, postgres, programs, proxy;
+	bool kit, functions, sqlite, postgres, programs, proxy;
 	unsigned long long rounds, runs, growth;
 };
 
@@ -65,6 +67,7 @@ static void parse(int argc, char **argv, struct wanted *wanted)
 {
 	static const struct option options[] = {
 		{ "kit", no_argument, NULL, 'k' },
+		{ "functions", no_argument, NULL, 'f' },
 		{ "sqlite", no_argument, NULL, 's' },
 		{ "postgres", no_argument, NULL, 'p' },
 		{ "programs", no_argument, NULL, 'P' },
@@ -83,6 +86,8 @@ static void parse(int argc, char **argv, struct wanted *wanted)
 			optind = argc + 1;
 		else if (c == 'k')
 			wanted->kit = true;
+		else if (c == 'f')
+			wanted->functions = true;
 		else if (c == 's')
 			wanted->sqlite = true;
 		else if (c == 'p')
@@ -120,10 +125,12 @@ int main(int argc, char **argv)
 	}
 	printf("sqloom %s, medians of %llu rounds\n\n", SQLOOM_VERSION,
 	       wanted.rounds);
-	all = !wanted.kit && !wanted.sqlite && !wanted.postgres &&
+	all = !wanted.kit && !wanted.functions && !wanted.sqlite && !wanted.postgres &&
 	      !wanted.programs && !wanted.proxy;
 	if (wanted.kit || all)
 		bench_kit((unsigned)wanted.rounds);
+	if (wanted.functions || all)
+		bench_functions((unsigned)wanted.rounds);
 	if (wanted.sqlite || all)
 		bench_sqlite(wanted.runs, (unsigned)wanted.rounds);
 	if (all)

@@ -35,6 +35,9 @@ void bench_programs(unsigned rounds);
  * beside starting programs. Call it before anything opens connections. */
 void bench_kit(unsigned rounds);
 
+/* Functions of a program on threads, over SQLite. */
+void bench_functions(unsigned rounds);
+
 /* The proxy beside pgbouncer; says so if that is not installed. */
 void bench_proxy(unsigned rounds);
 

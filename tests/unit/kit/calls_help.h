@@ -98,13 +98,13 @@ static int end(void **state)
 	return left;
 }
 
-static void *do_nothing(void *arg)
+__attribute__((unused)) static void *do_nothing(void *arg)
 {
 	return arg;
 }
 
 /* The thread sanitizer starts a thread of its own with the first one. */
-static int start_first_thread(void **state)
+__attribute__((unused)) static int start_first_thread(void **state)
 {
 	pthread_t thread;
 
