@@ -11,25 +11,43 @@
 
 #define BUSY_TIMEOUT_MS 5000
 
+/* Behind what was typed before: the option, and its value for a shell. */
+static void add_source(struct example *example, const char *option,
+		       const char *value)
+{
+	size_t used = strlen(example->source);
+
+	snprintf(example->source + used, sizeof(example->source) - used,
+		 "%s '%s'", option, value);
+}
+
+static _Noreturn void usage(const char *program)
+{
+	fprintf(stderr,
+		"usage: %s [DATABASE] [--redis SOCKET] [--replay TOKEN]\n",
+		program);
+	exit(2);
+}
+
 void example_init(struct example *example, int argc, char **argv)
 {
 	*example = (struct example){ 0 };
+	snprintf(example->source, sizeof(example->source), "%s", argv[0]);
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--replay") == 0 && i + 1 < argc) {
 			example->replay = argv[++i];
+		} else if (strcmp(argv[i], "--redis") == 0 && i + 1 < argc) {
+			example->redis = argv[++i];
+			add_source(example, " --redis", example->redis);
 		} else if (argv[i][0] != '-' && !example->database) {
 			example->database = argv[i];
+			add_source(example, "", example->database);
 		} else {
-			fprintf(stderr,
-				"usage: %s [DATABASE] [--replay TOKEN]\n",
-				argv[0]);
-			exit(2);
+			usage(argv[0]);
 		}
 	}
-	snprintf(example->source, sizeof(example->source), "%s%s%s%s --replay",
-		 argv[0], example->database ? " '" : "",
-		 example->database ? example->database : "",
-		 example->database ? "'" : "");
+	strncat(example->source, " --replay",
+		sizeof(example->source) - strlen(example->source) - 1);
 	sqloom_options_init(&example->options);
 	example->options.database = example->database;
 	example->options.source = example->source;

@@ -4,10 +4,10 @@
  * command line, and printing what an exploration came to. docs/c.md shows the
  * same in one file.
  *
- *     NAME [DATABASE] [--replay TOKEN]
+ *     NAME [DATABASE] [--redis SOCKET] [--replay TOKEN]
  *
  * DATABASE: "postgresql://..." or an SQLite file; none: an empty SQLite
- * database. --replay: only the schedule of a report that this program printed.
+ * database. --redis: of a test's redis-server. --replay: only the schedule of a report that this program printed.
  */
 #ifndef EXAMPLE_H
 #define EXAMPLE_H
@@ -16,6 +16,7 @@
 
 struct example {
 	const char *database;	       /* as given; NULL */
+	const char *redis;	       /* a Unix socket; NULL */
 	const char *replay;	       /* the token; NULL: explore */
 	struct sqloom_options options; /* may be changed, before exploring */
 	sqloom_fn setup;	       /* of all explorations */

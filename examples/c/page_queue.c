@@ -19,7 +19,7 @@
  *   a place that sqloom cannot see. It takes what is there, and ends. The
  *   orders that are interesting are those in which there is a job.
  *
- *     page_queue SOCKET [DATABASE] [--replay TOKEN]
+ *     page_queue --redis SOCKET [DATABASE] [--replay TOKEN]
  *
  * SOCKET: the Unix socket of a redis-server that is there for tests.
  */
@@ -237,16 +237,14 @@ int main(int argc, char **argv)
 					      .fn = worker } };
 	struct example example;
 
-	if (argc < 2) {
-		fprintf(stderr, "usage: %s SOCKET [DATABASE] [--replay TOKEN]\n",
-			argv[0]);
+	example_init(&example, argc, argv);
+	if (!example.redis) {
+		fprintf(stderr, "which Redis? Give --redis SOCKET\n");
 		return 2;
 	}
-	calls[0].arg = calls[1].arg = argv[1];
-	example_init(&example, argc - 1, argv + 1);
+	calls[0].arg = calls[1].arg = example.arg = (void *)example.redis;
 	example.setup = set_up;
 	example.check = empty_queue;
-	example.arg = argv[1];
 	/* A call that waits for Redis does nothing on the database meanwhile:
 	 * that is no stall, unless it lasts. */
 	example.options.stall_after_ms = 5000;

@@ -87,7 +87,13 @@ class Installed:
     """A copy of what is installed, in a directory of the tests."""
 
     def __init__(self, build, root):
-        run("meson", "install", "-C", build, "--quiet", "--destdir", root)
+        # What is installed and no more, whatever else the build has.
+        targets = json.loads(run("meson", "introspect", "--targets", build))
+        run("ninja", "-C", build, *[
+            os.path.relpath(path, build) for target in targets
+            if target["installed"] for path in target["filename"]])
+        run("meson", "install", "-C", build, "--quiet", "--no-rebuild",
+            "--destdir", root)
         options = {each["name"]: each["value"] for each in json.loads(
             run("meson", "introspect", "--buildoptions", build))}
         self.prefix = root / options["prefix"].lstrip("/")
