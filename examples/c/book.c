@@ -54,8 +54,8 @@ static bool rename_locked(struct store *store, const char *book,
 			  const char *title)
 {
 	return store_begin(store) &&
-	       store_end(store, rename_inside(store, book, title,
-					      store_lock(store)));
+	       store_end(store,
+			 rename_inside(store, book, title, store_lock(store)));
 }
 
 /* ---- The test ------------------------------------------------------------- */

@@ -114,7 +114,7 @@ static int count_winners(struct sqloom_fixture *fixture,
 				     err))
 		return -1;
 	winners = CUSTOMERS - (int)sqloom_results_failed(results);
-	if (winners != 1)
+	if (winners == 0)
 		printf("%s\n", sqloom_results_message(results));
 	sqloom_results_free(results);
 	return sqloom_fixture_restore(fixture, NULL, err) ? -1 : winners;
@@ -168,8 +168,9 @@ int main(int argc, char **argv)
 	example_explore(&example, "coupon", calls, 2, SQLOOM_BROKEN);
 	for (size_t i = 0; i < CUSTOMERS; i++)
 		calls[i].fn = fixed_customer;
-	example_explore(&example, "coupon, at once", calls, CUSTOMERS,
-			SQLOOM_HOLDS);
+	/* In memory all orders of five take no time; on a server, of three. */
+	example_explore(&example, "coupon, at once", calls,
+			example.database ? 3 : CUSTOMERS, SQLOOM_HOLDS);
 	if (!example.replay)
 		five_at_once(&example, processes);
 	sqloom_processes_free(processes);

@@ -232,9 +232,9 @@ static int set_up(struct sqloom_call *call, void *socket)
 
 int main(int argc, char **argv)
 {
-	struct sqloom_function calls[2] = { { .name = "editor" },
-					    { .name = "worker",
-					      .fn = worker } };
+	struct sqloom_function calls[2] = {
+		{ .name = "editor" }, { .name = "worker", .fn = worker }
+	};
 	struct example example;
 
 	example_init(&example, argc, argv);

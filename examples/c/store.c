@@ -87,9 +87,9 @@ static long run_sqlite(struct store *store, const char *sql,
 		while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
 			if (rows++ == 0 && value &&
 			    sqlite3_column_type(stmt, 0) != SQLITE_NULL)
-				*value = strdup((const char *)
-							sqlite3_column_text(
-								stmt, 0));
+				*value = strdup(
+					(const char *)sqlite3_column_text(stmt,
+									  0));
 	if (rc != SQLITE_DONE)
 		rows = failed(store, sqlite3_errmsg(store->sqlite));
 	else if (sqlite3_column_count(stmt) == 0)

@@ -273,7 +273,8 @@ enum sqloom_sqlite_mode sqloom_sqlite_selftest(void);
 /* ---- Transactions ------------------------------------------------------ */
 
 /* A database handle with transactions. One thread at a time may use it: a call
- * from another thread while it is in a block fails with SQLOOM_USAGE. */
+ * from another thread while it is in a call or a block fails with SQLOOM_USAGE;
+ * so does one from a fork of the process that opened it. */
 struct sqloom_db;
 
 /*
@@ -283,8 +284,10 @@ struct sqloom_db;
  */
 enum sqloom_status sqloom_db_open(const char *url, struct sqloom_db **out,
 				  struct sqloom_error *err);
-/* Wraps a handle that the program has (borrowed; it must outlive *out, and must
- * not be in a transaction: SQLOOM_USAGE). */
+/* Wraps a handle that the program has (borrowed; it must outlive *out, must not
+ * be in a transaction, and only one sqloom_db may be on it at a time:
+ * SQLOOM_USAGE). If the program closes it first, that is noticed: what is
+ * called later is SQLOOM_USAGE. */
 enum sqloom_status sqloom_db_of_sqlite(struct sqlite3 *handle,
 				       struct sqloom_db **out,
 				       struct sqloom_error *err);
@@ -292,14 +295,15 @@ enum sqloom_status sqloom_db_of_pg(struct pg_conn *handle,
 				   struct sqloom_db **out,
 				   struct sqloom_error *err);
 
-/* The handle; NULL if it is of the other kind. Borrowed. */
+/* The handle; NULL if it is of the other kind, or was closed. Borrowed. */
 struct sqlite3 *sqloom_db_sqlite(struct sqloom_db *db);
 struct pg_conn *sqloom_db_pg(struct sqloom_db *db);
 
 /*
  * Closes db, and the connection that it opened. SQLOOM_USAGE: a block is still
  * open; it is rolled back, its hooks are dropped, and db is closed all the
- * same. NULL is fine.
+ * same. Not closed, SQLOOM_USAGE: by a hook or inside of the function of a
+ * block; while another thread is in a call or block; by a fork. NULL is fine.
  */
 enum sqloom_status sqloom_db_close(struct sqloom_db *db,
 				   struct sqloom_error *err);
@@ -309,7 +313,10 @@ enum sqloom_status sqloom_db_close(struct sqloom_db *db,
  * a block breaks the block: until its end (or that of a block inside of it,
  * which is then rolled back to its savepoint), everything fails with "the
  * transaction is broken since: ...". SQLOOM_DATABASE with the SQLSTATE or
- * SQLite's code. COMMIT, ROLLBACK and BEGIN inside of a block: SQLOOM_USAGE.
+ * SQLite's code. COMMIT, ROLLBACK, BEGIN and SAVEPOINT (which is an inner block)
+ * inside of a block: SQLOOM_USAGE, and nothing is executed. Failures of what the
+ * program executes on the handle itself count, too, on PostgreSQL; SQLite does
+ * not tell us of them.
  */
 enum sqloom_status sqloom_exec(struct sqloom_db *db, const char *sql,
 			       struct sqloom_error *err);
@@ -324,9 +331,11 @@ struct sqloom_atomic_options {
 	bool durable;	  /* must be the outermost block */
 	bool no_savepoint; /* an inner block has none: if it fails, the block
 			      around it must be rolled back too */
-	bool immediate;	   /* SQLite: BEGIN IMMEDIATE */
+	bool immediate;	   /* SQLite: BEGIN IMMEDIATE; an inner block: the
+			      transaction must hold the write lock */
 	const char *isolation; /* "serializable", ...: outermost block on
-				  PostgreSQL; NULL: as the server has it */
+				  PostgreSQL; NULL: as the server has it.
+				  SQLite: only checked, it is serializable */
 };
 
 /* The defaults: everything false or NULL. */
@@ -334,8 +343,10 @@ void sqloom_atomic_options_init(struct sqloom_atomic_options *options);
 
 /*
  * Begins a block: a transaction, or inside of one a savepoint. Every begin has
- * its end. Also takes up a transaction that the program began on the handle by
- * itself: then the block is inside of that.
+ * its end, and only after a begin that succeeded. Also takes up a transaction
+ * that the program began on the handle by itself: then the block is inside of
+ * that. SQLOOM_DATABASE; SQLOOM_USAGE: an option that only the outermost block
+ * may have; SQLOOM_LIMIT: 1,000 blocks inside of each other; SQLOOM_NOMEM.
  */
 enum sqloom_status
 sqloom_atomic_begin(struct sqloom_db *db,
@@ -345,33 +356,41 @@ sqloom_atomic_begin(struct sqloom_db *db,
  * Ends the innermost block: commits, or rolls back if ok is false, or the
  * block is broken or marked. Whatever it returns, the block is over.
  * SQLOOM_DATABASE: the commit failed, all is rolled back; or ok was true and
- * the block was broken. SQLOOM_USAGE: there is no block, or the program ended
- * the transaction behind our back. SQLOOM_CALL: all is committed, and a hook
- * failed.
+ * the block was broken, or a block inside of it without a savepoint failed; or
+ * the connection was lost (during COMMIT: then nobody knows). SQLOOM_USAGE:
+ * there is no block, or the program ended the transaction behind our back (the
+ * message says what became of the data). SQLOOM_CALL: all is committed, and a
+ * hook failed.
  */
 enum sqloom_status sqloom_atomic_end(struct sqloom_db *db, bool ok,
 				     struct sqloom_error *err);
 
 /* Calls fn inside of a block: 0 commits, anything else rolls back and is
- * SQLOOM_CALL. */
+ * SQLOOM_CALL. SQLOOM_USAGE: fn left a block open, which is rolled back with
+ * fn's, or ended more than it had begun. */
 typedef int (*sqloom_block_fn)(struct sqloom_db *db, void *arg);
 enum sqloom_status sqloom_atomic(struct sqloom_db *db,
 				 const struct sqloom_atomic_options *options,
 				 sqloom_block_fn fn, void *arg,
 				 struct sqloom_error *err);
 
-/* Depth of the blocks that are open; 0: none. A fixture's own do not count. */
+/* Depth of the blocks that this thread has open; 0: none. A fixture's own do
+ * not count. */
 unsigned sqloom_atomic_depth(const struct sqloom_db *db);
 
 /* The innermost block will be rolled back at its end, or (false) not any
- * more. SQLOOM_USAGE: no block, or it is broken and cannot be unmarked. */
+ * more. SQLOOM_USAGE: no block, or it is broken and cannot be unmarked.
+ * sqloom_get_rollback() is also true for a broken block. */
 enum sqloom_status sqloom_set_rollback(struct sqloom_db *db, bool rollback,
 				       struct sqloom_error *err);
 bool sqloom_get_rollback(const struct sqloom_db *db);
 
 /*
  * Rolls the innermost block back to its begin, which repairs it if it is
- * broken; the block stays open.
+ * broken; the block stays open, is not marked any more, and what was registered
+ * in it is dropped. An outermost block is a new transaction then. SQLOOM_USAGE:
+ * no block, or one without a savepoint; SQLOOM_DATABASE: the transaction is
+ * gone.
  */
 enum sqloom_status sqloom_atomic_restart(struct sqloom_db *db,
 					 struct sqloom_error *err);
@@ -382,9 +401,12 @@ typedef int (*sqloom_hook_fn)(void *arg);
  * Runs hook(arg) after the outermost block has committed, in the order of
  * registering; at once if there is no block. Dropped if the block, or the
  * savepoint, it was registered in is rolled back; drop (may be NULL) is called
- * with arg in every case, behind the hook if that runs. When a hook fails, the
- * later ones are not run, unless it is robust. SQLOOM_CALL: it ran at once and
- * failed. SQLOOM_USAGE: the block is broken.
+ * with arg once in every case, behind the hook if that runs, and also if this
+ * fails. When a hook fails, the later ones are not run, unless it is robust. A
+ * hook may begin blocks (one that it leaves open is rolled back, and it failed)
+ * and register hooks, which run behind the others. SQLOOM_CALL: it ran at once
+ * and failed. SQLOOM_USAGE: the block is broken, or the transaction is one that
+ * the program began itself, whose commit we do not see. SQLOOM_NOMEM.
  */
 enum sqloom_status sqloom_on_commit(struct sqloom_db *db, sqloom_hook_fn hook,
 				    void *arg, void (*drop)(void *arg),
@@ -392,10 +414,11 @@ enum sqloom_status sqloom_on_commit(struct sqloom_db *db, sqloom_hook_fn hook,
 
 /*
  * Calls fn in a block, again (at most `times` in all) if it or the commit
- * failed with 40001, 40P01, SQLITE_BUSY or SQLITE_LOCKED; between tries it
- * waits for a random time that grows, at most 100 ms (seed makes it
- * repeatable). SQLOOM_USAGE inside of a block: a part of a transaction cannot
- * be retried.
+ * failed with 40001, 40P01, SQLITE_BUSY or SQLITE_LOCKED (the last failure that
+ * the database told counts, whatever fn returned); between tries it waits for a
+ * random time that grows, at most 100 ms (seed makes it repeatable; give
+ * concurrent calls different ones). After the last try: what that one was.
+ * SQLOOM_USAGE inside of a block: a part of a transaction cannot be retried.
  */
 enum sqloom_status sqloom_retry(struct sqloom_db *db,
 				const struct sqloom_atomic_options *options,
@@ -408,8 +431,11 @@ enum sqloom_status sqloom_retry(struct sqloom_db *db,
  * the mode ("EXCLUSIVE", "ROW SHARE", ...; NULL: ACCESS EXCLUSIVE), waiting at
  * most timeout_ms (0: not at all, < 0: as the session has it). SQLite has one
  * lock for all tables: the block must have been begun with `immediate`, or
- * nothing may have been read in it yet; mode is only checked. SQLOOM_USAGE:
- * outside of a block, no such mode, a table's name that cannot be one.
+ * nothing may have been read in it yet; mode is only checked. table: a name or
+ * schema.name, each bare or in double quotes. SQLOOM_DATABASE: it could not be
+ * had (55P03, SQLITE_BUSY), or there is no such table; the block goes on
+ * without the lock. SQLOOM_USAGE: outside of a block, no such mode, a table's
+ * name that cannot be one, or it is too late for SQLite's lock.
  */
 enum sqloom_status sqloom_lock_table(struct sqloom_db *db, const char *table,
 				     const char *mode, int timeout_ms,
@@ -420,9 +446,11 @@ enum sqloom_status sqloom_lock_table(struct sqloom_db *db, const char *table,
 /*
  * Begins an atomic test: a transaction on db that sqloom_fixture_rollback()
  * rolls back. In between, blocks are real to the program: the outermost block
- * of the test's own is a savepoint, and its on_commit hooks run when it ends.
- * What is done is not visible to other connections. SQLOOM_USAGE: a block is
- * open.
+ * of the test's own is a savepoint, deferred constraints are checked and its
+ * on_commit hooks run when it ends; it may be durable, and its isolation level
+ * is only checked. Outside of blocks a statement that sqloom_exec() cannot
+ * execute harms nothing. What is done is not visible to other connections; on
+ * SQLite they cannot write. SQLOOM_USAGE: a block or transaction is open.
  */
 enum sqloom_status sqloom_fixture_begin(struct sqloom_db *db,
 					struct sqloom_error *err);

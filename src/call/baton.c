@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The driver's coroutine is resumed by the thread at hand. Invariants: it is
- * resumed only by the thread that changed the state from WAITING to RUNNING, or
- * that keeps it RUNNING; `seen` counts the parks that the driver has taken
- * notice of, and it waits only while there are no others.
+ * resumed only by the thread that changed the state to RUNNING, or that keeps
+ * it RUNNING; any other state is set only after the coroutine has yielded, so
+ * that nobody else comes to its stack, or frees it, before it is left. `seen`
+ * counts the parks that the driver has taken notice of, and it waits only while
+ * there are no others.
  */
 #include "call/baton.h"
 
@@ -21,7 +23,12 @@
 #include "base/coroutine.h"
 #include "base/error.h"
 
-enum state { RUNNING, WAITING, OVER };
+enum state {
+	RUNNING,  /* on some thread */
+	WAITING,  /* for an agent to park */
+	FOR_MAIN, /* for the main thread, which is to do a job */
+	OVER,
+};
 
 struct slm_baton {
 	pthread_mutex_t mutex;
@@ -33,6 +40,7 @@ struct slm_baton {
 	enum state state;
 	uint64_t parks, seen;
 	bool ticked;
+	bool ended; /* fn has returned */
 	struct slm_agent *wake; /* let go, not woken yet */
 	void (*job)(void *userdata); /* for the main thread; NULL */
 	void *job_userdata;
@@ -75,7 +83,7 @@ static void driver_main(void *userdata)
 
 	baton->fn(baton->userdata);
 	pthread_mutex_lock(&baton->mutex);
-	baton->state = OVER;
+	baton->ended = true;
 	pthread_mutex_unlock(&baton->mutex);
 	for (;;)
 		slm_coroutine_yield(baton->driver);
@@ -94,13 +102,24 @@ static void wake_list(struct slm_agent *list, const struct slm_agent *self)
 	}
 }
 
+/* The driver has yielded: why? Under the mutex. */
+static enum state next_state(const struct slm_baton *baton)
+{
+	if (baton->ended)
+		return OVER;
+	if (baton->job)
+		return FOR_MAIN;
+	return baton->parks == baton->seen ? WAITING : RUNNING;
+}
+
 /* Runs the driver on this thread until it waits with nothing to see, is over,
  * or wants the main thread. self: the agent of this thread; NULL: main. */
 static void run_driver(struct slm_baton *baton, struct slm_agent *self)
 {
-	for (;;) {
+	enum state state = RUNNING;
+
+	while (state == RUNNING) {
 		struct slm_agent *wake;
-		bool again, main;
 
 		driving = true;
 		slm_coroutine_resume(baton->driver);
@@ -108,16 +127,12 @@ static void run_driver(struct slm_baton *baton, struct slm_agent *self)
 		pthread_mutex_lock(&baton->mutex);
 		wake = baton->wake;
 		baton->wake = NULL;
-		main = baton->state == OVER || baton->job;
-		again = !main && baton->parks != baton->seen;
-		if (!main && !again)
-			baton->state = WAITING;
+		state = baton->state = next_state(baton);
+		/* Once it is over, main frees all of this. */
+		if (self && (state == OVER || state == FOR_MAIN))
+			wake_main(baton);
 		pthread_mutex_unlock(&baton->mutex);
 		wake_list(wake, self);
-		if (main && self)
-			wake_main(baton);
-		if (!again)
-			return;
 	}
 }
 
@@ -186,13 +201,14 @@ static bool do_job(struct slm_baton *baton)
 	void (*job)(void *userdata);
 
 	pthread_mutex_lock(&baton->mutex);
-	job = baton->job;
+	job = baton->state == FOR_MAIN ? baton->job : NULL;
 	pthread_mutex_unlock(&baton->mutex);
 	if (!job)
 		return false;
 	job(baton->job_userdata);
 	pthread_mutex_lock(&baton->mutex);
 	baton->job = NULL;
+	baton->state = RUNNING;
 	pthread_mutex_unlock(&baton->mutex);
 	return true;
 }

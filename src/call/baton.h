@@ -27,7 +27,7 @@ struct slm_baton;
  * the thread may park. */
 struct slm_agent {
 	_Atomic uint32_t go; /* futex: it may run */
-	bool parked;	     /* read by the driver */
+	_Atomic bool parked; /* read by the driver */
 	struct slm_agent *wake; /* next of those to be woken */
 };
 

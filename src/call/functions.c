@@ -25,9 +25,11 @@ static enum sqloom_status op_run_begin(struct slm_db *base, uint32_t members,
 				       struct sqloom_error *err)
 {
 	struct functions *functions = of(base);
-	enum sqloom_status status = slm_db_run_begin(functions->db, members,
-						     variant, arena, err);
+	enum sqloom_status status = slm_functions_are_all_here(functions, err);
 
+	if (!status)
+		status = slm_db_run_begin(functions->db, members, variant,
+					  arena, err);
 	if (status)
 		return status;
 	functions->run = arena;
@@ -336,8 +338,6 @@ static void op_free(struct slm_db *base)
 	struct functions *functions = of(base);
 	bool all = slm_functions_end_threads(functions);
 
-	slm_functions_publish(NULL);
-	slm_sqlite_hook_set(NULL);
 	/* A thread that never comes back may still use all of this. */
 	if (!all) {
 		slm_front_remove(slm_sqlite_outside_route(functions->db), NULL);
@@ -404,14 +404,17 @@ static bool init_calls(struct functions *functions)
 		struct function *function = &functions->calls[i];
 
 		function->call.number = i;
-		function->call.name = functions->spec->sessions[i].name;
+		/* A thread that never comes back outlives the spec. */
+		function->call.name =
+			slm_arena_strdup(&functions->arena,
+					 functions->spec->sessions[i].name);
 		function->call.database = functions->path;
 		function->agent.owner = functions;
 		function->agent.call = i;
 		function->agent.own = true;
 		function->steps = slm_calloc(SLM_FUNCTION_STEPS_MAX,
 					     sizeof(*function->steps));
-		if (!function->steps)
+		if (!function->call.name || !function->steps)
 			return false;
 	}
 	return true;
@@ -474,8 +477,6 @@ static enum sqloom_status open_all(struct functions *functions,
 	if (status)
 		return status;
 	slm_functions_publish(functions);
-	slm_functions_hooks(functions);
-	slm_sqlite_hook_set(&functions->hooks);
 	return slm_functions_start_threads(functions, err);
 }
 

@@ -18,6 +18,7 @@
 #include "probe/sqlite_hook.h"
 
 #define NOTES_MAX 16
+#define FUNCTION_PATIENCE_MS 2000 /* with those that shall end */
 #define CURSORS_MAX 8  /* statements of a thread that are open at once */
 #define HANDLES_MAX 32 /* connections of a call */
 
@@ -83,6 +84,8 @@ struct function {
 	struct agent agent; /* its own thread */
 	pthread_t thread;
 	bool made; /* the thread is there */
+	_Atomic bool gone; /* it is about to end */
+	bool lost; /* its function did not come back, and never may */
 	struct handle handles[HANDLES_MAX];
 	unsigned nhandles;
 	struct function_step *steps; /* SLM_FUNCTION_STEPS_MAX */
@@ -90,7 +93,8 @@ struct function {
 	struct told told[TOLD_MAX]; /* the last of their places */
 
 	/* In a run */
-	bool started, over, stalled;
+	bool started, over;
+	_Atomic bool stalled;
 	int returned;
 	bool left_open; /* it returned in a transaction */
 	struct agent *at; /* that stands at a step, or does it */
@@ -104,7 +108,6 @@ struct functions {
 	struct slm_db *db; /* slm_sqlite_outside */
 	const struct sqloom_spec *spec;
 	struct slm_functions_options options;
-	struct slm_sqlite_hooks hooks;
 	struct slm_arena arena; /* lives as long as this */
 	struct function calls[SLM_CALLS_MAX];
 	unsigned ncalls;
@@ -138,16 +141,18 @@ enum sqloom_status slm_functions_start_threads(struct functions *functions,
 /* Lets all threads end, and waits for them. False: some never came back; they
  * and what they use are left alone. */
 bool slm_functions_end_threads(struct functions *functions);
-/* The hooks of slm_sqlite_hook_set() and of the front. */
-void slm_functions_hooks(struct functions *functions);
+/* The sleep hook of the front. */
 void slm_functions_sleep(unsigned owner, unsigned ms, void *userdata);
-/* This one or none is the exploration that points belong to. */
+/* This one or none is the exploration that statements and points belong to. */
 void slm_functions_publish(struct functions *functions);
 
 /* ---- functions_wait.c ----------------------------------------------------- */
 
 void slm_functions_note(struct functions *functions, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* SQLOOM_LIMIT: one of them is lost. */
+enum sqloom_status slm_functions_are_all_here(struct functions *functions,
+					      struct sqloom_error *err);
 /* Until the call stands at a step, is over, or is stalled. */
 enum sqloom_status slm_functions_settle(struct functions *functions,
 					unsigned call,
@@ -162,6 +167,8 @@ enum sqloom_status slm_functions_finish(struct functions *functions,
 enum sqloom_status slm_functions_awake(struct functions *functions,
 				       uint32_t stalled, bool patiently,
 				       int *call, struct sqloom_error *err);
+/* Lets those go on that stand or wait somewhere in their functions. */
+void slm_functions_let_go(struct functions *functions);
 /* Lets everything that is still under way come to its end, without control. */
 enum sqloom_status slm_functions_drain(struct functions *functions,
 				       struct sqloom_error *err);

@@ -16,22 +16,36 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "call/functions_internal.h"
 
-#define END_PATIENCE_MS 2000 /* for threads that do not come back */
-
 static _Thread_local struct agent *self;
 static _Thread_local uint64_t self_generation; /* of self's functions */
+static _Thread_local bool self_own; /* this thread is one that we made */
 static _Atomic uint64_t generations;
 
-static void point(void *userdata, const char *name);
+/* Threads that the exploration knows nothing of may be in a hook at any time:
+ * each counts itself, and then asks what is explored. */
+static _Atomic(struct functions *) explored;
+static atomic_uint visitors;
 
-void slm_functions_publish(struct functions *functions)
+/* NULL: nothing is explored, or another than that (NULL: than any). */
+static struct functions *enter(const void *that)
 {
-	if (functions)
-		functions->generation = atomic_fetch_add(&generations, 1) + 1;
-	slm_function_publish_points(functions ? point : NULL, functions);
+	struct functions *functions;
+
+	atomic_fetch_add(&visitors, 1);
+	functions = atomic_load(&explored);
+	if (functions && (!that || that == functions))
+		return functions;
+	atomic_fetch_sub(&visitors, 1);
+	return NULL;
+}
+
+static void leave(void)
+{
+	atomic_fetch_sub(&visitors, 1);
 }
 
 /* ---- Agents --------------------------------------------------------------- */
@@ -64,8 +78,8 @@ static struct agent *held_agent(struct functions *functions)
 	if (!atomic_load_explicit(&functions->control, memory_order_acquire) ||
 	    slm_baton_drives())
 		return NULL;
-	if (agent && self_generation == functions->generation && agent->own)
-		return agent;
+	if (self_own) /* of another: left over from an exploration before */
+		return self_generation == functions->generation ? agent : NULL;
 	if (running < 0)
 		return NULL;
 	if (!agent || self_generation != functions->generation)
@@ -92,32 +106,33 @@ static struct cursor *find_cursor(struct agent *agent, const sqlite3_stmt *stmt)
 }
 
 /* So that what it leaves open can be ended. */
-static void keep_handle(struct function *function, sqlite3 *db, int owner,
-			uint64_t serial)
+static void keep_handle(struct functions *functions, struct function *function,
+			sqlite3 *db, int owner)
 {
-	for (unsigned i = 0; i < function->nhandles; i++)
-		if (function->handles[i].owner == owner) {
-			function->handles[i] =
-				(struct handle){ db, owner, serial };
-			return;
-		}
-	if (function->nhandles < HANDLES_MAX)
-		function->handles[function->nhandles++] =
-			(struct handle){ db, owner, serial };
+	struct slm_front_route *route =
+		slm_sqlite_outside_route(functions->db);
+	struct handle handle = { db, owner, slm_front_serial(route, owner) };
+	unsigned i = 0;
+
+	pthread_mutex_lock(&functions->mutex);
+	while (i < function->nhandles && function->handles[i].owner != owner)
+		i++;
+	if (i < HANDLES_MAX)
+		function->handles[i] = handle;
+	if (i == function->nhandles && i < HANDLES_MAX)
+		function->nhandles++;
+	pthread_mutex_unlock(&functions->mutex);
 }
 
-static void hook_begin(sqlite3_stmt *stmt, void *userdata)
+static void begin(struct functions *functions, sqlite3_stmt *stmt)
 {
-	struct functions *functions = userdata;
 	struct agent *agent = held_agent(functions);
 	sqlite3 *db = sqlite3_db_handle(stmt);
-	struct slm_front_route *route;
 	int owner;
 
 	if (!agent)
 		return;
-	route = slm_sqlite_outside_route(functions->db);
-	owner = slm_front_owner(route, db);
+	owner = slm_front_owner(slm_sqlite_outside_route(functions->db), db);
 	if (owner < 0) {
 		/* A private database in memory is nobody else's business. */
 		if (sqlite3_db_filename(db, "main") &&
@@ -131,18 +146,34 @@ static void hook_begin(sqlite3_stmt *stmt, void *userdata)
 	park(agent, AT_STEP);
 	/* The driver has put a cursor there. */
 	functions->call_of[owner] = agent->call;
-	keep_handle(&functions->calls[agent->call], db, owner,
-		    slm_front_serial(route, owner));
+	keep_handle(functions, &functions->calls[agent->call], db, owner);
 }
 
-static void hook_row(sqlite3_stmt *stmt, void *userdata)
+static void hook_begin(sqlite3_stmt *stmt, void *userdata)
 {
-	struct functions *functions = userdata;
+	struct functions *functions = enter(userdata);
+
+	if (functions) {
+		begin(functions, stmt);
+		leave();
+	}
+}
+
+/* Is what a statement of this thread gives to be kept? What a stalled call
+ * does is not: others may run beside it. */
+static bool is_recorded(struct functions *functions)
+{
+	return atomic_load_explicit(&functions->control,
+				    memory_order_acquire) &&
+	       !atomic_load(&functions->calls[self->call].stalled);
+}
+
+static void row(struct functions *functions, sqlite3_stmt *stmt)
+{
 	struct cursor *cursor;
 
 	if (!self || self_generation != functions->generation ||
-	    slm_baton_drives() ||
-	    !atomic_load_explicit(&functions->control, memory_order_acquire))
+	    slm_baton_drives() || !is_recorded(functions))
 		return;
 	cursor = find_cursor(self, stmt);
 	if (cursor &&
@@ -151,9 +182,18 @@ static void hook_row(sqlite3_stmt *stmt, void *userdata)
 		atomic_store(&functions->nomem, true);
 }
 
-static void hook_end(sqlite3_stmt *stmt, int rc, void *userdata)
+static void hook_row(sqlite3_stmt *stmt, void *userdata)
 {
-	struct functions *functions = userdata;
+	struct functions *functions = enter(userdata);
+
+	if (functions) {
+		row(functions, stmt);
+		leave();
+	}
+}
+
+static void end(struct functions *functions, sqlite3_stmt *stmt, int rc)
+{
 	struct cursor *cursor;
 
 	if (!self || self_generation != functions->generation ||
@@ -162,7 +202,7 @@ static void hook_end(sqlite3_stmt *stmt, int rc, void *userdata)
 	cursor = find_cursor(self, stmt);
 	if (!cursor)
 		return;
-	if (atomic_load_explicit(&functions->control, memory_order_acquire) &&
+	if (is_recorded(functions) &&
 	    !slm_sqlite_outside_end(functions->db, self->call, stmt, rc,
 				    cursor->statement, cursor->result))
 		atomic_store(&functions->nomem, true);
@@ -170,27 +210,33 @@ static void hook_end(sqlite3_stmt *stmt, int rc, void *userdata)
 	self->granted = false;
 }
 
-void slm_functions_hooks(struct functions *functions)
+static void hook_end(sqlite3_stmt *stmt, int rc, void *userdata)
 {
-	functions->hooks = (struct slm_sqlite_hooks){ .begin = hook_begin,
-						      .row = hook_row,
-						      .end = hook_end,
-						      .userdata = functions };
+	struct functions *functions = enter(userdata);
+
+	if (functions) {
+		end(functions, stmt, rc);
+		leave();
+	}
 }
+
+/* They outlive every exploration: a thread may be about to call one. */
+static const struct slm_sqlite_hooks hooks = { .begin = hook_begin,
+					       .row = hook_row,
+					       .end = hook_end };
 
 /* ---- Waits ------------------------------------------------------------------ */
 
 /* A lock was refused on this thread, and the busy handler sleeps. Only a wait
  * of a step lets others in between; else time passes, for nobody. */
-void slm_functions_sleep(unsigned owner, unsigned ms, void *userdata)
+static void wait_for_lock(struct functions *functions, unsigned owner,
+			  unsigned ms)
 {
-	struct functions *functions = userdata;
 	struct agent *agent = self;
 	uint64_t now = slm_sqlite_outside_now(functions->db);
 
 	if (!agent || self_generation != functions->generation ||
-	    !agent->granted ||
-	    !atomic_load_explicit(&functions->control, memory_order_acquire)) {
+	    !agent->granted || !is_recorded(functions)) {
 		slm_sqlite_outside_pass(functions->db, now + ms);
 		return;
 	}
@@ -202,42 +248,109 @@ void slm_functions_sleep(unsigned owner, unsigned ms, void *userdata)
 	park(agent, AT_BLOCKED);
 }
 
+void slm_functions_sleep(unsigned owner, unsigned ms, void *userdata)
+{
+	struct functions *functions = enter(userdata);
+
+	if (functions) {
+		wait_for_lock(functions, owner, ms);
+		leave();
+	}
+}
+
 /* ---- Points ------------------------------------------------------------------ */
 
 static void point(void *userdata, const char *name)
 {
-	struct agent *agent = held_agent(userdata);
+	struct functions *functions = enter(userdata);
+	struct agent *agent;
 
-	if (!agent)
+	if (!functions)
 		return;
-	agent->stmt = NULL;
-	agent->point = name;
-	agent->granted = false;
-	park(agent, AT_STEP);
+	agent = held_agent(functions);
+	if (agent) {
+		agent->stmt = NULL;
+		agent->point = name;
+		agent->granted = false;
+		park(agent, AT_STEP);
+	}
+	leave();
+}
+
+void slm_functions_publish(struct functions *functions)
+{
+	if (functions)
+		functions->generation = atomic_fetch_add(&generations, 1) + 1;
+	atomic_store(&explored, functions);
+	slm_function_publish_points(functions ? point : NULL, functions);
+	slm_sqlite_hook_set(functions ? &hooks : NULL);
 }
 
 /* ---- The threads --------------------------------------------------------------- */
+
+/* Does another call that is not over use that connection, too? Then what is
+ * open there may be that one's. */
+static bool is_shared(struct functions *functions,
+		      const struct function *function,
+		      const struct handle *handle)
+{
+	bool shared = false;
+
+	pthread_mutex_lock(&functions->mutex);
+	for (unsigned i = 0; i < functions->ncalls && !shared; i++) {
+		const struct function *other = &functions->calls[i];
+
+		if (other == function || !other->started || other->over)
+			continue;
+		for (unsigned j = 0; j < other->nhandles; j++)
+			shared = shared ||
+				 (other->handles[j].owner == handle->owner &&
+				  other->handles[j].serial == handle->serial);
+	}
+	pthread_mutex_unlock(&functions->mutex);
+	return shared;
+}
+
+/* The handles of a blob have statements without a text, which must not be
+ * reset. */
+static void end_statements(sqlite3 *db)
+{
+	sqlite3_stmt *stmt = NULL;
+
+	while ((stmt = sqlite3_next_stmt(db, stmt)))
+		if (sqlite3_sql(stmt) && sqlite3_stmt_busy(stmt))
+			sqlite3_reset(stmt);
+}
+
+/* Those that were closed are forgotten. */
+static void forget_closed(struct functions *functions,
+			  struct function *function)
+{
+	struct slm_front_route *route =
+		slm_sqlite_outside_route(functions->db);
+
+	pthread_mutex_lock(&functions->mutex);
+	for (unsigned i = function->nhandles; i-- > 0;)
+		if (slm_front_serial(route, function->handles[i].owner) !=
+		    function->handles[i].serial)
+			function->handles[i] =
+				function->handles[--function->nhandles];
+	pthread_mutex_unlock(&functions->mutex);
+}
 
 /* Ends what the function has left open on its connections. */
 static bool end_transactions(struct functions *functions,
 			     struct function *function)
 {
-	struct slm_front_route *route =
-		slm_sqlite_outside_route(functions->db);
 	bool open = false;
 
+	forget_closed(functions, function);
 	for (unsigned i = 0; i < function->nhandles; i++) {
-		struct handle *handle = &function->handles[i];
-		sqlite3_stmt *stmt = NULL;
+		const struct handle *handle = &function->handles[i];
 
-		if (slm_front_serial(route, handle->owner) != handle->serial) {
-			function->handles[i--] =
-				function->handles[--function->nhandles];
+		if (is_shared(functions, function, handle))
 			continue;
-		}
-		while ((stmt = sqlite3_next_stmt(handle->db, stmt)))
-			if (sqlite3_stmt_busy(stmt))
-				sqlite3_reset(stmt);
+		end_statements(handle->db);
 		if (sqlite3_get_autocommit(handle->db))
 			continue;
 		open = true;
@@ -269,6 +382,7 @@ static void *thread_main(void *userdata)
 
 	self = &function->agent;
 	self_generation = functions->generation;
+	self_own = true;
 	self->tid = (pid_t)syscall(SYS_gettid);
 	slm_function_set_points(point, functions);
 	slm_front_use_clock(slm_sqlite_outside_route(functions->db));
@@ -280,6 +394,7 @@ static void *thread_main(void *userdata)
 	}
 	slm_function_drop(&function->call);
 	slm_function_set_points(NULL, NULL);
+	atomic_store(&function->gone, true);
 	return NULL;
 }
 
@@ -306,17 +421,44 @@ enum sqloom_status slm_functions_start_threads(struct functions *functions,
 	return status;
 }
 
-/* A thread that does not come back within this time never will. */
-static bool join(struct function *function)
+static bool is_over(uint64_t began_ns)
 {
-	struct timespec until;
+	return slm_clock_ns() - began_ns >
+	       FUNCTION_PATIENCE_MS * UINT64_C(1000000);
+}
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += END_PATIENCE_MS / 1000;
-	if (pthread_timedjoin_np(function->thread, NULL, &until) == 0)
-		return true;
-	pthread_detach(function->thread);
-	return false;
+/* A thread that does not come back within some time never will. */
+static bool end_thread(struct functions *functions, struct function *function)
+{
+	uint64_t began_ns = slm_clock_ns();
+
+	while (!atomic_load(&function->gone) && !function->lost &&
+	       !is_over(began_ns)) {
+		slm_functions_let_go(functions);
+		if (function->agent.baton.parked)
+			slm_baton_let_go(functions->options.baton,
+					 &function->agent.baton);
+		/* The driver gives way: it may have this thread's CPU. */
+		(void)slm_baton_wait(functions->options.baton);
+	}
+	if (!atomic_load(&function->gone)) {
+		pthread_detach(function->thread);
+		return false;
+	}
+	pthread_join(function->thread, NULL);
+	return true;
+}
+
+/* Until nobody is in a hook any more. */
+static bool see_visitors_off(struct functions *functions)
+{
+	uint64_t began_ns = slm_clock_ns();
+
+	while (atomic_load(&visitors) && !is_over(began_ns)) {
+		slm_functions_let_go(functions);
+		(void)slm_baton_wait(functions->options.baton);
+	}
+	return !atomic_load(&visitors);
 }
 
 bool slm_functions_end_threads(struct functions *functions)
@@ -326,17 +468,11 @@ bool slm_functions_end_threads(struct functions *functions)
 	atomic_store(&functions->ending, true);
 	atomic_store_explicit(&functions->control, false, memory_order_release);
 	for (unsigned i = 0; i < functions->ncalls; i++) {
-		struct function *function = &functions->calls[i];
-
-		if (!function->made)
-			continue;
-		if (function->agent.baton.parked)
-			slm_baton_let_go(functions->options.baton,
-					 &function->agent.baton);
-		/* The driver gives way: it may have this thread's CPU. */
-		(void)slm_baton_wait(functions->options.baton);
-		all = join(function) && all;
-		function->made = false;
+		if (functions->calls[i].made)
+			all = end_thread(functions, &functions->calls[i]) &&
+			      all;
+		functions->calls[i].made = false;
 	}
-	return all;
+	slm_functions_publish(NULL);
+	return see_visitors_off(functions) && all;
 }

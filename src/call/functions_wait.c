@@ -61,12 +61,26 @@ static enum sqloom_status over_limit(struct functions *functions, unsigned call,
 				     struct sqloom_error *err)
 {
 	functions->base.interrupted = true;
+	functions->calls[call].lost = true;
 	return slm_error_set(
 		err, SQLOOM_LIMIT,
 		"call \"%s\" has not come back for more than %llu ms "
 		"(call_limit_ms); its thread is left alone",
 		functions->calls[call].call.name,
 		(unsigned long long)functions->options.call_limit_ms);
+}
+
+enum sqloom_status slm_functions_are_all_here(struct functions *functions,
+					      struct sqloom_error *err)
+{
+	for (unsigned i = 0; i < functions->ncalls; i++)
+		if (functions->calls[i].lost)
+			return slm_error_set(
+				err, SQLOOM_LIMIT,
+				"call \"%s\" has never come back: nothing "
+				"can be run any more",
+				functions->calls[i].call.name);
+	return SQLOOM_OK;
 }
 
 /* Lets threads run until one parks. False: a tick has passed; *status says if
@@ -453,10 +467,8 @@ enum sqloom_status slm_functions_until_parked(struct functions *functions,
 	return status;
 }
 
-static bool let_go_all(struct functions *functions)
+void slm_functions_let_go(struct functions *functions)
 {
-	bool any = false;
-
 	for (unsigned i = 0; i < functions->ncalls; i++) {
 		struct agent *agent = &functions->calls[i].agent;
 
@@ -464,18 +476,36 @@ static bool let_go_all(struct functions *functions)
 		    agent->at == AT_END)
 			continue;
 		slm_baton_let_go(functions->options.baton, &agent->baton);
-		any = true;
 	}
 	pthread_mutex_lock(&functions->mutex);
 	for (struct agent *agent = functions->agents; agent;
 	     agent = agent->next)
-		if (agent->baton.parked) {
+		if (agent->baton.parked)
 			slm_baton_let_go(functions->options.baton,
 					 &agent->baton);
-			any = true;
-		}
 	pthread_mutex_unlock(&functions->mutex);
-	return any;
+}
+
+/* Until its function has returned. */
+static enum sqloom_status see_off(struct functions *functions, unsigned call,
+				  struct sqloom_error *err)
+{
+	struct function *function = &functions->calls[call];
+	uint64_t began_ns = slm_clock_ns();
+	uint64_t patience_ms = functions->base.interrupted ?
+				       FUNCTION_PATIENCE_MS :
+				       functions->options.call_limit_ms;
+
+	while (!stands(&function->agent, call, AT_END)) {
+		if (function->lost ||
+		    (slm_clock_ns() - began_ns) / 1000000 > patience_ms)
+			return over_limit(functions, call, err);
+		/* One may have parked although there is no control any more:
+		 * it had looked just before. */
+		slm_functions_let_go(functions);
+		(void)slm_baton_wait(functions->options.baton);
+	}
+	return SQLOOM_OK;
 }
 
 enum sqloom_status slm_functions_drain(struct functions *functions,
@@ -485,14 +515,13 @@ enum sqloom_status slm_functions_drain(struct functions *functions,
 
 	atomic_store_explicit(&functions->control, false, memory_order_release);
 	atomic_store(&functions->running, -1);
-	(void)let_go_all(functions);
+	slm_functions_let_go(functions);
 	for (unsigned i = 0; !status && i < functions->ncalls; i++) {
 		struct function *function = &functions->calls[i];
 
 		if (!function->started || function->over)
 			continue;
-		status = slm_functions_until_parked(functions, &function->agent,
-						    err);
+		status = see_off(functions, i, err);
 		function->over = true;
 		function->blocked = NULL;
 	}

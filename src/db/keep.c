@@ -60,6 +60,34 @@ static void put_mark(const struct pg_table *table, struct slm_buf *sql)
 		       table->quoted, table->quoted);
 }
 
+/* Who may sees changes of the schema at once, which costs nothing later. They
+ * are noted as writes to no table. */
+static enum sqloom_status watch_schema(struct slm_keep *keep,
+				       struct sqloom_error *err)
+{
+	struct postgres *db = slm_keep_of(keep);
+	struct slm_buf sql;
+
+	if (!db->superuser)
+		return SQLOOM_OK;
+	keep->watches_schema = true;
+	slm_buf_init(&sql);
+	slm_buf_printf(
+		&sql,
+		"CREATE FUNCTION " PG_SCHEMA ".mark_schema() RETURNS "
+		"event_trigger LANGUAGE plpgsql AS $mark$BEGIN IF "
+		"pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) %d THEN "
+		"INSERT INTO " PG_SCHEMA ".dirty VALUES (0); END IF; END$mark$;"
+		"CREATE EVENT TRIGGER " PG_MARK " ON ddl_command_end EXECUTE "
+		"FUNCTION " PG_SCHEMA ".mark_schema();"
+		"CREATE EVENT TRIGGER " PG_MARK "_drop ON sql_drop EXECUTE "
+		"FUNCTION " PG_SCHEMA ".mark_schema();"
+		"ALTER EVENT TRIGGER " PG_MARK " ENABLE ALWAYS;"
+		"ALTER EVENT TRIGGER " PG_MARK "_drop ENABLE ALWAYS",
+		db->admin.pid);
+	return slm_pgkeep_exec(db, "watch the schema", &sql, NULL, err);
+}
+
 static enum sqloom_status explain_mark(const struct sqloom_error *why,
 				       struct sqloom_error *err)
 {
@@ -87,7 +115,7 @@ static enum sqloom_status make_marks(struct slm_keep *keep,
 		unsigned n = 0;
 
 		slm_buf_init(&sql);
-		slm_buf_puts(&sql, "SET lock_timeout = '5s';");
+		slm_buf_puts(&sql, "SET LOCAL lock_timeout = '5s';");
 		for (; at < db->catalogue.ntables && n < MARKED_AT_ONCE; at++) {
 			if (!is_marked(&db->catalogue.tables[at]))
 				continue;
@@ -164,6 +192,8 @@ static enum sqloom_status open_all(struct slm_keep *keep,
 		status = ask_server(keep, err);
 	if (!status)
 		status = make_marks(keep, err);
+	if (!status)
+		status = watch_schema(keep, err);
 	if (!status)
 		status = slm_keep_schema_note(keep, err);
 	if (!status)
@@ -250,27 +280,33 @@ static Oid oid_at(const PGresult *result, int row)
 static void mark_all(struct slm_keep *keep,
 		     const struct slm_keep_answer *answer)
 {
-	for (int i = 0; i < PQntuples(answer->tables); i++)
-		mark_table(keep, oid_at(answer->tables, i));
+	for (int i = 0; i < PQntuples(answer->tables); i++) {
+		Oid oid = oid_at(answer->tables, i);
+
+		mark_table(keep, oid);
+		keep->schema_written |= oid == 0;
+	}
 	for (int i = 0; i < PQntuples(answer->sequences); i++)
 		mark_sequence(keep, oid_at(answer->sequences, i));
 }
 
-/* Learns what was written, with nobody in a transaction any more. */
-static enum sqloom_status learn(struct slm_keep *keep, bool *same_schema,
+/* Learns what was written, with nobody in a transaction any more. The answer
+ * is to be cleared by the caller. */
+static enum sqloom_status learn(struct slm_keep *keep,
+				struct slm_keep_answer *answer,
 				struct slm_buf *left, struct sqloom_error *err)
 {
 	for (unsigned round = 0; round < ROUNDS_MAX; round++) {
-		struct slm_keep_answer answer;
-		enum sqloom_status status = slm_keep_ask(keep, &answer, err);
-		bool busy = PQntuples(answer.sessions) ||
-			    PQntuples(answer.prepared);
+		enum sqloom_status status;
+		bool busy;
 
-		mark_all(keep, &answer);
-		*same_schema = answer.same_schema;
+		slm_keep_answer_clear(answer);
+		status = slm_keep_ask(keep, answer, err);
+		busy = PQntuples(answer->sessions) ||
+		       PQntuples(answer->prepared);
+		mark_all(keep, answer);
 		if (!status && busy)
-			status = slm_keep_end(keep, &answer, left, err);
-		slm_keep_answer_clear(&answer);
+			status = slm_keep_end(keep, answer, left, err);
 		if (status || !busy)
 			return status;
 	}
@@ -279,6 +315,27 @@ static enum sqloom_status learn(struct slm_keep *keep, bool *same_schema,
 			     "%s while it is put back: stop the program that "
 			     "does so when a test ends",
 			     slm_keep_of(keep)->database);
+}
+
+/* *changes: what is not as it was; NULL: nothing. Freed by the caller. */
+static enum sqloom_status look_at_schema(struct slm_keep *keep,
+					 const struct slm_keep_answer *answer,
+					 char **changes,
+					 struct sqloom_error *err)
+{
+	bool same = answer->same_schema;
+	enum sqloom_status status = SQLOOM_OK;
+
+	if (keep->schema_written)
+		status = slm_keep_schema_ask(keep, &same, err);
+	if (!status && !same)
+		status = slm_keep_schema_look(keep, changes, err);
+	if (status || answer->sequences || (*changes && **changes))
+		return status;
+	/* It is not because the schema is another one. */
+	if (err)
+		*err = answer->why;
+	return answer->why.status;
 }
 
 static enum sqloom_status schema_changed(const char *changes,
@@ -302,29 +359,41 @@ static enum sqloom_status clean_notes(struct slm_keep *keep,
 			   "VACUUM " PG_SCHEMA ".dirty", NULL, err);
 }
 
+static enum sqloom_status put_back(struct slm_keep *keep,
+				   struct sqloom_error *err)
+{
+	struct postgres *db = slm_keep_of(keep);
+	struct sqloom_error why = { 0 };
+
+	if (slm_pgrestore(db, false, &why))
+		return slm_pgoutside_in_the_way(db, &why, err);
+	return clean_notes(keep, err);
+}
+
 enum sqloom_status slm_keep_restore(struct slm_keep *keep, struct slm_buf *left,
 				    struct sqloom_error *err)
 {
 	struct postgres *db = slm_keep_of(keep);
-	struct sqloom_error why = { 0 };
+	struct slm_keep_answer answer = { 0 };
 	char *changes = NULL;
-	bool same_schema = true;
 	enum sqloom_status status;
 
 	if (db->admin.lost || db->monitor.lost)
 		return slm_pg_broken(db->admin.lost ? &db->admin : &db->monitor,
 				     err);
-	status = learn(keep, &same_schema, left, err);
-	if (!status && !same_schema)
-		status = slm_keep_schema_look(keep, &changes, err);
-	if (!status && slm_pgrestore(db, false, &why))
-		status = slm_pgoutside_in_the_way(db, &why, err);
+	status = learn(keep, &answer, left, err);
 	if (!status)
-		status = clean_notes(keep, err);
+		status = look_at_schema(keep, &answer, &changes, err);
+	slm_keep_answer_clear(&answer);
+	if (!status)
+		status = put_back(keep, err);
 	if (!status && changes && *changes)
 		status = schema_changed(changes, err);
 	else if (!status && changes)
 		status = slm_keep_schema_note(keep, err);
+	/* As long as it is another one, it is looked at. */
+	if (!status)
+		keep->schema_written = false;
 	slm_free(changes);
 	return status;
 }

@@ -147,6 +147,13 @@ static bool send(struct slm_keep *keep, enum question question)
 				   names[question], 0, NULL, NULL, NULL, 0);
 }
 
+static bool is_asked(const struct slm_keep *keep, int question)
+{
+	return question == ASK_PREPARED ? keep->may_prepare :
+	       question == ASK_SCHEMA	? !keep->watches_schema :
+					  true;
+}
+
 /* What fails shall not take the answers before it along: where the schema is
  * not what it was, sequences may be gone. */
 static bool send_all(struct slm_keep *keep)
@@ -154,8 +161,9 @@ static bool send_all(struct slm_keep *keep)
 	PGconn *conn = slm_keep_of(keep)->admin.conn;
 
 	return send(keep, ASK_SESSIONS) &&
-	       (!keep->may_prepare || send(keep, ASK_PREPARED)) &&
-	       send(keep, ASK_TABLES) && send(keep, ASK_SCHEMA) &&
+	       (!is_asked(keep, ASK_PREPARED) || send(keep, ASK_PREPARED)) &&
+	       send(keep, ASK_TABLES) &&
+	       (!is_asked(keep, ASK_SCHEMA) || send(keep, ASK_SCHEMA)) &&
 	       PQpipelineSync(conn) && send(keep, ASK_SEQUENCES) &&
 	       PQpipelineSync(conn);
 }
@@ -195,31 +203,30 @@ static enum sqloom_status take_all(struct slm_keep *keep,
 	PGresult *schema = NULL;
 	PGresult **const results[] = { &answer->sessions, &answer->prepared,
 				       &answer->tables, &schema };
-	struct sqloom_error why;
-	enum sqloom_status status = SQLOOM_OK, sequences;
+	enum sqloom_status status = SQLOOM_OK;
 
-	for (int i = 0; i <= ASK_SCHEMA && !db->admin.lost; i++) {
+	for (int i = 0; i < ASK_SEQUENCES && !db->admin.lost; i++) {
 		enum sqloom_status one;
 
-		if (i == ASK_PREPARED && !keep->may_prepare)
+		if (!is_asked(keep, i))
 			continue;
 		one = take(db, results[i], status ? NULL : err);
 		status = status ? status : one;
 	}
+	answer->same_schema = !schema ||
+			      !strcmp(PQgetvalue(schema, 0, 0), keep->schema);
+	PQclear(schema);
 	if (db->admin.lost)
 		return status;
 	take_sync(db);
-	answer->same_schema = schema &&
-			      !strcmp(PQgetvalue(schema, 0, 0), keep->schema);
-	PQclear(schema);
-	sequences = take(db, &answer->sequences, &why);
+	(void)take(db, &answer->sequences, &answer->why);
+	if (db->admin.lost && !status) {
+		status = answer->why.status;
+		if (err)
+			*err = answer->why;
+	}
 	if (!db->admin.lost)
 		take_sync(db);
-	if (!status && sequences && (answer->same_schema || db->admin.lost)) {
-		status = sequences;
-		if (err)
-			*err = why;
-	}
 	return status;
 }
 

@@ -19,13 +19,16 @@ struct slm_keep {
 	char *conninfo;
 	struct slm_keep_options options;
 	Oid database;
-	bool marked;	  /* the triggers are there */
-	bool may_prepare; /* the server has prepared transactions */
-	bool exact;	  /* sequences are read as a whole */
-	char *schema;	  /* digest of the schema at the snapshot; owned */
-	unsigned notes;	  /* restores since the notes' pages were emptied */
-	uint32_t *list;	  /* room for all tables, twice */
-	bool *seen;	  /* per table; all false */
+	bool marked;	     /* the triggers are there */
+	bool may_prepare;    /* the server has prepared transactions */
+	bool watches_schema; /* changes of it are noted, too; else it is looked
+				at every time */
+	bool schema_written; /* it was, perhaps for nothing */
+	bool exact;	     /* sequences are read as a whole */
+	char *schema;	     /* digest of the schema at the snapshot; owned */
+	unsigned notes;	     /* restores since the notes' pages were emptied */
+	uint32_t *list;	     /* room for all tables, twice */
+	bool *seen;	     /* per table; all false */
 };
 
 static inline struct postgres *slm_keep_of(const struct slm_keep *keep)
@@ -37,12 +40,12 @@ static inline struct postgres *slm_keep_of(const struct slm_keep *keep)
 
 /* What the server says at the end of a test. The results are owned. */
 struct slm_keep_answer {
-	PGresult *sessions;  /* in a transaction: pid, name, state, SQL */
-	PGresult *prepared;  /* transactions: name; NULL: not asked */
-	PGresult *tables;    /* that were written: oid */
-	PGresult *sequences; /* that have moved: oid; NULL: the schema is not
-				what it was */
-	bool same_schema;
+	PGresult *sessions;	 /* in a transaction: pid, name, state, SQL */
+	PGresult *prepared;	 /* transactions: name; NULL: not asked */
+	PGresult *tables;	 /* that were written: oid */
+	PGresult *sequences;	 /* that have moved: oid; NULL: see why */
+	struct sqloom_error why; /* one may be gone */
+	bool same_schema;	 /* as far as it was asked */
 };
 
 enum sqloom_status slm_keep_prepare(struct slm_keep *keep,
@@ -66,6 +69,9 @@ extern const char slm_keep_schema_sql[];
 /* Notes what the schema is now. */
 enum sqloom_status slm_keep_schema_note(struct slm_keep *keep,
 					struct sqloom_error *err);
+/* Is it still that? */
+enum sqloom_status slm_keep_schema_ask(struct slm_keep *keep, bool *same,
+				       struct sqloom_error *err);
 /* The digest differs: *changes (owned by the caller) says what is new, gone,
  * or changed, "" if it is nothing that matters. What is gone is not put back
  * any more. */

@@ -49,13 +49,9 @@ enum sqloom_status slm_keep_schema_note(struct slm_keep *keep,
 {
 	struct postgres *db = slm_keep_of(keep);
 	PGresult *result;
-	enum sqloom_status status =
-		slm_pg_exec(&db->admin, "note what the schema is",
-			    "SET client_min_messages = warning", NULL, err);
+	enum sqloom_status status = slm_pg_exec(
+		&db->admin, "note what the schema is", note_sql, NULL, err);
 
-	if (!status)
-		status = slm_pg_exec(&db->admin, "note what the schema is",
-				     note_sql, NULL, err);
 	if (!status)
 		status = slm_pg_exec(&db->admin, "note what the schema is",
 				     slm_keep_schema_sql, &result, err);
@@ -65,6 +61,22 @@ enum sqloom_status slm_keep_schema_note(struct slm_keep *keep,
 	keep->schema = slm_strdup(PQgetvalue(result, 0, 0));
 	PQclear(result);
 	return keep->schema ? SQLOOM_OK : slm_error_nomem(err);
+}
+
+enum sqloom_status slm_keep_schema_ask(struct slm_keep *keep, bool *same,
+				       struct sqloom_error *err)
+{
+	PGresult *result;
+	enum sqloom_status status =
+		slm_pg_exec(&slm_keep_of(keep)->admin,
+			    "look whether the schema is what it was",
+			    slm_keep_schema_sql, &result, err);
+
+	if (status)
+		return status;
+	*same = strcmp(PQgetvalue(result, 0, 0), keep->schema) == 0;
+	PQclear(result);
+	return SQLOOM_OK;
 }
 
 /* Nothing of it can be put back. */

@@ -563,7 +563,6 @@ bool slm_pgvalue(const PGresult *result, int row, int column,
 uint64_t slm_pgvalue_digest(uint64_t digest, const struct slm_value *value);
 /* Did the statement fail? */
 bool slm_pgresult_failed(const PGresult *result);
-enum slm_error_kind slm_pg_error_kind(const char *sqlstate);
 /* What a statement returned. ordered: the order of the rows is part of it. */
 enum sqloom_status slm_pgresult(struct postgres *db, const PGresult *result,
 				bool ordered, struct slm_result **out,

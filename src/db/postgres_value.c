@@ -75,26 +75,6 @@ uint64_t slm_pgvalue_digest(uint64_t digest, const struct slm_value *value)
 
 /* ---- Errors ------------------------------------------------------------ */
 
-enum slm_error_kind slm_pg_error_kind(const char *sqlstate)
-{
-	static const struct {
-		const char *code;
-		enum slm_error_kind kind;
-	} kinds[] = {
-		{ "40001", SLM_ERROR_RETRY },	 /* serialization_failure */
-		{ "40P01", SLM_ERROR_DEADLOCK }, /* deadlock_detected */
-		{ "55P03", SLM_ERROR_RETRY },	 /* lock_not_available */
-		{ "57014", SLM_ERROR_RETRY },	 /* statement_timeout */
-	};
-
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (strcmp(kinds[i].code, sqlstate) == 0)
-			return kinds[i].kind;
-	if (strncmp(sqlstate, "23", 2) == 0)
-		return SLM_ERROR_INTEGRITY;
-	return SLM_ERROR_OTHER;
-}
-
 /* The detail of a deadlock names processes and transactions by number, which
  * differ from run to run; ours names the calls, in the event. */
 static bool detail_is_stable(const char *state)
@@ -114,7 +94,7 @@ static enum sqloom_status set_error(struct postgres *db, const PGresult *result,
 
 	state = state ? state : "XX000";
 	primary = primary ? primary : PQresultErrorMessage(result);
-	out->error = slm_pg_error_kind(state);
+	out->error = slm_error_kind_of(state);
 	out->code = slm_arena_strdup(db->run, state);
 	if (detail && detail_is_stable(state))
 		out->message =
@@ -177,37 +157,6 @@ static uint32_t origin(struct postgres *db, const PGresult *result, int column)
 	return 0;
 }
 
-static int compare_values(const struct slm_value *a, const struct slm_value *b)
-{
-	uint32_t least;
-	int order;
-
-	if (a->kind != b->kind)
-		return a->kind < b->kind ? -1 : 1;
-	if (a->kind == SLM_NULL)
-		return 0;
-	if (a->kind == SLM_INT)
-		return a->integer < b->integer ? -1 : a->integer > b->integer;
-	least = a->size < b->size ? a->size : b->size;
-	order = memcmp(a->text, b->text, least);
-	if (order)
-		return order;
-	return a->size < b->size ? -1 : a->size > b->size;
-}
-
-static int compare_rows(const void *a, const void *b, void *ncolumns)
-{
-	const struct slm_value *left = a, *right = b;
-
-	for (int i = 0; i < *(int *)ncolumns; i++) {
-		int order = compare_values(&left[i], &right[i]);
-
-		if (order)
-			return order;
-	}
-	return 0;
-}
-
 static bool read_rows(struct postgres *db, const PGresult *from, bool ordered,
 		      struct slm_rows *out)
 {
@@ -235,9 +184,7 @@ static bool read_rows(struct postgres *db, const PGresult *from, bool ordered,
 		}
 	}
 	if (!ordered && nrows > 1 && ncolumns > 0)
-		qsort_r(values, (size_t)nrows,
-			(size_t)ncolumns * sizeof(*values), compare_rows,
-			&ncolumns);
+		slm_rows_sort(values, (uint32_t)nrows, (uint32_t)ncolumns);
 	*out = (struct slm_rows){ .ncolumns = (uint32_t)ncolumns,
 				  .nkept = (uint32_t)nrows,
 				  .nrows = (uint64_t)nrows,

@@ -44,7 +44,7 @@ static sqlite3_vfs front;
 static _Thread_local struct {
 	struct slm_front_route *route;
 	uint64_t id;
-} clock_of_thread;
+} clock_of_thread SLM_TLS;
 
 static sqlite3_vfs *system_of(void)
 {

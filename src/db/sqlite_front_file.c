@@ -14,7 +14,7 @@
 
 #include "db/sqlite_front_internal.h"
 
-_Thread_local struct slm_front_refusal slm_front_refused;
+_Thread_local struct slm_front_refusal slm_front_refused SLM_TLS;
 
 static struct slm_front_file *file_of(sqlite3_file *base)
 {

@@ -20,6 +20,9 @@
 #define SLM_FRONT_NAME_MAX \
 	(sizeof((struct slm_store *)NULL)->main_path + SLM_FRONT_SUFFIX_MAX)
 
+/* Reached without a call, in a shared library, too. */
+#define SLM_TLS __attribute__((tls_model("initial-exec")))
+
 struct slm_front_file;
 
 struct slm_front_route {
@@ -50,7 +53,8 @@ struct slm_front_file {
 	bool database; /* the main file of a connection */
 	bool numbered; /* its owner number is its own */
 	/* The store's file object. */
-	_Alignas(16) unsigned char inner[SLM_FRONT_INNER_SIZE];
+	/* As aligned as SQLite gives it. */
+	sqlite3_int64 inner[SLM_FRONT_INNER_SIZE / 8];
 };
 
 /* The lock that was refused last on this thread, see sqlite_front.c. */
@@ -59,7 +63,7 @@ struct slm_front_refusal {
 	uint64_t id;		       /* of the route */
 	unsigned owner;
 };
-extern _Thread_local struct slm_front_refusal slm_front_refused;
+extern _Thread_local struct slm_front_refusal slm_front_refused SLM_TLS;
 
 /* Methods of routed files. */
 extern const sqlite3_io_methods slm_front_methods;

@@ -31,6 +31,10 @@ static enum sqloom_status begin(struct sqloom_db *db, struct sqloom_error *err)
 				     "an atomic test is under way on this "
 				     "handle: end it with "
 				     "sqloom_fixture_rollback() first");
+	if (db->callbacks)
+		return slm_error_set(err, SQLOOM_USAGE,
+				     "an atomic test cannot begin in a hook, "
+				     "or inside of the function of a block");
 	if (db->innermost || db->driver->state(db) != SLM_KIT_IDLE)
 		return slm_error_set(err, SQLOOM_USAGE,
 				     "an atomic test cannot begin inside of a "

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Inside of the transactions of the test kit: the handle, its blocks and its
- * hooks. database.c opens, closes and executes; database_sqlite.c and
- * database_pg.c know the two kinds of handles; transaction.c has the blocks,
- * hooks.c what runs behind a commit, atomic_test.c the transaction around a
- * test. Nobody outside of these files, lock.c and retry.c includes this.
+ * hooks. database.c opens, closes and executes; database_state.c knows whose
+ * the handle is and how its transaction stands; database_sqlite.c and
+ * database_pg.c are the two kinds; transaction.c has the blocks, hooks.c what
+ * runs behind a commit, atomic_test.c the transaction around a test. Nobody
+ * outside of these files, lock.c and retry.c includes this.
  *
  * Invariants:
  * - All but owner is touched only by the thread in owner: between
@@ -146,15 +147,19 @@ struct sqloom_db {
 	bool running;		    /* the due ones are being run */
 };
 
-/* ---- database.c ---- */
+/* ---- database_state.c ---- */
 
 /* Claims db for this thread. USAGE: NULL, another thread has it, another
- * process opened it, the program closed the handle. */
+ * process opened it. */
 enum sqloom_status slm_kit_enter(struct sqloom_db *db,
 				 struct sqloom_error *err);
 void slm_kit_leave(struct sqloom_db *db);
 /* Does this thread have it? */
 bool slm_kit_is_mine(const struct sqloom_db *db);
+
+/* Takes db over from a thread that has ended with a block open. False: there is
+ * no such thread. */
+bool slm_kit_adopt(struct sqloom_db *db);
 
 /* Looks at the handle: sets broken and over as it says. */
 void slm_kit_look(struct sqloom_db *db);
@@ -163,10 +168,6 @@ void slm_kit_look(struct sqloom_db *db);
 enum sqloom_status slm_kit_ready(struct sqloom_db *db,
 				 enum sqloom_status broken,
 				 struct sqloom_error *err);
-/* Executes a statement of ours (a printf format). Failures neither break nor
- * end blocks. */
-enum sqloom_status slm_kit_run(struct sqloom_db *db, struct sqloom_error *err,
-			       const char *fmt, ...) SLM_PRINTF(3, 4);
 /* A statement failed in a block: what of the block is left? sql: for the
  * reason. */
 void slm_kit_break(struct sqloom_db *db, const char *sql);
@@ -182,6 +183,13 @@ enum sqloom_status slm_kit_failed(struct sqloom_db *db, const char *sql,
 				  bool retryable, struct sqloom_error *err);
 /* The beginning of a statement, for messages. */
 void slm_kit_excerpt(const char *sql, char out[SLM_KIT_EXCERPT_MAX + 4]);
+
+/* ---- database.c ---- */
+
+/* Executes a statement of ours (a printf format). Failures neither break nor
+ * end blocks. */
+enum sqloom_status slm_kit_run(struct sqloom_db *db, struct sqloom_error *err,
+			       const char *fmt, ...) SLM_PRINTF(3, 4);
 /* The first of words (NULL ends) that a statement of sql begins with goes to
  * *word; NULL: none. By tokens only. triggers: what is in the body of a CREATE
  * TRIGGER is no statement. False: memory is out. */

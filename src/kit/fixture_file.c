@@ -2,8 +2,8 @@
 /*
  * The fixture on SQLite for processes: a real file in a directory of our own,
  * in memory where there is room (/dev/shm). What it shall be is kept in memory
- * and copied over it, through a connection of ours: with SQLite's own locks,
- * and so that the caches of the connections that stay open notice.
+ * and put over it through a connection of ours: with SQLite's own locks, and so
+ * that the caches of the connections that stay open notice.
  *
  * Nothing here opens the file but by SQLite: to close a descriptor of it would
  * drop the locks that the program's connections have.
@@ -35,8 +35,12 @@ struct file_fixture {
 	struct sqloom_fixture base; /* first; url is the path */
 	char dir[PATH_SIZE];	    /* "": not made */
 	int lock;
-	sqlite3 *own;  /* to the file; owned, as all that follows */
-	sqlite3 *kept; /* in memory: the snapshot */
+	sqlite3 *own;	      /* to the file; owned, as all that follows */
+	sqlite3 *kept;	      /* in memory: the snapshot */
+	unsigned char *image; /* its pages, with the counters of the last time
+				 they were put back; of SQLite's heap */
+	sqlite3_int64 size;   /* bytes of it */
+	int page_size;
 	struct slm_fixture_handles *handles;
 	char mode[MODE_SIZE]; /* of its journal, in the snapshot */
 	long long version;    /* of the contents, as own sees it */
@@ -79,6 +83,18 @@ static enum sqloom_status ask(sqlite3 *db, const char *sql, const char *doing,
 	}
 	rc = sqlite3_finalize(stmt);
 	return rc == SQLITE_OK ? SQLOOM_OK : failed(db, doing, err);
+}
+
+static enum sqloom_status ask_number(sqlite3 *db, const char *sql,
+				     long long *out, struct sqloom_error *err)
+{
+	char text[32];
+	enum sqloom_status status =
+		ask(db, sql, "look at the database", text, sizeof(text), err);
+
+	if (!status)
+		*out = strtoll(text, NULL, 10);
+	return status;
 }
 
 enum sqloom_status slm_fixture_copy(sqlite3 *from, sqlite3 *to,
@@ -187,15 +203,7 @@ static enum sqloom_status see_version(struct file_fixture *fixture,
 				      long long *version,
 				      struct sqloom_error *err)
 {
-	char text[32];
-	enum sqloom_status status =
-		ask(fixture->own, "PRAGMA data_version",
-		    "see whether the fixture's database was written", text,
-		    sizeof(text), err);
-
-	if (!status)
-		*version = strtoll(text, NULL, 10);
-	return status;
+	return ask_number(fixture->own, "PRAGMA data_version", version, err);
 }
 
 /* A test may have changed how the journal is kept, which is in the file. */
@@ -221,15 +229,132 @@ static enum sqloom_status put_mode_back(struct file_fixture *fixture,
 		"the fixture is put back");
 }
 
+/* Numbers in a database's header, big-endian. */
+static uint32_t get32(const unsigned char *at)
+{
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 |
+	       (uint32_t)at[2] << 8 | at[3];
+}
+
+static void put32(unsigned char *at, uint32_t value)
+{
+	at[0] = (unsigned char)(value >> 24);
+	at[1] = (unsigned char)(value >> 16);
+	at[2] = (unsigned char)(value >> 8);
+	at[3] = (unsigned char)value;
+}
+
+/* A number that neither the file nor what is kept has had. */
+static uint32_t next(uint32_t a, uint32_t b)
+{
+	return (a > b ? a : b) + 1;
+}
+
+/*
+ * No connection may take the pages in its cache for those that are written
+ * now, nor its schema for the one that is there now: the counters go on.
+ */
+static void renew_counters(unsigned char *kept, const unsigned char *present)
+{
+	uint32_t counter = next(get32(kept + 24), get32(present + 24));
+
+	put32(kept + 24, counter);
+	put32(kept + 92, counter);
+	if (get32(kept + 40) != get32(present + 40))
+		put32(kept + 40, next(get32(kept + 40), get32(present + 40)));
+}
+
+/* Writes the pages that differ; the file has its EXCLUSIVE lock. */
+static int write_pages(struct file_fixture *fixture, sqlite3_file *file,
+		       unsigned char *page)
+{
+	const sqlite3_io_methods *methods = file->pMethods;
+	sqlite3_int64 there;
+	int rc = methods->xFileSize(file, &there);
+
+	if (rc == SQLITE_OK)
+		rc = methods->xRead(file, page, fixture->page_size, 0);
+	if (rc == SQLITE_OK)
+		renew_counters(fixture->image, page);
+	for (sqlite3_int64 at = 0; rc == SQLITE_OK && at < fixture->size;
+	     at += fixture->page_size) {
+		if (at < there)
+			rc = methods->xRead(file, page, fixture->page_size, at);
+		if (rc == SQLITE_OK &&
+		    (at >= there || memcmp(page, fixture->image + at,
+					   (size_t)fixture->page_size) != 0))
+			rc = methods->xWrite(file, fixture->image + at,
+					     fixture->page_size, at);
+	}
+	if (rc == SQLITE_OK && there > fixture->size)
+		rc = methods->xTruncate(file, fixture->size);
+	return rc;
+}
+
+/* Where a rollback journal is used: only the pages that differ. The lock is
+ * taken and given back as for a transaction, in which nothing is written. */
+static enum sqloom_status put_pages_back(struct file_fixture *fixture,
+					 unsigned char *page,
+					 struct sqloom_error *err)
+{
+	static const char doing[] = "put the fixture's database back";
+	sqlite3_file *file = NULL;
+	enum sqloom_status status = SQLOOM_OK;
+	int rc;
+
+	if (sqlite3_exec(fixture->own, "BEGIN EXCLUSIVE", NULL, NULL, NULL) !=
+	    SQLITE_OK)
+		return failed(fixture->own, doing, err);
+	sqlite3_file_control(fixture->own, "main", SQLITE_FCNTL_FILE_POINTER,
+			     &file);
+	rc = write_pages(fixture, file, page);
+	if (rc != SQLITE_OK)
+		status = slm_error_set(err, SQLOOM_IO, "cannot %s: %s", doing,
+				       sqlite3_errstr(rc));
+	if (sqlite3_exec(fixture->own, "COMMIT", NULL, NULL, NULL) !=
+		    SQLITE_OK &&
+	    !status)
+		status = failed(fixture->own, doing, err);
+	return status;
+}
+
+/* SQLite would make the first page of an empty file by itself; and pages of
+ * another size are not these. */
+static bool can_put_pages(struct file_fixture *fixture)
+{
+	long long pages, size;
+
+	return strcmp(fixture->mode, "wal") != 0 && fixture->image &&
+	       !ask_number(fixture->own, "PRAGMA page_count", &pages, NULL) &&
+	       pages > 0 &&
+	       !ask_number(fixture->own, "PRAGMA page_size", &size, NULL) &&
+	       size == fixture->page_size;
+}
+
+static enum sqloom_status put_contents_back(struct file_fixture *fixture,
+					    struct sqloom_error *err)
+{
+	unsigned char *page;
+	enum sqloom_status status;
+
+	if (!can_put_pages(fixture))
+		return slm_fixture_copy(fixture->kept, fixture->own,
+					"put the fixture's database back", err);
+	page = slm_malloc((size_t)fixture->page_size);
+	if (!page)
+		return slm_error_nomem(err);
+	status = put_pages_back(fixture, page, err);
+	slm_free(page);
+	return status;
+}
+
 static enum sqloom_status put_back(struct file_fixture *fixture,
 				   struct sqloom_error *err)
 {
 	enum sqloom_status status = put_mode_back(fixture, err);
 
 	if (!status)
-		status = slm_fixture_copy(fixture->kept, fixture->own,
-					  "put the fixture's database back",
-					  err);
+		status = put_contents_back(fixture, err);
 	if (!status)
 		status = see_version(fixture, &fixture->version, err);
 	return status;
@@ -269,6 +394,7 @@ static void fixture_free(struct file_fixture *fixture)
 	slm_fixture_handles_free(fixture->handles);
 	sqlite3_close(fixture->own);
 	sqlite3_close(fixture->kept);
+	sqlite3_free(fixture->image);
 	if (*fixture->dir)
 		slm_private_remove(fixture->dir, fixture->lock);
 	slm_free(fixture->base.url);
@@ -342,6 +468,32 @@ static enum sqloom_status seed(struct file_fixture *fixture, const char *from,
 	return status;
 }
 
+/* The pages of the copy, which has a schema cookie of its own, with that of the
+ * file: as long as it is there, the schema is this one. */
+static enum sqloom_status take_image(struct file_fixture *fixture,
+				     struct sqloom_error *err)
+{
+	long long pages = 0, size = 0, cookie = 0;
+	enum sqloom_status status =
+		ask_number(fixture->own, "PRAGMA page_count", &pages, err);
+
+	if (!status)
+		status = ask_number(fixture->kept, "PRAGMA page_size", &size,
+				    err);
+	if (!status)
+		status = ask_number(fixture->own, "PRAGMA schema_version",
+				    &cookie, err);
+	if (status || pages == 0)
+		return status;
+	fixture->page_size = (int)size;
+	fixture->image =
+		sqlite3_serialize(fixture->kept, "main", &fixture->size, 0);
+	if (!fixture->image)
+		return slm_error_nomem(err);
+	put32(fixture->image + 40, (uint32_t)cookie);
+	return SQLOOM_OK;
+}
+
 static enum sqloom_status take_snapshot(struct file_fixture *fixture,
 					struct sqloom_error *err)
 {
@@ -351,6 +503,8 @@ static enum sqloom_status take_snapshot(struct file_fixture *fixture,
 	if (!status)
 		status = slm_fixture_copy(fixture->own, fixture->kept,
 					  "keep the fixture's database", err);
+	if (!status)
+		status = take_image(fixture, err);
 	if (!status)
 		status = ask(fixture->own, "PRAGMA journal_mode",
 			     "ask for the journal mode", fixture->mode,

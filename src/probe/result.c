@@ -182,37 +182,6 @@ void slm_dialog_result_row(struct dialog_result *result,
 	result->sequence = slm_hash_mix(result->sequence, digest);
 }
 
-static int compare_values(const struct slm_value *a, const struct slm_value *b)
-{
-	uint32_t least;
-	int order;
-
-	if (a->kind != b->kind)
-		return a->kind < b->kind ? -1 : 1;
-	if (a->kind == SLM_NULL)
-		return 0;
-	if (a->kind == SLM_INT)
-		return a->integer < b->integer ? -1 : a->integer > b->integer;
-	least = a->size < b->size ? a->size : b->size;
-	order = memcmp(a->text, b->text, least);
-	if (order)
-		return order;
-	return a->size < b->size ? -1 : a->size > b->size;
-}
-
-static int compare_rows(const void *a, const void *b, void *ncolumns)
-{
-	const struct slm_value *left = a, *right = b;
-
-	for (uint32_t i = 0; i < *(uint32_t *)ncolumns; i++) {
-		int order = compare_values(&left[i], &right[i]);
-
-		if (order)
-			return order;
-	}
-	return 0;
-}
-
 /* ---- Results ----------------------------------------------------------- */
 
 static struct slm_result *add(struct dialog_result *result)
@@ -259,9 +228,8 @@ void slm_dialog_result_complete(struct dialog_result *result, const char *tag)
 				   (uint64_t)one->changes);
 	if (result->open) {
 		if (!ordered && result->kept > 1 && result->ncolumns)
-			qsort_r(result->values, result->kept,
-				result->ncolumns * sizeof(*result->values),
-				compare_rows, &result->ncolumns);
+			slm_rows_sort(result->values, (uint32_t)result->kept,
+				      result->ncolumns);
 		one->rows = (struct slm_rows){
 			.ncolumns = result->ncolumns,
 			.nkept = (uint32_t)result->kept,
@@ -278,26 +246,6 @@ void slm_dialog_result_complete(struct dialog_result *result, const char *tag)
 
 /* ---- Errors ------------------------------------------------------------ */
 
-static enum slm_error_kind kind_of(const char *sqlstate)
-{
-	static const struct {
-		const char *code;
-		enum slm_error_kind kind;
-	} kinds[] = {
-		{ "40001", SLM_ERROR_RETRY },	 /* serialization_failure */
-		{ "40P01", SLM_ERROR_DEADLOCK }, /* deadlock_detected */
-		{ "55P03", SLM_ERROR_RETRY },	 /* lock_not_available */
-		{ "57014", SLM_ERROR_RETRY },	 /* query_canceled */
-	};
-
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (strcmp(kinds[i].code, sqlstate) == 0)
-			return kinds[i].kind;
-	if (strncmp(sqlstate, "23", 2) == 0)
-		return SLM_ERROR_INTEGRITY;
-	return SLM_ERROR_OTHER;
-}
-
 /* The detail of a deadlock names processes and transactions by number, which
  * differ from run to run. */
 void slm_dialog_result_error(struct dialog_result *result,
@@ -310,7 +258,7 @@ void slm_dialog_result_error(struct dialog_result *result,
 	if (!result->arena || !(one = add(result)))
 		return;
 	result->open = false;
-	one->error = kind_of(state);
+	one->error = slm_error_kind_of(state);
 	one->code = slm_arena_strdup(result->arena, state);
 	if (error->detail && strcmp(state, "40P01") != 0)
 		one->message = slm_arena_printf(result->arena, "%s (%s)",

@@ -31,9 +31,11 @@
 static _Atomic(const struct slm_sqlite_hooks *) current_hooks;
 /* Changes twice whenever the hooks do; odd while they are changed. */
 static _Atomic uint64_t era;
-static _Thread_local unsigned inside;
+/* Reached without a call, in a shared library, too. */
+#define TLS __attribute__((tls_model("initial-exec")))
+static _Thread_local unsigned inside TLS;
 /* Where a self-test on this thread notes how its statement was seen. */
-static _Thread_local enum sqloom_sqlite_mode *testing;
+static _Thread_local enum sqloom_sqlite_mode *testing TLS;
 
 /* SQLite's own functions; set before anything leads to a wrapper. */
 static struct slm_sqlite_functions functions;

@@ -3,6 +3,7 @@
 #include "trace/trace.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -69,4 +70,61 @@ bool slm_result_says_more(const struct slm_result *given)
 	size = strlen(given->message);
 	return last->kind != SLM_TEXT || last->size != size ||
 	       memcmp(last->text, given->message, size) != 0;
+}
+
+static int compare_values(const struct slm_value *a, const struct slm_value *b)
+{
+	uint32_t least;
+	int order;
+
+	if (a->kind != b->kind)
+		return a->kind < b->kind ? -1 : 1;
+	if (a->kind == SLM_NULL)
+		return 0;
+	if (a->kind == SLM_INT)
+		return a->integer < b->integer ? -1 : a->integer > b->integer;
+	least = a->size < b->size ? a->size : b->size;
+	order = memcmp(a->text, b->text, least);
+	if (order)
+		return order;
+	return a->size < b->size ? -1 : a->size > b->size;
+}
+
+static int compare_rows(const void *a, const void *b, void *ncolumns)
+{
+	const struct slm_value *left = a, *right = b;
+
+	for (uint32_t i = 0; i < *(uint32_t *)ncolumns; i++) {
+		int order = compare_values(&left[i], &right[i]);
+
+		if (order)
+			return order;
+	}
+	return 0;
+}
+
+void slm_rows_sort(struct slm_value *values, uint32_t nrows, uint32_t ncolumns)
+{
+	qsort_r(values, nrows, ncolumns * sizeof(*values), compare_rows,
+		&ncolumns);
+}
+
+enum slm_error_kind slm_error_kind_of(const char *sqlstate)
+{
+	static const struct {
+		const char *code;
+		enum slm_error_kind kind;
+	} kinds[] = {
+		{ "40001", SLM_ERROR_RETRY },	 /* serialization_failure */
+		{ "40P01", SLM_ERROR_DEADLOCK }, /* deadlock_detected */
+		{ "55P03", SLM_ERROR_RETRY },	 /* lock_not_available */
+		{ "57014", SLM_ERROR_RETRY },	 /* statement_timeout */
+	};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strcmp(kinds[i].code, sqlstate) == 0)
+			return kinds[i].kind;
+	if (strncmp(sqlstate, "23", 2) == 0)
+		return SLM_ERROR_INTEGRITY;
+	return SLM_ERROR_OTHER;
 }

@@ -210,6 +210,11 @@ struct slm_finding {
  * may be its last line of output. */
 bool slm_result_says_more(const struct slm_result *given);
 
+/* Rows that come in no order: brings them into one. */
+void slm_rows_sort(struct slm_value *values, uint32_t nrows, uint32_t ncolumns);
+/* What an SQLSTATE of PostgreSQL's is. */
+enum slm_error_kind slm_error_kind_of(const char *sqlstate);
+
 /* ---- The whole -------------------------------------------------------- */
 
 enum slm_trace_kind {

@@ -73,6 +73,82 @@ int main(void)
 }
 """
 
+# Statements of its own, of which the library has to learn.
+PROGRAM_WITH_SQLITE = r"""
+#include <sqlite3.h>
+#include <sqloom/sqloom.h>
+#include <stdio.h>
+
+static int setup(struct sqloom_call *call, void *arg)
+{
+	sqlite3 *db = NULL;
+	int failed;
+
+	(void)arg;
+	failed = sqlite3_open(sqloom_call_database(call), &db) ||
+		 sqlite3_exec(db, "CREATE TABLE hits (n INTEGER);"
+				  "INSERT INTO hits VALUES (0)",
+			      NULL, NULL, NULL);
+	sqlite3_close(db);
+	return failed;
+}
+
+/* Loses an update if another call comes in between. */
+static int count_up(struct sqloom_call *call, void *arg)
+{
+	sqlite3 *db = NULL;
+	sqlite3_stmt *stmt = NULL;
+	char sql[64];
+	int n = 0, failed;
+
+	(void)arg;
+	if (sqlite3_open(sqloom_call_database(call), &db) ||
+	    sqlite3_prepare_v2(db, "SELECT n FROM hits", -1, &stmt, NULL))
+		return sqloom_call_fail(call, "%s", sqlite3_errmsg(db));
+	if (sqlite3_step(stmt) == SQLITE_ROW)
+		n = sqlite3_column_int(stmt, 0);
+	sqlite3_finalize(stmt);
+	snprintf(sql, sizeof(sql), "UPDATE hits SET n = %d", n + 1);
+	failed = sqlite3_exec(db, sql, NULL, NULL, NULL);
+	sqlite3_close(db);
+	return failed;
+}
+
+int main(void)
+{
+	struct sqloom_function functions[2];
+	struct sqloom_calls calls;
+	struct sqloom_options options;
+	struct sqloom_report *report = NULL;
+	struct sqloom_error err;
+
+	for (int i = 0; i < 2; i++) {
+		functions[i].name = i ? "one" : "other";
+		functions[i].fn = count_up;
+		functions[i].arg = NULL;
+		functions[i].arg_size = 0;
+		functions[i].environment = NULL;
+	}
+	sqloom_calls_init(&calls);
+	calls.calls = functions;
+	calls.ncalls = 2;
+	calls.setup = setup;
+	sqloom_options_init(&options);
+	if (sqloom_explore_calls(&calls, &options, &report, &err)) {
+		fprintf(stderr, "%s\n", err.message);
+		return 3;
+	}
+	printf("%s %s\n",
+	       sqloom_sqlite_selftest() == SQLOOM_SQLITE_LINKED ? "linked" : "?",
+	       sqloom_report_verdict(report) == SQLOOM_BROKEN ? "broken" : "?");
+	sqloom_report_free(report);
+	return 0;
+}
+"""
+
+PROGRAMS = [(PROGRAM, "explored: broken\n"),
+            (PROGRAM_WITH_SQLITE, "linked broken\n")]
+
 
 def run(*command, **more):
     """Its standard output; what it says when it fails."""
@@ -190,12 +266,13 @@ def test_headers_compile_alone(installed, tmp_path, compiler, order):
 
 # ---- pkg-config --------------------------------------------------------------
 
-def build_program(installed, tmp_path, compiler, libs):
-    source = tmp_path / "program.c"
-    source.write_text(PROGRAM)
-    program = tmp_path / "program"
-    run(*compiler, *STRICT, *installed.sanitize, source, "-x", "none", "-o",
-        program, *installed.pkg_config("--cflags"), *libs)
+def build_program(installed, directory, compiler, text, libs):
+    source = directory / "program.c"
+    source.write_text(text)
+    program = directory / "program"
+    run(*compiler.split(), *STRICT, *installed.sanitize, source, "-x", "none",
+        "-o", program, *installed.pkg_config("--cflags"), *libs,
+        *(["-lsqlite3"] if "<sqlite3.h>" in text else []))
     return program
 
 
@@ -209,21 +286,24 @@ def test_shared_users_link_one_library(installed):
 
 
 @pytest.mark.parametrize("compiler", ["cc -std=c17", "c++ -std=c++17 -x c++"])
+@pytest.mark.parametrize("text, output", PROGRAMS, ids=["spec", "functions"])
 def test_a_program_with_the_shared_library(installed, tmp_path, environment,
-                                           compiler):
-    program = build_program(installed, tmp_path, compiler.split(),
+                                           compiler, text, output):
+    program = build_program(installed, tmp_path, compiler, text,
                             installed.pkg_config("--libs"))
     assert "[libsqloom.so.0]" in run("readelf", "-d", program)
     assert run(program, env=environment(
-        LD_LIBRARY_PATH=str(installed.libdir))) == "explored: broken\n"
+        LD_LIBRARY_PATH=str(installed.libdir))) == output
 
 
-def test_a_program_with_the_static_library(installed, tmp_path, environment):
+@pytest.mark.parametrize("text, output", PROGRAMS, ids=["spec", "functions"])
+def test_a_program_with_the_static_library(installed, tmp_path, environment,
+                                           text, output):
     libs = ["-l:libsqloom.a" if each == "-lsqloom" else each
             for each in installed.pkg_config("--static", "--libs")]
-    program = build_program(installed, tmp_path, ["cc", "-std=c17"], libs)
+    program = build_program(installed, tmp_path, "cc -std=c17", text, libs)
     assert "libsqloom" not in run("readelf", "-d", program)
-    assert run(program, env=environment()) == "explored: broken\n"
+    assert run(program, env=environment()) == output
 
 
 # ---- The manual ----------------------------------------------------------------

@@ -380,8 +380,7 @@ static void test_late_look(void **state)
 	while (!is_gone(pid))
 		uv_run(&world->loop, UV_RUN_NOWAIT);
 	uv_run(&world->loop, UV_RUN_ONCE);
-	/* It is time that decides now. */
-	assert_false(slm_process_is_quiet(process));
+	/* It is time that decides now (on a busy machine it may have). */
 	nanosleep(&longer, NULL);
 	wait_for_end(world, process);
 	slm_process_free(process, 0);

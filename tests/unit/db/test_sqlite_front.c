@@ -37,7 +37,9 @@ static void on_sleep(unsigned owner, unsigned ms, void *userdata)
 	/* The route is not locked. */
 	slm_front_lock(scene->route);
 	slm_store_pass(scene->store, ms);
-	assert_true(slm_store_waits(scene->store, owner));
+	assert_true(slm_store_waits(scene->store, owner) ||
+		    owner == SLM_STORE_NOBODY);
+	assert_int_equal(slm_store_owner(scene->store), owner);
 	slm_front_unlock(scene->route);
 	if (scene->calls == scene->commit_at)
 		must(scene->b, "COMMIT");
@@ -347,10 +349,24 @@ static void test_without_owners(void **state)
 	struct scene scene;
 
 	(void)state;
-	begin_scene(&scene, false, false);
+	begin_scene(&scene, false, true);
 	open_both(&scene, "wal");
 	assert_int_equal(slm_front_owner(scene.route, scene.a), -1);
 	assert_int_equal(slm_front_count(scene.route), 2);
+	/* A sleep is for the hook only as long as a lock is waited for. */
+	must(scene.b, "BEGIN IMMEDIATE");
+	assert_int_equal(sqlite3_exec(scene.a, "UPDATE t SET v = 1", NULL, NULL,
+				      NULL),
+			 SQLITE_BUSY);
+	scene.commit_at = 1;
+	sqlite3_sleep(30000);
+	assert_int_equal(scene.calls, 1);
+	assert_int_equal(scene.owner, SLM_STORE_NOBODY);
+	must(scene.a, "UPDATE t SET v = 1");
+	slm_front_use_clock(scene.route);
+	sqlite3_sleep(30000);
+	slm_front_use_clock(NULL);
+	assert_int_equal(scene.calls, 1);
 	end_scene(&scene);
 }
 
@@ -360,7 +376,10 @@ static void waits_for_lock(const char *mode)
 {
 	struct scene scene;
 
+	sqlite3 *first;
+
 	begin_scene(&scene, true, true);
+	first = open_default(scene.path); /* owner 0 */
 	open_both(&scene, mode);
 	sqlite3_busy_timeout(scene.a, 5000);
 	must(scene.b, "BEGIN IMMEDIATE; UPDATE t SET v = 5");
@@ -368,7 +387,7 @@ static void waits_for_lock(const char *mode)
 	scene.commit_at = 3;
 	must(scene.a, "UPDATE t SET v = v + 1");
 	assert_int_equal(scene.calls, 3);
-	assert_int_equal(scene.owner, 0);
+	assert_int_equal(scene.owner, 1);
 	expect_rows(scene.b, "SELECT v FROM t", "6;");
 	/* It gives up when its time is over. */
 	must(scene.b, "BEGIN IMMEDIATE; UPDATE t SET v = 7");
@@ -385,6 +404,7 @@ static void waits_for_lock(const char *mode)
 	sqlite3_sleep(100000);
 	slm_front_use_clock(NULL);
 	assert_int_equal(scene.calls, 0);
+	sqlite3_close(first);
 	end_scene(&scene);
 }
 

@@ -28,6 +28,7 @@
 
 #include "base/alloc.h"
 
+#define UNUSED __attribute__((unused))
 #define TRIES 10000 /* pauses of a millisecond, then a test gives up */
 
 static int64_t blocks_before;
@@ -98,13 +99,13 @@ static int end(void **state)
 	return left;
 }
 
-__attribute__((unused)) static void *do_nothing(void *arg)
+UNUSED static void *do_nothing(void *arg)
 {
 	return arg;
 }
 
 /* The thread sanitizer starts a thread of its own with the first one. */
-__attribute__((unused)) static int start_first_thread(void **state)
+UNUSED static int start_first_thread(void **state)
 {
 	pthread_t thread;
 
@@ -140,8 +141,9 @@ static void assert_value(const struct sqloom_results *results, size_t index,
 	assert_int_equal(result->size, strlen(value));
 }
 
-static void assert_failed(const struct sqloom_results *results, size_t index,
-			  enum sqloom_ending ending, const char *error)
+UNUSED static void assert_failed(const struct sqloom_results *results,
+				 size_t index, enum sqloom_ending ending,
+				 const char *error)
 {
 	const struct sqloom_result *result = sqloom_results_at(results, index);
 

@@ -277,9 +277,8 @@ static void test_race(void **state)
 	memset(racers, 0, sizeof(racers));
 	for (int i = 0; i < 2; i++) {
 		racers[i].barrier = &barrier;
-		assert_int_equal(pthread_create(&threads[i], NULL, race,
-						&racers[i]),
-				 0);
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, race, &racers[i]), 0);
 	}
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
@@ -295,10 +294,14 @@ static void test_race(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_waits), PG(test_codes),
-		BOTH(test_raw),		      SQLITE(test_sqlite_busy),
-		SQLITE(test_sqlite_snapshot), BOTH(test_hook_fails),
-		BOTH(test_misuse),	      BOTH(test_race),
+		cmocka_unit_test(test_waits),
+		PG(test_codes),
+		BOTH(test_raw),
+		SQLITE(test_sqlite_busy),
+		SQLITE(test_sqlite_snapshot),
+		BOTH(test_hook_fails),
+		BOTH(test_misuse),
+		BOTH(test_race),
 	};
 
 	return cmocka_run_group_tests(tests, start_all, stop_all);

@@ -657,7 +657,8 @@ static void test_sqlite_rolls_back(void **state)
 	FAILS(sqloom_atomic_restart(w.db, &w.err), SQLOOM_DATABASE,
 	      "SQLite rolled all of it back");
 	end(false);
-	FAILS(sqloom_exec(w.db, "SELECT 1", &w.err), SQLOOM_DATABASE, "is over");
+	FAILS(sqloom_exec(w.db, "SELECT 1", &w.err), SQLOOM_DATABASE,
+	      "is over");
 	FAILS(sqloom_atomic_end(w.db, true, &w.err), SQLOOM_DATABASE,
 	      "SQLite rolled all of it back");
 	assert_int_equal(committed(), 1);

@@ -226,6 +226,13 @@ static int rolling_hook(void *arg)
 	return 0;
 }
 
+static int beginning_hook(void *arg)
+{
+	(void)arg;
+	FAILS(sqloom_fixture_begin(w.db, &w.err), SQLOOM_USAGE, "in a hook");
+	return 0;
+}
+
 static int leaving_hook(void *arg)
 {
 	(void)arg;
@@ -239,6 +246,7 @@ static void test_misuse(void **state)
 	(void)state;
 	FAILS(sqloom_fixture_rollback(w.db, &w.err), SQLOOM_USAGE,
 	      "no atomic test");
+	OK(sqloom_on_commit(w.db, beginning_hook, NULL, NULL, false, &w.err));
 	begin();
 	FAILS(sqloom_fixture_begin(w.db, &w.err), SQLOOM_USAGE,
 	      "inside of a block");
@@ -321,18 +329,12 @@ static void test_read_only(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOTH(test_rolled_back),
-		BOTH(test_hooks),
-		BOTH(test_outermost),
-		BOTH(test_retry_inside),
-		BOTH(test_failures),
-		BOTH(test_deferred_constraint),
-		BOTH(test_left_open),
-		BOTH(test_committed_behind_our_back),
-		BOTH(test_misuse),
-		BOTH(test_closed),
-		BOTH(test_memory),
-		SQLITE(test_locked),
+		BOTH(test_rolled_back), BOTH(test_hooks),
+		BOTH(test_outermost),	BOTH(test_retry_inside),
+		BOTH(test_failures),	BOTH(test_deferred_constraint),
+		BOTH(test_left_open),	BOTH(test_committed_behind_our_back),
+		BOTH(test_misuse),	BOTH(test_closed),
+		BOTH(test_memory),	SQLITE(test_locked),
 		SQLITE(test_read_only),
 	};
 

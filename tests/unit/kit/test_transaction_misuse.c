@@ -140,15 +140,23 @@ static void test_too_deep(void **state)
 static void test_typed_control(void **state)
 {
 	static const char *const both[] = {
-		"COMMIT", " -- well\n /* so */ commit;", "ROLLBACK", "BEGIN",
-		"END", "SAVEPOINT x", "RELEASE sqloom_1",
+		"COMMIT",
+		" -- well\n /* so */ commit;",
+		"ROLLBACK",
+		"BEGIN",
+		"END",
+		"SAVEPOINT x",
+		"RELEASE sqloom_1",
 		"ROLLBACK TO SAVEPOINT sqloom_1",
 		"INSERT INTO t VALUES (5, ';'); COMMIT",
 		"INSERT INTO t VALUES (5, 'x'); ; COMMIT; BEGIN",
 	};
 	static const char *const pg[] = {
-		"START TRANSACTION", "ABORT", "PREPARE TRANSACTION 'x'",
-		"COMMIT AND CHAIN", "SELECT E'\\''; COMMIT; SELECT ''",
+		"START TRANSACTION",
+		"ABORT",
+		"PREPARE TRANSACTION 'x'",
+		"COMMIT AND CHAIN",
+		"SELECT E'\\''; COMMIT; SELECT ''",
 		"/* /* */ x */ COMMIT",
 	};
 
@@ -190,9 +198,9 @@ static void test_no_control(void **state)
 				  &w.err),
 		      SQLOOM_USAGE, "COMMIT inside of a block");
 		exec("INSERT INTO t VALUES (3, '')");
-		assert_int_equal(
-			ask(w.db, "SELECT count(*) FROM t WHERE b = 'by x'"),
-			3);
+		assert_int_equal(ask(w.db,
+				     "SELECT count(*) FROM t WHERE b = 'by x'"),
+				 3);
 	}
 	end(false);
 }
@@ -320,6 +328,7 @@ static void test_raw_failure(void **state)
 	assert_true(raw("SAVEPOINT mine"));
 	assert_false(raw(WRONG));
 	assert_true(sqloom_get_rollback(w.db));
+	FAILS(sqloom_exec(w.db, "SELECT 1", &w.err), SQLOOM_DATABASE, "broken");
 	assert_true(raw("ROLLBACK TO mine"));
 	exec("INSERT INTO t VALUES (3, 'three')");
 	end(true);
@@ -477,8 +486,8 @@ static void test_open_statement(void **state)
 	OK(sqloom_db_close(b.db, &w.err));
 	close_handle(&b);
 	/* One that we opened. */
-	assert_int_equal(sqlite3_prepare_v2(sqloom_db_sqlite(w.db),
-					    "SELECT 77", -1, &stmt, NULL),
+	assert_int_equal(sqlite3_prepare_v2(sqloom_db_sqlite(w.db), "SELECT 77",
+					    -1, &stmt, NULL),
 			 SQLITE_OK);
 	FAILS(sqloom_db_close(w.db, &w.err), SQLOOM_USAGE, "SELECT 77");
 	sqlite3_finalize(stmt);
@@ -567,8 +576,8 @@ static void *visit(void *arg)
 	v->statuses[0] = sqloom_exec(w.db, "DELETE FROM t", &v->err);
 	v->statuses[1] = sqloom_atomic_begin(w.db, NULL, NULL);
 	v->statuses[2] = sqloom_atomic_end(w.db, true, NULL);
-	v->statuses[3] = sqloom_on_commit(w.db, log_hook, NULL, drop, false,
-					  NULL);
+	v->statuses[3] =
+		sqloom_on_commit(w.db, log_hook, NULL, drop, false, NULL);
 	v->statuses[4] = sqloom_db_close(w.db, NULL);
 	v->depth = sqloom_atomic_depth(w.db);
 	v->rollback = sqloom_get_rollback(w.db);
@@ -725,9 +734,9 @@ static enum sqloom_status scenario(unsigned *registered)
 	inner = sqloom_atomic_begin(w.db, NULL, NULL);
 	if (!inner) {
 		if (!status)
-			status = sqloom_query(
-				w.db, "SELECT 'BEGIN'; SELECT 'x'", &text,
-				NULL);
+			status = sqloom_query(w.db,
+					      "SELECT 'BEGIN'; SELECT 'x'",
+					      &text, NULL);
 		if (!status)
 			status = register_one(registered);
 		inner = sqloom_atomic_end(w.db, !status, NULL);

@@ -90,13 +90,14 @@ static unsigned count_descriptors(void)
 	} while (0)
 
 /* The status, and a part of the message. */
-#define FAILS(call, wanted, part)                                          \
-	do {                                                               \
-		memset(&w.err, 0, sizeof(w.err));                          \
-		assert_int_equal((call), (wanted));                        \
-		assert_int_equal(w.err.status, (wanted));                  \
-		if (!strstr(w.err.message, (part)))                        \
-			fail_msg("\"%s\" is not in: %s", (part), w.err.message); \
+#define FAILS(call, wanted, part)                                \
+	do {                                                     \
+		memset(&w.err, 0, sizeof(w.err));                \
+		assert_int_equal((call), (wanted));              \
+		assert_int_equal(w.err.status, (wanted));        \
+		if (!strstr(w.err.message, (part)))              \
+			fail_msg("\"%s\" is not in: %s", (part), \
+				 w.err.message);                 \
 	} while (0)
 
 UNUSED static void exec(const char *sql)
@@ -222,8 +223,9 @@ static int open_world(void **state)
 		snprintf(w.url, sizeof(w.url), "%s/t.db", directory);
 	open_handle(&w.other);
 	open_handle(&w.db);
-	OK(sqloom_exec(w.db, "DROP TABLE IF EXISTS u; DROP TABLE IF EXISTS t;"
-			     "CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)",
+	OK(sqloom_exec(w.db,
+		       "DROP TABLE IF EXISTS u; DROP TABLE IF EXISTS t;"
+		       "CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)",
 		       &w.err));
 	return 0;
 }
@@ -240,10 +242,10 @@ static int close_world(void **state)
 	return 0;
 }
 
-#define ONE(name, which, text)                                    \
-	{                                                         \
-		#name " (" text ")", name, open_world, close_world, \
-			&kinds[which]                             \
+#define ONE(name, which, text)                                      \
+	{                                                           \
+#name " (" text ")", name, open_world, close_world, \
+			&kinds[which]                               \
 	}
 #define BOTH(name) \
 	ONE(name, ON_SQLITE, "SQLite"), ONE(name, ON_PG, "PostgreSQL")
