@@ -125,8 +125,8 @@ int main(int argc, char **argv)
 	}
 	printf("sqloom %s, medians of %llu rounds\n\n", SQLOOM_VERSION,
 	       wanted.rounds);
-	all = !wanted.kit && !wanted.functions && !wanted.sqlite && !wanted.postgres &&
-	      !wanted.programs && !wanted.proxy;
+	all = !wanted.kit && !wanted.functions && !wanted.sqlite &&
+	      !wanted.postgres && !wanted.programs && !wanted.proxy;
 	if (wanted.kit || all)
 		bench_kit((unsigned)wanted.rounds);
 	if (wanted.functions || all)

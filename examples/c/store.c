@@ -20,6 +20,13 @@ static long failed(struct store *store, const char *message)
 	return -1;
 }
 
+/* "table does not exist, skipping" and the like. */
+static void ignore_notice(void *unused, const char *message)
+{
+	(void)unused;
+	(void)message;
+}
+
 struct store *store_open(const char *database)
 {
 	struct store *store = calloc(1, sizeof(*store));
@@ -30,6 +37,7 @@ struct store *store_open(const char *database)
 		store->pg = PQconnectdb(database);
 		if (PQstatus(store->pg) != CONNECTION_OK)
 			failed(store, PQerrorMessage(store->pg));
+		PQsetNoticeProcessor(store->pg, ignore_notice, NULL);
 	} else if (sqlite3_open(database, &store->sqlite) != SQLITE_OK) {
 		failed(store, sqlite3_errmsg(store->sqlite));
 	} else {

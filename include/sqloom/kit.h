@@ -159,7 +159,8 @@ struct sqloom_results;
 
 /* How many calls were made. */
 size_t sqloom_results_count(const struct sqloom_results *results);
-/* What became of one call; they are in the order in which they were given. */
+/* What became of one call; they are in the order in which they were given.
+ * NULL: there is no such call. */
 const struct sqloom_result *
 sqloom_results_at(const struct sqloom_results *results, size_t index);
 /* How many calls did not end as SQLOOM_RETURNED. */
@@ -184,10 +185,12 @@ void sqloom_calls_options_init(struct sqloom_calls_options *options);
 /*
  * Makes the calls, all released together when every one stands ready, and
  * waits for all of them. That calls fail is no failure of this function.
- * SQLOOM_USAGE: no call, more than SQLOOM_CALLS_MAX, a NULL function, an arg
- * without a size for a process, a function that the helper does not have
- * (loaded later); SQLOOM_IO, SQLOOM_NOMEM. *out is owned by the caller. options
- * may be NULL.
+ * SQLOOM_USAGE: no call, more than SQLOOM_CALLS_MAX, a NULL function, an
+ * environment for a thread; for a process an arg without a size, or of more than
+ * SQLOOM_VALUE_MAX bytes, a function that the helper does not have (loaded
+ * later), a helper that another process started or another thread uses.
+ * SQLOOM_IO: the helper was killed; SQLOOM_NOMEM. *out is owned by the caller.
+ * options may be NULL.
  */
 enum sqloom_status
 sqloom_make_concurrent_calls(const struct sqloom_function *calls, size_t ncalls,

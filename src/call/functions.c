@@ -35,6 +35,7 @@ static enum sqloom_status op_run_begin(struct slm_db *base, uint32_t members,
 	functions->run = arena;
 	functions->marks = 0;
 	functions->nfailures = 0;
+	slm_functions_forget_cursors(functions);
 	for (unsigned i = 0; i < functions->ncalls; i++) {
 		struct function *function = &functions->calls[i];
 
@@ -43,6 +44,7 @@ static enum sqloom_status op_run_begin(struct slm_db *base, uint32_t members,
 		function->stalled = false;
 		function->at = function->blocked = NULL;
 	}
+	atomic_fetch_add(&functions->runs, 1);
 	atomic_store(&functions->running, -1);
 	atomic_store_explicit(&functions->control, true, memory_order_release);
 	return SQLOOM_OK;
@@ -103,6 +105,7 @@ static enum sqloom_status op_step(struct slm_db *base, unsigned call,
 	    !open_cursor(functions, agent, function->result, err))
 		return SQLOOM_NOMEM;
 	agent->granted = agent->stmt != NULL;
+	atomic_store(&agent->doing, true);
 	agent->wait_began_ms = UINT64_MAX;
 	slm_baton_let_go(functions->options.baton, &agent->baton);
 	return slm_functions_finish(functions, call, answer, err);

@@ -45,11 +45,13 @@ struct agent {
 	struct agent *next; /* of all */
 	unsigned call;
 	bool own; /* the function runs on it */
+	uint64_t born; /* not own: in which run it was first seen */
 	pid_t tid;
 	enum place at;
 	sqlite3_stmt *stmt; /* AT_STEP; NULL: a point */
 	const char *point;
-	bool granted; /* it does a step */
+	_Atomic bool doing; /* it was let go, and its step is not done yet */
+	bool granted; /* it does a statement: its waits are seen */
 	struct cursor cursors[CURSORS_MAX];
 	unsigned owner_number; /* AT_BLOCKED: its connection in the store */
 	uint64_t blocked_since, wake_at_ms, wait_began_ms;
@@ -93,8 +95,7 @@ struct function {
 	struct told told[TOLD_MAX]; /* the last of their places */
 
 	/* In a run */
-	bool started, over;
-	_Atomic bool stalled;
+	_Atomic bool started, over, stalled;
 	int returned;
 	bool left_open; /* it returned in a transaction */
 	struct agent *at; /* that stands at a step, or does it */
@@ -123,6 +124,7 @@ struct functions {
 
 	/* In a run */
 	struct slm_arena *run;
+	_Atomic uint64_t runs; /* begun so far */
 	_Atomic int running; /* the call that new activity belongs to; -1 */
 	_Atomic bool control; /* calls are held; else all goes on */
 	_Atomic bool ending;  /* threads shall end */
@@ -141,6 +143,8 @@ enum sqloom_status slm_functions_start_threads(struct functions *functions,
 /* Lets all threads end, and waits for them. False: some never came back; they
  * and what they use are left alone. */
 bool slm_functions_end_threads(struct functions *functions);
+/* No rows of an earlier run are waited for. */
+void slm_functions_forget_cursors(struct functions *functions);
 /* The sleep hook of the front. */
 void slm_functions_sleep(unsigned owner, unsigned ms, void *userdata);
 /* This one or none is the exploration that statements and points belong to. */

@@ -10,7 +10,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -50,6 +52,19 @@ static void leave(void)
 
 /* ---- Agents --------------------------------------------------------------- */
 
+/* A new thread has the name of the one that started it. */
+#define THREAD_NAME "sqloom call %u"
+
+static unsigned parent_call(void)
+{
+	char name[16 + 1] = "";
+	unsigned call;
+
+	if (prctl(PR_GET_NAME, name) || sscanf(name, THREAD_NAME, &call) != 1)
+		return UINT32_MAX;
+	return call;
+}
+
 static struct agent *new_agent(struct functions *functions)
 {
 	struct agent *agent = slm_calloc(1, sizeof(*agent));
@@ -60,6 +75,8 @@ static struct agent *new_agent(struct functions *functions)
 	}
 	agent->owner = functions;
 	agent->tid = (pid_t)syscall(SYS_gettid);
+	agent->call = parent_call();
+	agent->born = atomic_load(&functions->runs);
 	pthread_mutex_lock(&functions->mutex);
 	agent->next = functions->agents;
 	functions->agents = agent;
@@ -69,7 +86,17 @@ static struct agent *new_agent(struct functions *functions)
 	return agent;
 }
 
-/* The agent of this thread, if what it does now is to be held. */
+static bool is_under_way(const struct functions *functions, unsigned call)
+{
+	return call < functions->ncalls && functions->calls[call].started &&
+	       !functions->calls[call].over;
+}
+
+/*
+ * The agent of this thread, if what it does now is to be held. A thread that a
+ * call has started in this run is its; one that stays from run to run works for
+ * the call that runs.
+ */
 static struct agent *held_agent(struct functions *functions)
 {
 	int running = atomic_load(&functions->running);
@@ -84,7 +111,8 @@ static struct agent *held_agent(struct functions *functions)
 		return NULL;
 	if (!agent || self_generation != functions->generation)
 		agent = new_agent(functions);
-	if (agent)
+	if (agent && (agent->born != atomic_load(&functions->runs) ||
+		      !is_under_way(functions, agent->call)))
 		agent->call = (unsigned)running;
 	return agent;
 }
@@ -92,6 +120,8 @@ static struct agent *held_agent(struct functions *functions)
 static void park(struct agent *agent, enum place at)
 {
 	agent->at = at;
+	if (at != AT_BLOCKED)
+		atomic_store(&agent->doing, false);
 	slm_baton_park(agent->owner->options.baton, &agent->baton);
 }
 
@@ -180,6 +210,7 @@ static void row(struct functions *functions, sqlite3_stmt *stmt)
 	    !slm_sqlite_outside_row(functions->db, stmt, cursor->statement,
 				    &cursor->result->rows, &cursor->capacity))
 		atomic_store(&functions->nomem, true);
+	atomic_store(&self->doing, false);
 }
 
 static void hook_row(sqlite3_stmt *stmt, void *userdata)
@@ -208,6 +239,24 @@ static void end(struct functions *functions, sqlite3_stmt *stmt, int rc)
 		atomic_store(&functions->nomem, true);
 	cursor->stmt = NULL;
 	self->granted = false;
+	atomic_store(&self->doing, false);
+}
+
+static void forget(struct agent *agent)
+{
+	for (unsigned i = 0; i < CURSORS_MAX; i++)
+		agent->cursors[i].stmt = NULL;
+}
+
+void slm_functions_forget_cursors(struct functions *functions)
+{
+	for (unsigned i = 0; i < functions->ncalls; i++)
+		forget(&functions->calls[i].agent);
+	pthread_mutex_lock(&functions->mutex);
+	for (struct agent *agent = functions->agents; agent;
+	     agent = agent->next)
+		forget(agent);
+	pthread_mutex_unlock(&functions->mutex);
 }
 
 static void hook_end(sqlite3_stmt *stmt, int rc, void *userdata)
@@ -273,6 +322,7 @@ static void point(void *userdata, const char *name)
 		agent->point = name;
 		agent->granted = false;
 		park(agent, AT_STEP);
+		atomic_store(&agent->doing, false);
 	}
 	leave();
 }
@@ -371,30 +421,40 @@ static void run_function(struct functions *functions, struct function *function)
 	if (atomic_load(&functions->ending)) /* it comes late: too late */
 		return;
 	function->left_open = end_transactions(functions, function);
-	for (unsigned i = 0; i < CURSORS_MAX; i++)
-		function->agent.cursors[i].stmt = NULL;
+}
+
+/* Also if the function ends the thread itself. */
+static void say_goodbye(void *userdata)
+{
+	struct function *function = userdata;
+
+	slm_function_drop(&function->call);
+	slm_function_set_points(NULL, NULL);
+	atomic_store(&function->gone, true);
 }
 
 static void *thread_main(void *userdata)
 {
 	struct function *function = userdata;
 	struct functions *functions = function->agent.owner;
+	char name[16];
 
 	self = &function->agent;
 	self_generation = functions->generation;
 	self_own = true;
 	self->tid = (pid_t)syscall(SYS_gettid);
+	snprintf(name, sizeof(name), THREAD_NAME, self->call);
+	prctl(PR_SET_NAME, name);
 	slm_function_set_points(point, functions);
 	slm_front_use_clock(slm_sqlite_outside_route(functions->db));
 	park(self, AT_IDLE);
+	pthread_cleanup_push(say_goodbye, function);
 	while (!atomic_load(&functions->ending)) {
 		run_function(functions, function);
 		if (!atomic_load(&functions->ending))
 			park(self, AT_END);
 	}
-	slm_function_drop(&function->call);
-	slm_function_set_points(NULL, NULL);
-	atomic_store(&function->gone, true);
+	pthread_cleanup_pop(1);
 	return NULL;
 }
 

@@ -57,11 +57,18 @@ static uint64_t quiet_ms(struct functions *functions, unsigned call)
 	return own->quiet_ms;
 }
 
-static enum sqloom_status over_limit(struct functions *functions, unsigned call,
-				     struct sqloom_error *err)
+/* The call does not come back. */
+static enum sqloom_status give_up(struct functions *functions, unsigned call,
+				  struct sqloom_error *err)
 {
 	functions->base.interrupted = true;
 	functions->calls[call].lost = true;
+	if (atomic_load(&functions->calls[call].gone))
+		return slm_error_set(
+			err, SQLOOM_LIMIT,
+			"call \"%s\" has ended its thread (pthread_exit): it "
+			"is to return",
+			functions->calls[call].call.name);
 	return slm_error_set(
 		err, SQLOOM_LIMIT,
 		"call \"%s\" has not come back for more than %llu ms "
@@ -94,9 +101,10 @@ static bool wait_for(struct functions *functions, unsigned call,
 	if (slm_baton_wait(functions->options.baton))
 		return true;
 	ns = slm_clock_ns() - functions->calls[call].began_ns;
-	if (functions->options.call_limit_ms &&
-	    ns / 1000000 > functions->options.call_limit_ms) {
-		*status = over_limit(functions, call, err);
+	if (atomic_load(&functions->calls[call].gone) ||
+	    (functions->options.call_limit_ms &&
+	     ns / 1000000 > functions->options.call_limit_ms)) {
+		*status = give_up(functions, call, err);
 	} else if (db->goes_on && !db->goes_on(db->goes_on_userdata)) {
 		functions->base.interrupted = true;
 		*status = slm_error_set(err, SQLOOM_LIMIT,
@@ -388,11 +396,10 @@ enum sqloom_status slm_functions_finish(struct functions *functions,
 
 	function->agent.quiet_ms = 0;
 	function->stalled = false;
-	while (!has_settled(functions, call)) {
-		struct agent *waits = standing(functions, call, AT_BLOCKED);
-
-		if (waits) {
-			blocked(functions, waits, answer);
+	/* Another thread of the call may stand at a step all the while. */
+	while (atomic_load(&agent->doing) || !has_settled(functions, call)) {
+		if (stands(agent, call, AT_BLOCKED)) {
+			blocked(functions, agent, answer);
 			return SQLOOM_OK;
 		}
 		if (!wait_for(functions, call, &status, err) && !status &&
@@ -497,9 +504,9 @@ static enum sqloom_status see_off(struct functions *functions, unsigned call,
 				       functions->options.call_limit_ms;
 
 	while (!stands(&function->agent, call, AT_END)) {
-		if (function->lost ||
+		if (function->lost || atomic_load(&function->gone) ||
 		    (slm_clock_ns() - began_ns) / 1000000 > patience_ms)
-			return over_limit(functions, call, err);
+			return give_up(functions, call, err);
 		/* One may have parked although there is no control any more:
 		 * it had looked just before. */
 		slm_functions_let_go(functions);

@@ -115,7 +115,6 @@ static enum sqloom_status make_marks(struct slm_keep *keep,
 		unsigned n = 0;
 
 		slm_buf_init(&sql);
-		slm_buf_puts(&sql, "SET LOCAL lock_timeout = '5s';");
 		for (; at < db->catalogue.ntables && n < MARKED_AT_ONCE; at++) {
 			if (!is_marked(&db->catalogue.tables[at]))
 				continue;

@@ -160,10 +160,14 @@ static enum sqloom_status connect_sessions(struct postgres *db,
 		slm_pg_pin(&db->monitor, db->options.worker, &db->pinned);
 	for (unsigned i = 0; !status && !db->outside && i < db->nsessions; i++)
 		status = slm_pgsession_open(&db->sessions[i], err);
-	/* From now on it must not wait for what a session holds. */
+	/* From now on it must not wait for what a session holds. Where there
+	 * is time, a VACUUM that the server began by itself gives way. */
 	if (!status)
 		status = slm_pg_exec(
 			&db->admin, "set up a connection",
+			db->options.keeps_only ? "SET lock_timeout = "
+						 "'" END_LOCK_TIMEOUT_OUTSIDE
+						 "'" :
 			db->outside ? "SET lock_timeout = "
 				      "'" ADMIN_LOCK_TIMEOUT_OUTSIDE "'" :
 				      "SET lock_timeout = "

@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The registry of routes, and the VFS itself: names, the clock, sleep. What is
- * not routed is opened by the system's VFS in SQLite's own file object, and is
- * never seen again here.
+ * The registry of routes: which names are routed where; and the installation.
  *
  * A name is found out to be a routed one in xFullPathname, which gives the
  * route's own spelling for it: so later names (of journals, too) need no look
  * at the disk.
- *
- * A sleep does not say for which file. It follows a lock that was refused on
- * the same thread: that is what slm_front_refused remembers. Pointers to
- * routes that a thread remembers are looked up by their number before use.
  */
 #include "db/sqlite_front.h"
 
@@ -40,18 +34,12 @@ static pthread_mutex_t install_mutex = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(sqlite3_vfs *) system_vfs; /* borrowed; set with the front */
 static sqlite3_vfs front;
 
-/* The route whose clock this thread has. */
-static _Thread_local struct {
-	struct slm_front_route *route;
-	uint64_t id;
-} clock_of_thread SLM_TLS;
-
 static sqlite3_vfs *system_of(void)
 {
 	return atomic_load_explicit(&system_vfs, memory_order_acquire);
 }
 
-static bool has_routes(void)
+bool slm_front_has_routes(void)
 {
 	return atomic_load_explicit(&registry.count, memory_order_acquire) > 0;
 }
@@ -59,8 +47,8 @@ static bool has_routes(void)
 /* ---- Finding routes ---------------------------------------------------- */
 
 /* Locks the route that a thread remembered; NULL: it is gone. */
-static struct slm_front_route *lock_known(const struct slm_front_route *known,
-					  uint64_t id)
+struct slm_front_route *slm_front_lock_known(
+	const struct slm_front_route *known, uint64_t id)
 {
 	struct slm_front_route *route;
 
@@ -87,14 +75,14 @@ static bool is_companion(const char *suffix)
  * Locks the route of a name, and gives the name that the file has in the
  * store. NULL: it is not routed.
  */
-static struct slm_front_route *lock_routed(const char *name,
-					   char inner[SLM_FRONT_NAME_MAX])
+struct slm_front_route *slm_front_lock_routed(const char *name,
+					      char inner[SLM_FRONT_NAME_MAX])
 {
 	struct slm_front_route *route;
 	const char *suffix = "";
 	size_t size;
 
-	if (!name || !has_routes())
+	if (!name || !slm_front_has_routes())
 		return NULL;
 	size = strlen(name);
 	pthread_mutex_lock(&registry.mutex);
@@ -147,7 +135,7 @@ static bool is_same_file(const char *a, const char *b)
 }
 
 /* Puts the route's own spelling in the place of another name of its file. */
-static void respell(int size, char *name)
+void slm_front_respell(int size, char *name)
 {
 	char resolved[SLM_VFS_PATH_MAX];
 	struct slm_front_route *route;
@@ -167,274 +155,7 @@ static void respell(int size, char *name)
 	pthread_mutex_unlock(&registry.mutex);
 }
 
-static int front_full_path(sqlite3_vfs *vfs, const char *name, int size,
-			   char *out)
-{
-	sqlite3_vfs *system = system_of();
-	int rc = system->xFullPathname(system, name, size, out);
-
-	(void)vfs;
-	if ((rc & 0xff) == SQLITE_OK && has_routes())
-		respell(size, out);
-	return rc;
-}
-
-/* ---- Files ------------------------------------------------------------- */
-
-static int front_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *base,
-		      int flags, int *out_flags)
-{
-	sqlite3_vfs *system = system_of();
-	struct slm_front_file *file = (struct slm_front_file *)base;
-	char inner[SLM_FRONT_NAME_MAX];
-	struct slm_front_route *route = lock_routed(name, inner);
-	int rc;
-
-	(void)vfs;
-	if (!route)
-		return system->xOpen(system, name, base, flags, out_flags);
-	memset(file, 0, sizeof(*file));
-	file->route = route;
-	rc = slm_front_file_open(file, name, inner, flags, out_flags);
-	pthread_mutex_unlock(&route->mutex);
-	return rc;
-}
-
-static int front_delete(sqlite3_vfs *vfs, const char *name, int sync_directory)
-{
-	sqlite3_vfs *system = system_of();
-	char inner[SLM_FRONT_NAME_MAX];
-	struct slm_front_route *route = lock_routed(name, inner);
-	sqlite3_vfs *store;
-	int rc;
-
-	(void)vfs;
-	if (!route)
-		return system->xDelete(system, name, sync_directory);
-	store = &route->store->vfs;
-	slm_store_set_owner(route->store, SLM_STORE_NOBODY);
-	rc = store->xDelete(store, inner, sync_directory);
-	pthread_mutex_unlock(&route->mutex);
-	return rc;
-}
-
-static int front_access(sqlite3_vfs *vfs, const char *name, int flags, int *out)
-{
-	sqlite3_vfs *system = system_of();
-	char inner[SLM_FRONT_NAME_MAX];
-	struct slm_front_route *route = lock_routed(name, inner);
-	sqlite3_vfs *store;
-	int rc;
-
-	(void)vfs;
-	if (!route)
-		return system->xAccess(system, name, flags, out);
-	store = &route->store->vfs;
-	slm_store_set_owner(route->store, SLM_STORE_NOBODY);
-	rc = store->xAccess(store, inner, flags, out);
-	pthread_mutex_unlock(&route->mutex);
-	return rc;
-}
-
-/* ---- Time -------------------------------------------------------------- */
-
-/* Locks the route whose clock this thread has; NULL: it has the real one. */
-static struct slm_front_route *lock_clock(void)
-{
-	struct slm_front_route *route;
-
-	if (!clock_of_thread.route)
-		return NULL;
-	route = lock_known(clock_of_thread.route, clock_of_thread.id);
-	if (!route)
-		clock_of_thread.route = NULL;
-	return route;
-}
-
-/*
- * Calls the sleep hook of the route whose lock this thread was refused. False:
- * there is none, or the lock is not waited for any more.
- */
-static bool sleep_for_lock(unsigned ms)
-{
-	struct slm_front_refusal refused = slm_front_refused;
-	void (*hook)(unsigned, unsigned, void *);
-	struct slm_front_route *route;
-	void *userdata;
-
-	if (!refused.route)
-		return false;
-	route = lock_known(refused.route, refused.id);
-	if (!route || (refused.owner != SLM_STORE_NOBODY &&
-		       !slm_store_waits(route->store, refused.owner))) {
-		slm_front_refused.route = NULL;
-		if (route)
-			pthread_mutex_unlock(&route->mutex);
-		return false;
-	}
-	hook = route->sleep;
-	userdata = route->userdata;
-	pthread_mutex_unlock(&route->mutex);
-	if (hook)
-		hook(refused.owner, ms, userdata);
-	return hook != NULL;
-}
-
-static int front_sleep(sqlite3_vfs *vfs, int us)
-{
-	sqlite3_vfs *system = system_of();
-	struct slm_front_route *route;
-
-	(void)vfs;
-	if (us > 0 && sleep_for_lock(((unsigned)us + 999) / 1000))
-		return us;
-	route = lock_clock();
-	if (!route)
-		return system->xSleep(system, us);
-	/* Of nobody, who waits for nothing: only the clock moves. */
-	slm_store_set_owner(route->store, SLM_STORE_NOBODY);
-	us = route->store->vfs.xSleep(&route->store->vfs, us);
-	pthread_mutex_unlock(&route->mutex);
-	return us;
-}
-
-static int front_time_ms(sqlite3_vfs *vfs, sqlite3_int64 *out)
-{
-	struct slm_front_route *route = lock_clock();
-	sqlite3_vfs *system = system_of();
-	int rc;
-
-	(void)vfs;
-	if (!route)
-		return system->xCurrentTimeInt64(system, out);
-	rc = route->store->vfs.xCurrentTimeInt64(&route->store->vfs, out);
-	pthread_mutex_unlock(&route->mutex);
-	return rc;
-}
-
-static int front_time(sqlite3_vfs *vfs, double *out)
-{
-	struct slm_front_route *route = lock_clock();
-	sqlite3_vfs *system = system_of();
-	int rc;
-
-	(void)vfs;
-	if (!route)
-		return system->xCurrentTime(system, out);
-	rc = route->store->vfs.xCurrentTime(&route->store->vfs, out);
-	pthread_mutex_unlock(&route->mutex);
-	return rc;
-}
-
-/* ---- The rest of the VFS: passed on ------------------------------------ */
-
-static void *front_dlopen(sqlite3_vfs *vfs, const char *path)
-{
-	sqlite3_vfs *system = system_of();
-
-	(void)vfs;
-	return system->xDlOpen(system, path);
-}
-
-static void front_dlerror(sqlite3_vfs *vfs, int size, char *out)
-{
-	sqlite3_vfs *system = system_of();
-
-	(void)vfs;
-	system->xDlError(system, size, out);
-}
-
-static void (*front_dlsym(sqlite3_vfs *vfs, void *library,
-			  const char *symbol))(void)
-{
-	sqlite3_vfs *system = system_of();
-
-	(void)vfs;
-	return system->xDlSym(system, library, symbol);
-}
-
-static void front_dlclose(sqlite3_vfs *vfs, void *library)
-{
-	sqlite3_vfs *system = system_of();
-
-	(void)vfs;
-	system->xDlClose(system, library);
-}
-
-static int front_randomness(sqlite3_vfs *vfs, int size, char *out)
-{
-	sqlite3_vfs *system = system_of();
-
-	(void)vfs;
-	return system->xRandomness(system, size, out);
-}
-
-static int front_last_error(sqlite3_vfs *vfs, int size, char *out)
-{
-	sqlite3_vfs *system = system_of();
-
-	(void)vfs;
-	return system->xGetLastError(system, size, out);
-}
-
-static int front_set_call(sqlite3_vfs *vfs, const char *name,
-			  sqlite3_syscall_ptr call)
-{
-	sqlite3_vfs *system = system_of();
-
-	(void)vfs;
-	return system->xSetSystemCall(system, name, call);
-}
-
-static sqlite3_syscall_ptr front_get_call(sqlite3_vfs *vfs, const char *name)
-{
-	sqlite3_vfs *system = system_of();
-
-	(void)vfs;
-	return system->xGetSystemCall(system, name);
-}
-
-static const char *front_next_call(sqlite3_vfs *vfs, const char *name)
-{
-	sqlite3_vfs *system = system_of();
-
-	(void)vfs;
-	return system->xNextSystemCall(system, name);
-}
-
 /* ---- Installing -------------------------------------------------------- */
-
-static void init_front(const sqlite3_vfs *system)
-{
-	int size = (int)sizeof(struct slm_front_file);
-
-	front = (sqlite3_vfs){
-		.iVersion = system->iVersion < 3 ? system->iVersion : 3,
-		.szOsFile = system->szOsFile > size ? system->szOsFile : size,
-		.mxPathname = system->mxPathname,
-		.zName = SYSTEM_NAME,
-		.xOpen = front_open,
-		.xDelete = front_delete,
-		.xAccess = front_access,
-		.xFullPathname = front_full_path,
-		.xDlOpen = system->xDlOpen ? front_dlopen : NULL,
-		.xDlError = system->xDlError ? front_dlerror : NULL,
-		.xDlSym = system->xDlSym ? front_dlsym : NULL,
-		.xDlClose = system->xDlClose ? front_dlclose : NULL,
-		.xRandomness = front_randomness,
-		.xSleep = front_sleep,
-		.xCurrentTime = front_time,
-		.xGetLastError = system->xGetLastError ? front_last_error :
-							 NULL,
-	};
-	if (system->iVersion >= 2 && system->xCurrentTimeInt64)
-		front.xCurrentTimeInt64 = front_time_ms;
-	if (system->iVersion >= 3 && system->xSetSystemCall) {
-		front.xSetSystemCall = front_set_call;
-		front.xGetSystemCall = front_get_call;
-		front.xNextSystemCall = front_next_call;
-	}
-}
 
 /*
  * Also after a sqlite3_shutdown(): SQLite then puts its own VFS back in the
@@ -452,7 +173,7 @@ static enum sqloom_status install(struct sqloom_error *err)
 				     "this SQLite has no \"" SYSTEM_NAME
 				     "\" VFS; sqloom needs one");
 	if (!system_of()) {
-		init_front(found);
+		slm_front_init_vfs(&front, found);
 		atomic_store_explicit(&system_vfs, found, memory_order_release);
 	}
 	if (sqlite3_vfs_register(&front, is_default) != SQLITE_OK)
@@ -622,12 +343,6 @@ void slm_front_remove(struct slm_front_route *route, unsigned *open)
 		slm_front_file_cut(file);
 	route->store = NULL;
 	slm_front_release(route);
-}
-
-void slm_front_use_clock(struct slm_front_route *route)
-{
-	clock_of_thread.route = route;
-	clock_of_thread.id = route ? route->id : 0;
 }
 
 int slm_front_owner(const struct slm_front_route *route, sqlite3 *db)

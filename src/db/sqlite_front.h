@@ -10,6 +10,10 @@
  * never taken away (SQLite keeps pointers to it); it must be there when a
  * connection is opened. While there is no route it costs an indirect call.
  *
+ * Not routed: temporary files; other databases that a connection attaches;
+ * connections that ask for another VFS of SQLite's ("unix-excl", "unix-none"),
+ * or were open before.
+ *
  * Threads: all of this may be called from any thread. A store is used under the
  * route's lock; the lock is not held while a busy handler sleeps.
  */
@@ -27,9 +31,10 @@ struct slm_front_options {
 	 * -wal (under any path that means the same file) are in the store,
 	 * under slm_store_main_path(). */
 	const char *path;
-	struct slm_store *store; /* borrowed */
+	struct slm_store *store; /* of the MEMORY kind; borrowed */
 	/* Each connection is an owner in the store with a number of its own,
-	 * from 0 (free numbers are used again; too many: SQLITE_CANTOPEN).
+	 * from 0 (free numbers are used again; more than
+	 * SLM_STORE_OWNERS_MAX - 1 connections: SQLITE_CANTOPEN).
 	 * Else all are SLM_STORE_NOBODY. */
 	bool owners;
 	/* The busy handler of an owner, on the calling thread, sleeps after a

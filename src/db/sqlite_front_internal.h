@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside of the front: what its two files share. Not for other modules.
+ * Inside of the front: what its files share. Not for other modules.
  *
  * Order of the locks: the registry (sqlite_front.c), then a route. Neither is
  * held while a hook is called or a thread sleeps.
@@ -52,8 +52,7 @@ struct slm_front_file {
 	unsigned owner;
 	bool database; /* the main file of a connection */
 	bool numbered; /* its owner number is its own */
-	/* The store's file object. */
-	/* As aligned as SQLite gives it. */
+	/* The store's file object, as aligned as SQLite gives ours. */
 	sqlite3_int64 inner[SLM_FRONT_INNER_SIZE / 8];
 };
 
@@ -64,6 +63,22 @@ struct slm_front_refusal {
 	unsigned owner;
 };
 extern _Thread_local struct slm_front_refusal slm_front_refused SLM_TLS;
+
+/* Is anything routed at all? */
+bool slm_front_has_routes(void);
+/* Locks the route that a thread remembered; NULL: it is gone. */
+struct slm_front_route *slm_front_lock_known(
+	const struct slm_front_route *known, uint64_t id);
+/* Locks the route of a name, and gives the name that the file has in the
+ * store. NULL: it is not routed. */
+struct slm_front_route *slm_front_lock_routed(const char *name,
+					      char inner[SLM_FRONT_NAME_MAX]);
+/* Puts the route's own spelling in the place of another name (with room for
+ * size bytes) of its file. */
+void slm_front_respell(int size, char *name);
+
+/* Makes the VFS that stands before system. */
+void slm_front_init_vfs(sqlite3_vfs *vfs, const sqlite3_vfs *system);
 
 /* Methods of routed files. */
 extern const sqlite3_io_methods slm_front_methods;

@@ -38,6 +38,20 @@ static struct sqlite *of(const struct slm_db *db)
 
 /* ---- Opening ------------------------------------------------------------ */
 
+/* What a connection holds over the snapshot it would hold in every run. */
+static enum sqloom_status check_left(struct sqlite *db,
+				     struct sqloom_error *err)
+{
+	for (unsigned i = 0; i < ADMIN; i++)
+		if (slm_store_holds(db->store, i))
+			return slm_error_set(
+				err, SQLOOM_CALL,
+				"the setup left a transaction or a statement "
+				"open on one of its connections: end it before "
+				"the setup returns");
+	return SQLOOM_OK;
+}
+
 enum sqloom_status slm_outside_sqlite_set_up(struct sqlite *db,
 					     struct sqloom_error *err)
 {
@@ -53,6 +67,8 @@ enum sqloom_status slm_outside_sqlite_set_up(struct sqlite *db,
 
 	if (!status && outside->options.setup)
 		status = outside->options.setup(outside->options.userdata, err);
+	if (!status)
+		status = check_left(db, err);
 	outside->reader = (struct session){ .owner = db, .db = db->admin };
 	return status;
 }

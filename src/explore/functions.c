@@ -36,7 +36,39 @@ void sqloom_calls_init(struct sqloom_calls *calls)
 	*calls = (struct sqloom_calls){ 0 };
 }
 
+/* Set-up, check and progress are called on the thread that explores. */
+static _Thread_local bool exploring;
+
 /* ---- The spec ------------------------------------------------------------ */
+
+/* A name that reports can show, and that tells its call from the others. */
+static enum sqloom_status check_name(const struct sqloom_calls *calls, size_t i,
+				     struct sqloom_error *err)
+{
+	const char *name = calls->calls[i].name;
+
+	if (!name)
+		return SQLOOM_OK;
+	if (!*name || strlen(name) > SLM_SPEC_NAME_MAX ||
+	    strpbrk(name, "\n\r"))
+		return slm_error_set(err, SQLOOM_USAGE,
+				     "the name of call %zu has %zu bytes%s; "
+				     "give one line of 1 to %d, or NULL",
+				     i + 1, strlen(name),
+				     strpbrk(name, "\n\r") ?
+					     " and more than one line" :
+					     "",
+				     SLM_SPEC_NAME_MAX);
+	for (size_t j = 0; j < i; j++)
+		if (calls->calls[j].name &&
+		    strcmp(calls->calls[j].name, name) == 0)
+			return slm_error_set(err, SQLOOM_USAGE,
+					     "calls %zu and %zu are both "
+					     "called \"%s\": give one of them "
+					     "another name",
+					     j + 1, i + 1, name);
+	return SQLOOM_OK;
+}
 
 static enum sqloom_status check_calls(const struct sqloom_calls *calls,
 				      struct sqloom_error *err)
@@ -61,6 +93,17 @@ static enum sqloom_status check_calls(const struct sqloom_calls *calls,
 					     calls->calls[i].name ?
 						     calls->calls[i].name :
 						     "without a name");
+	for (size_t i = 0; i < calls->ncalls; i++) {
+		enum sqloom_status status = check_name(calls, i, err);
+
+		if (status)
+			return status;
+	}
+	if (exploring)
+		return slm_error_set(err, SQLOOM_USAGE,
+				     "an exploration inside of the setup, the "
+				     "check or the progress function of "
+				     "another: move it out of there");
 	if (slm_function_is_explored())
 		return slm_error_set(err, SQLOOM_USAGE,
 				     "an exploration inside of a call that is "
@@ -207,7 +250,9 @@ static enum sqloom_status run_alone(const struct sqloom_calls *calls,
 		return slm_error_set(err, SQLOOM_USAGE,
 				     "another thread of this process explores "
 				     "calls; wait until it has ended");
+	exploring = true;
 	status = run(calls, token, recorded, options, out, err);
+	exploring = false;
 	atomic_flag_clear(&busy);
 	return status;
 }

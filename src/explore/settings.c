@@ -253,6 +253,36 @@ static enum sqloom_status check_no_calls(const struct sqloom_options *options,
 			     given);
 }
 
+/* Functions on SQLite: their connections are their own, and there is no proxy.
+ */
+static enum sqloom_status check_functions(const struct sqloom_options *options,
+					  struct sqloom_error *err)
+{
+	const char *given = options->store		  ? "the file store" :
+			    options->busy_timeout_ms >= 0 ? "a busy timeout" :
+			    options->isolation	 ? "an isolation level" :
+			    options->proxy_port	 ? "a proxy's port" :
+			    options->attribution ? "an attribution" :
+			    options->background	 ? "background traffic" :
+						   NULL;
+
+	if (given)
+		return slm_error_set(
+			err, SQLOOM_USAGE,
+			"%s is asked for, and the calls are functions on "
+			"SQLite, which open their connections themselves, in "
+			"memory: leave it out",
+			given);
+	if (options->jobs > 1)
+		return slm_error_set(
+			err, SQLOOM_USAGE,
+			"%u jobs are asked for, and the calls are functions of "
+			"this process, which are explored by one: leave jobs "
+			"out",
+			options->jobs);
+	return SQLOOM_OK;
+}
+
 /* What calls cannot do, whatever their options. */
 static enum sqloom_status check_calls(const struct sqloom_spec *spec,
 				      const struct sqloom_options *options,
@@ -267,14 +297,16 @@ static enum sqloom_status check_calls(const struct sqloom_spec *spec,
 				"that explores it by sqloom_explore_calls(): "
 				"run that program",
 				spec->sessions[i].name);
-	if (!settings->postgres && !spec->functions && settings->db.database)
+	if (!settings->postgres && spec->functions)
+		return check_functions(options, err);
+	if (!settings->postgres && settings->db.database)
 		return slm_error_set(
 			err, SQLOOM_USAGE,
 			"the calls are programs, which sqloom sees as clients "
 			"of PostgreSQL, and %s is an SQLite file: give --db "
 			"postgresql://... or --pg-temp",
 			settings->db.database);
-	if (!settings->postgres && !spec->functions)
+	if (!settings->postgres)
 		return slm_error_set(
 			err, SQLOOM_USAGE,
 			"the calls are programs, and programs need "

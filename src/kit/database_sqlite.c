@@ -214,7 +214,7 @@ enum sqloom_status slm_kit_sqlite_attach(struct sqloom_db *db,
 				     "the SQLite handle is in a transaction: "
 				     "end it first, or take the handle up "
 				     "before the transaction begins");
-	if (in_use(db->sqlite))
+	if (!db->owned && in_use(db->sqlite))
 		return slm_error_set(err, SQLOOM_USAGE,
 				     "the SQLite handle is in use by another "
 				     "sqloom_db: use that one, or close it "

@@ -37,16 +37,16 @@ static void fixture_free(struct memory_fixture *fixture)
 	slm_free(fixture);
 }
 
-/* Somebody who is in no list: by ATTACH, for example. */
+/* Somebody who is in no list. */
 static enum sqloom_status in_the_way(const struct memory_fixture *fixture,
 				     struct sqloom_error *err)
 {
 	return slm_error_set(
 		err, SQLOOM_DATABASE,
-		"a connection that cannot be named is still in a transaction "
-		"on %s (one that attached it, or was opened while another "
-		"program's extension was missing): end it before the fixture "
-		"is put back",
+		"a connection that is not known is still in a transaction on "
+		"%s (one that attached it to another database, or was opened "
+		"after sqlite3_reset_auto_extension()): end its transaction "
+		"before the fixture is put back",
 		fixture->base.url);
 }
 

@@ -63,9 +63,9 @@ struct helper {
 	struct sigaction child_action; /* the program's, of SIGCHLD */
 	char process_name[16];	       /* the program's */
 	pid_t pid;
-	int children; /* signalfd: one has ended */
-	int end;      /* signalfd: the program may have ended */
-	/* The batch */
+	int children;	/* signalfd: one has ended */
+	int end;	/* signalfd: the program may have ended */
+	unsigned batch; /* its number, from 1 */
 	struct slm_request request;
 	char *texts;
 	char *args;
@@ -341,7 +341,7 @@ static _Noreturn void be_child(struct helper *helper, size_t index, int record,
 	const struct child *child = &helper->calls[index];
 	struct slm_child_plan plan = {
 		.page = helper->page,
-		.batch = helper->page->go + 1,
+		.batch = helper->batch,
 		.number = index,
 		.name = child->name,
 		.database = helper->database,
@@ -418,32 +418,40 @@ static void wait_for_ready(struct helper *helper, int ready)
 	} while (!events[0].revents);
 }
 
+/* Lets those that wait go, and those that will wait. */
+static void release(struct helper *helper)
+{
+	helper->page->go = helper->batch;
+	syscall(SYS_futex, &helper->page->go, FUTEX_WAKE, INT_MAX, NULL, NULL,
+		0);
+}
+
 static void start_children(struct helper *helper)
 {
 	int ready[2] = { -1, -1 };
-	int error = pipe2(ready, O_CLOEXEC) == 0 ? 0 : errno;
-	int refused = error;
+	int refused = pipe2(ready, O_CLOEXEC) == 0 ? 0 : errno;
 
+	helper->batch++;
 	helper->running = 0;
 	for (size_t i = 0; i < helper->request.ncalls; i++) {
-		if (!refused)
-			error = start_child(helper, i, ready[1]);
+		int error = refused ? refused :
+				      start_child(helper, i, ready[1]);
+
 		if (error)
 			reply_about(helper, SLM_REPLY_LOST, i, error);
 		else
 			helper->running++;
 	}
 	close_end(&ready[1]);
-	if (!refused)
+	/* A single one need not wait for us to see that it is ready. */
+	if (!refused && helper->running > 1)
 		wait_for_ready(helper, ready[0]);
+	release(helper);
 	close_end(&ready[0]);
 }
 
-static void release(struct helper *helper)
+static void set_deadline(struct helper *helper)
 {
-	helper->page->go++;
-	syscall(SYS_futex, &helper->page->go, FUTEX_WAKE, INT_MAX, NULL, NULL,
-		0);
 	helper->deadline_ms = 0;
 	if (helper->request.timeout_ms > 0 &&
 	    __builtin_add_overflow(slm_clock_ms(), helper->request.timeout_ms,
@@ -575,6 +583,8 @@ static void kill_late(struct helper *helper)
 			continue;
 		child->timed_out = true;
 		kill(-child->pid, SIGKILL);
+		/* It may not have come to have a group yet. */
+		kill(child->pid, SIGKILL);
 	}
 }
 
@@ -662,7 +672,7 @@ static void serve(struct helper *helper)
 		return;
 	if (has_functions(helper)) {
 		start_children(helper);
-		release(helper);
+		set_deadline(helper);
 		run_children(helper);
 		kill_rest(helper);
 		reply_about(helper, SLM_REPLY_DONE, 0, 0);

@@ -176,16 +176,19 @@ static int preloaded_step(sqlite3_stmt *stmt)
 	return REAL(step)(stmt);
 }
 
-/* Is it to be ended by a reset? Then the hooks are there for that. */
+/* Is it to be ended by a reset? Then the hooks are there for that. What is
+ * ended in a pause ends unseen. */
 static const struct slm_sqlite_hooks *close_open(sqlite3_stmt *stmt)
 {
 	uint64_t when;
 	const struct slm_sqlite_hooks *hooks;
 
-	if (!hooks_now() || inside >= PAUSE || slm_sqlite_open_none())
+	if (!hooks_now() || slm_sqlite_open_none())
 		return NULL;
 	hooks = look_at_hooks(&when);
-	return slm_sqlite_open_remove(stmt) && !is_over(when) ? hooks : NULL;
+	if (!slm_sqlite_open_remove(stmt) || inside >= PAUSE || is_over(when))
+		return NULL;
+	return hooks;
 }
 
 static int wrapped_reset(sqlite3_stmt *stmt)

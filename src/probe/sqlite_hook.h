@@ -12,6 +12,15 @@
  * While no hooks are set a wrapper costs one load. Nested statements (those
  * that a statement makes: user functions, FTS5, the loading of a schema) are
  * not seen.
+ *
+ * EXTENSION is less than the others: a statement begins with its connection
+ * locked; its rows and result are not known; one that SQLite prepares anew
+ * because the schema changed ends too early; one that is stepped again after
+ * SQLITE_BUSY without a reset does not begin again.
+ *
+ * Never seen: calls through pointers to SQLite's functions that the program
+ * keeps in tables of its own; what sqlite3_get_table() does in a libsqlite3
+ * that was linked with -Bsymbolic; blobs, backups and checkpoints.
  */
 #ifndef SLM_PROBE_SQLITE_HOOK_H
 #define SLM_PROBE_SQLITE_HOOK_H

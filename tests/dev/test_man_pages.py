@@ -47,6 +47,10 @@ struct sqloom_error {
 
 /* A thing. */
 struct sqloom_thing;
+#define SQLOOM_THING_INIT(name) \
+	{                       \
+		(name), NULL    \
+	}
 
 /* Always start from sqloom_things_init(). */
 struct sqloom_things {
@@ -160,6 +164,8 @@ def test_types_are_described_once(pages):
             ".TP void *userdata") in page
     assert "#define SQLOOM_THINGS_MAX 16" in page
     assert "size_t count" not in pages["sqloom_thing_new"]
+    assert (r"#define SQLOOM_THING_INIT(name) { (name), NULL }"
+            in plain(pages["sqloom_thing_new"]))
     assert "struct sqloom_thing;" in plain(pages["sqloom_thing_new"])
     assert "sqloom_things_init(3)" in plain(pages["sqloom_thing_new"])
 

@@ -221,8 +221,8 @@ def test_files(installed):
         return {path.name for path in directory.iterdir()}
 
     assert present(installed.include / "sqloom") == set(HEADERS)
-    assert {"libsqloom.a", "libsqloom.so", "libsqloom.so.0"} <= present(
-        installed.libdir)
+    assert {path.name for path in installed.libdir.glob("lib*")} == {
+        "libsqloom.a", "libsqloom.so", "libsqloom.so.0", "libsqloom-sqlite.so"}
     assert (installed.libdir / "libsqloom.so").is_symlink()
     assert present(installed.man / "man1") == {"sqloom.1"}
     assert os.access(installed.prefix / "bin/sqloom", os.X_OK)

@@ -316,6 +316,39 @@ static void test_uri_and_attach(void **state)
 	end_scene(&scene);
 }
 
+/* A transaction over two databases has a journal of its own beside the first;
+ * the folder that all this is in does not even exist. */
+static void test_several_databases(void **state)
+{
+	struct slm_front_route *other = NULL;
+	struct slm_front_options options = { .owners = true };
+	struct scene scene;
+	char path[200], sql[300];
+
+	(void)state;
+	begin_scene(&scene, true, false);
+	slm_front_remove(scene.route, NULL);
+	snprintf(scene.path, sizeof(scene.path), "%s/missing/a.db",
+		 scene.directory);
+	add_route(&scene, true, false);
+	snprintf(path, sizeof(path), "%s/missing/b.db", scene.directory);
+	options.path = path;
+	options.store = new_store(SQLOOM_STORE_MEMORY, NULL);
+	assert_int_equal(slm_front_add(&options, &other, NULL), SQLOOM_OK);
+	open_both(&scene, "delete");
+	snprintf(sql, sizeof(sql), "ATTACH '%s' AS b", path);
+	must(scene.a, sql);
+	must(scene.a, "CREATE TABLE b.u(v)");
+	must(scene.a, "BEGIN; UPDATE t SET v = 1; INSERT INTO u VALUES (1)");
+	must(scene.a, "COMMIT");
+	expect_rows(scene.b, "SELECT v FROM t", "1;");
+	assert_int_equal(slm_front_count(other), 1);
+	must(scene.a, "DETACH b");
+	slm_front_remove(other, NULL);
+	slm_store_free(options.store);
+	end_scene(&scene);
+}
+
 /* ---- Owners ------------------------------------------------------------ */
 
 /* The last number is for a connection that the front knows nothing of. */
@@ -750,6 +783,7 @@ int main(void)
 		cmocka_unit_test(test_names_without_a_file),
 		cmocka_unit_test(test_names_of_a_file),
 		cmocka_unit_test(test_uri_and_attach),
+		cmocka_unit_test(test_several_databases),
 		cmocka_unit_test(test_owners),
 		cmocka_unit_test(test_without_owners),
 		cmocka_unit_test(test_sleep_rollback),

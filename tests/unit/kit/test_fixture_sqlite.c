@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <sqlite3.h>
+#include <sqloom/kit.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,16 +19,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
-#include <sqloom/kit.h>
 
 #include "base/alloc.h"
 
 #define THREADS 4
-#define SCHEMA                                                          \
-	"CREATE TABLE account (id INTEGER PRIMARY KEY AUTOINCREMENT, "  \
-	"owner TEXT, balance INT);"                                     \
-	"INSERT INTO account (owner, balance) VALUES ('alice', 10), "   \
-	"('bob', 20);"                                                  \
+#define SCHEMA                                                         \
+	"CREATE TABLE account (id INTEGER PRIMARY KEY AUTOINCREMENT, " \
+	"owner TEXT, balance INT);"                                    \
+	"INSERT INTO account (owner, balance) VALUES ('alice', 10), "  \
+	"('bob', 20);"                                                 \
 	"CREATE TABLE bare (a, b); INSERT INTO bare VALUES (1, 'x')"
 #define ALL                                                            \
 	"SELECT (SELECT group_concat(id || owner || balance) FROM "    \
@@ -183,12 +183,12 @@ static int end(void **state)
 	if (count_names("/proc/self/fd", "") != descriptors_before ||
 	    slm_alloc_live() != blocks_before || directories() ||
 	    count_names("/proc/self/task", "") != 3) {
-		fprintf(stderr, "something is left: %d descriptors, %d blocks, "
-				"%u directories\n",
+		fprintf(stderr,
+			"something is left: %d descriptors, %d blocks, "
+			"%u directories\n",
 			(int)count_names("/proc/self/fd", "") -
 				(int)descriptors_before,
-			(int)(slm_alloc_live() - blocks_before),
-			directories());
+			(int)(slm_alloc_live() - blocks_before), directories());
 		return -1;
 	}
 	return 0;
@@ -290,6 +290,52 @@ static void test_caches(void **state)
 	}
 	sqlite3_close(writer);
 	sqlite3_close(reader);
+	close_fixture();
+}
+
+/* The same trap of schemas: one that a connection knows from a test is not that
+ * of the next. */
+static void test_schemas(void **state)
+{
+	sqlite3 *a, *b;
+
+	(void)state;
+	open_fixture(SCHEMA);
+	a = connect_fixture();
+	b = connect_fixture();
+	for (int i = 0; i < 3; i++) {
+		on(a, "CREATE TABLE fresh (x); INSERT INTO fresh VALUES (1)");
+		restore();
+		assert_int_equal(sqlite3_exec(a, "SELECT * FROM fresh", NULL,
+					      NULL, NULL),
+				 SQLITE_ERROR);
+		on(b, "CREATE TABLE fresh (y)");
+		on(a, "INSERT INTO fresh (y) VALUES (1)");
+		restore();
+	}
+	assert_string_equal(ask(a, ALL), before);
+	sqlite3_close(a);
+	sqlite3_close(b);
+	close_fixture();
+}
+
+/* The file is as large as it was. */
+static void test_size(void **state)
+{
+	struct stat was, is;
+	sqlite3 *db;
+
+	(void)state;
+	open_fixture(SCHEMA);
+	db = connect_fixture();
+	assert_int_equal(stat(sqloom_fixture_url(fixture), &was), 0);
+	on(db, "CREATE TABLE fresh AS SELECT zeroblob(100000)");
+	assert_int_equal(stat(sqloom_fixture_url(fixture), &is), 0);
+	assert_true(is.st_size > was.st_size);
+	restore();
+	assert_int_equal(stat(sqloom_fixture_url(fixture), &is), 0);
+	assert_int_equal(is.st_size, was.st_size);
+	sqlite3_close(db);
 	close_fixture();
 }
 
@@ -590,8 +636,9 @@ static void test_other_process(void **state)
 		close(ready[0]);
 		close(done[1]);
 		if (sqlite3_open(sqloom_fixture_url(fixture), &theirs) ||
-		    sqlite3_exec(theirs, "DELETE FROM bare; BEGIN; DELETE FROM "
-					 "account",
+		    sqlite3_exec(theirs,
+				 "DELETE FROM bare; BEGIN; DELETE FROM "
+				 "account",
 				 NULL, NULL, NULL) ||
 		    write(ready[1], "", 1) != 1 || read(done[0], &byte, 1) < 0)
 			_exit(1);
@@ -678,7 +725,7 @@ static void test_no_memory(void **state)
 static char file[] = "file";
 
 #define MEMORY(name) cmocka_unit_test_setup_teardown(name, begin, end)
-#define FILES(name)                                                       \
+#define FILES(name) \
 	cmocka_unit_test_prestate_setup_teardown(name, begin, end, file)
 #define BOTH(name) MEMORY(name), FILES(name)
 
@@ -688,6 +735,8 @@ int main(void)
 		BOTH(test_rows),
 		BOTH(test_keys),
 		BOTH(test_caches),
+		BOTH(test_schemas),
+		FILES(test_size),
 		BOTH(test_wal),
 		BOTH(test_journal_mode_is_changed),
 		BOTH(test_empty),

@@ -92,7 +92,7 @@ static void test_refused(void **state)
 	(void)state;
 	begin();
 	if (w.pg)
-		exec("SET LOCAL lock_timeout = '7s'");
+		exec("SET LOCAL lock_timeout = '1h'");
 	take();
 	FAILS(sqloom_lock_table(w.db, "t", NULL, 0, &w.err), SQLOOM_DATABASE,
 	      "cannot lock table t");
@@ -106,7 +106,7 @@ static void test_refused(void **state)
 	assert_false(is_free("ACCESS SHARE"));
 	if (w.pg) {
 		OK(sqloom_query(w.db, "SHOW lock_timeout", &text, &w.err));
-		assert_string_equal(text, "7s");
+		assert_string_equal(text, "1h");
 		sqloom_text_free(text);
 	}
 	exec(ROW);

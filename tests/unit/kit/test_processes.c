@@ -812,6 +812,34 @@ static void test_late_call(void **state)
 	sqloom_processes_free(processes);
 }
 
+static int wait_only(struct sqloom_call *call, void *arg)
+{
+	(void)call;
+	(void)arg;
+	wait_forever();
+}
+
+/* So late that it has hardly begun. */
+static void test_late_at_once(void **state)
+{
+	struct sqloom_processes *processes = start();
+	struct sqloom_function calls[3] = { { .fn = wait_only },
+					    { .fn = wait_only },
+					    { .fn = wait_only } };
+
+	(void)state;
+	for (size_t i = 0; i < 15; i++) {
+		size_t ncalls = 1 + i % 3;
+		struct sqloom_results *results =
+			call_all(processes, calls, ncalls, 1);
+
+		assert_int_equal(sqloom_results_failed(results), ncalls);
+		assert_failed(results, 0, SQLOOM_TIMED_OUT, "after 1 ms");
+		sqloom_results_free(results);
+	}
+	sqloom_processes_free(processes);
+}
+
 /* Returns, and leaves two processes; and waits until they are there. */
 static int leave_processes(struct sqloom_call *call, void *arg)
 {
@@ -1648,6 +1676,7 @@ int main(void)
 		TEST(test_endings),
 		TEST(test_exit_in_transaction),
 		TEST(test_late_call),
+		TEST(test_late_at_once),
 		TEST(test_processes_left_behind),
 		TEST(test_child_that_returns),
 		TEST(test_harmed_pipe),

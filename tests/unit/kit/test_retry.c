@@ -188,6 +188,13 @@ static void test_sqlite_snapshot(void **state)
 static int hooking_fn(struct sqloom_db *db, void *arg)
 {
 	++*(unsigned *)arg;
+	if (w.pg) {
+		/* It was dealt with. */
+		begin();
+		assert_int_equal(sqloom_exec(db, RAISE("40001"), NULL),
+				 SQLOOM_DATABASE);
+		end(false);
+	}
 	OK(sqloom_on_commit(db, bad_hook, (char *)"a", drop, false, &w.err));
 	return 0;
 }

@@ -325,6 +325,14 @@ static void test_pause(void **state)
 	expect("");
 	sqlite3_step(stmt);
 	expect("[SELECT v FROM t 1");
+	/* What ends in a pause ends unseen. */
+	slm_sqlite_hook_pause();
+	sqlite3_reset(stmt);
+	slm_sqlite_hook_resume();
+	sqlite3_reset(stmt);
+	expect("");
+	sqlite3_step(stmt);
+	expect("[SELECT v FROM t 1");
 	sqlite3_finalize(stmt);
 	expect(" =0]");
 	end_test(db);

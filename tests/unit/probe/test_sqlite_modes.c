@@ -158,6 +158,9 @@ static void test_static(void **state)
 	expect_mode(HOOK_STATIC, NULL, NULL, "absent", "absent", "");
 	expect_mode(HOOK_STATIC, HOOK_MODULE, NULL, "absent", "extension",
 		    all_traced);
+	/* It was there already, and of no use so far. */
+	expect_mode(HOOK_STATIC, HOOK_MODULE, HOOK_MODULE, "absent",
+		    "extension", all_traced);
 #else
 	(void)all_traced;
 	skip();
