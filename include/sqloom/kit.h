@@ -56,10 +56,10 @@ struct sqloom_function {
 	const char *const *environment;
 };
 
-#define SQLOOM_CALLS_MAX 256		 /* concurrent calls at once */
-#define SQLOOM_EXPLORED_MAX 16		 /* calls of an exploration */
+#define SQLOOM_CALLS_MAX 256		    /* concurrent calls at once */
+#define SQLOOM_EXPLORED_MAX 16		    /* calls of an exploration */
 #define SQLOOM_VALUE_MAX ((size_t)16 << 20) /* bytes of a call's value */
-#define SQLOOM_CALL_ERROR_MAX 1024	 /* bytes of a call's message */
+#define SQLOOM_CALL_ERROR_MAX 1024	    /* bytes of a call's message */
 
 /* Appends to the value of the call: the bytes that it gives back. False: the
  * value would exceed SQLOOM_VALUE_MAX (the call then fails, whatever it
@@ -143,12 +143,12 @@ enum sqloom_ending {
 struct sqloom_result {
 	const char *name;
 	enum sqloom_ending ending;
-	const void *value; /* what it wrote, and a NUL byte behind; never
+	const void *value;  /* what it wrote, and a NUL byte behind; never
 			      NULL */
-	size_t size;	   /* bytes of value, without the NUL */
-	int status;	   /* what the function returned; EXITED: the exit
+	size_t size;	    /* bytes of value, without the NUL */
+	int status;	    /* what the function returned; EXITED: the exit
 			      status; CRASHED: the signal */
-	const char *error; /* one line; NULL: it succeeded */
+	const char *error;  /* one line; NULL: it succeeded */
 	const char *output; /* process: its standard error, NUL-terminated, at
 			       most SQLOOM_OUTPUT_MAX bytes of its end; else
 			       "" */
@@ -161,8 +161,8 @@ struct sqloom_results;
 size_t sqloom_results_count(const struct sqloom_results *results);
 /* What became of one call; they are in the order in which they were given.
  * NULL: there is no such call. */
-const struct sqloom_result *
-sqloom_results_at(const struct sqloom_results *results, size_t index);
+const struct sqloom_result *sqloom_results_at(
+	const struct sqloom_results *results, size_t index);
 /* How many calls did not end as SQLOOM_RETURNED. */
 size_t sqloom_results_failed(const struct sqloom_results *results);
 /* "3 of 5 calls failed:" and a line for each; "" if none did. Owned by
@@ -174,7 +174,7 @@ void sqloom_results_free(struct sqloom_results *results);
 /* Always start from sqloom_calls_options_init(). */
 struct sqloom_calls_options {
 	struct sqloom_processes *processes; /* clean processes; NULL: threads */
-	uint64_t timeout_ms; /* of each call, from the common start (60,000);
+	uint64_t timeout_ms;  /* of each call, from the common start (60,000);
 				0: none */
 	const char *database; /* for sqloom_call_database(); NULL */
 };
@@ -192,17 +192,16 @@ void sqloom_calls_options_init(struct sqloom_calls_options *options);
  * SQLOOM_IO: the helper was killed; SQLOOM_NOMEM. *out is owned by the caller.
  * options may be NULL.
  */
-enum sqloom_status
-sqloom_make_concurrent_calls(const struct sqloom_function *calls, size_t ncalls,
-			     const struct sqloom_calls_options *options,
-			     struct sqloom_results **out,
-			     struct sqloom_error *err);
+enum sqloom_status sqloom_make_concurrent_calls(
+	const struct sqloom_function *calls, size_t ncalls,
+	const struct sqloom_calls_options *options, struct sqloom_results **out,
+	struct sqloom_error *err);
 
 /* Makes n calls of the same function, as sqloom_make_concurrent_calls(). */
-enum sqloom_status
-sqloom_call_concurrently(size_t n, sqloom_fn fn, void *arg, size_t arg_size,
-			 const struct sqloom_calls_options *options,
-			 struct sqloom_results **out, struct sqloom_error *err);
+enum sqloom_status sqloom_call_concurrently(
+	size_t n, sqloom_fn fn, void *arg, size_t arg_size,
+	const struct sqloom_calls_options *options, struct sqloom_results **out,
+	struct sqloom_error *err);
 
 /* Makes `times` calls of the same function on threads. SQLOOM_CALL if any call
  * failed: err->message begins "3 of 5 calls failed: ". */
@@ -238,8 +237,9 @@ void sqloom_calls_init(struct sqloom_calls *calls);
  * never written: the calls find a copy of it under its name, NULL: an empty
  * one; or PostgreSQL, or pg_temp); the functions connect to
  * sqloom_call_database(). Values that the calls write, whether they failed, and
- * their messages are compared with those of the serial runs, as are the
- * contents of the database.
+ * their messages are compared with those of the serial runs, all together (as
+ * options->joint asks of others), as are the contents of the database. options
+ * may be NULL.
  *
  * SQLOOM_USAGE: a NULL function, too few or too many calls, an exploration
  * inside of a call; else as sqloom_explore(). One exploration of calls at a
@@ -250,7 +250,8 @@ enum sqloom_status sqloom_explore_calls(const struct sqloom_calls *calls,
 					struct sqloom_report **out,
 					struct sqloom_error *err);
 
-/* Runs the one schedule that token names, as sqloom_replay(). */
+/* Runs the one schedule that token names, as sqloom_replay(). options may be
+ * NULL. */
 enum sqloom_status sqloom_replay_calls(const struct sqloom_calls *calls,
 				       const char *token,
 				       const struct sqloom_report *recorded,
@@ -331,7 +332,7 @@ enum sqloom_status sqloom_query(struct sqloom_db *db, const char *sql,
 
 /* Always start from sqloom_atomic_options_init(). NULL: the same. */
 struct sqloom_atomic_options {
-	bool durable;	  /* must be the outermost block */
+	bool durable;	   /* must be the outermost block */
 	bool no_savepoint; /* an inner block has none: if it fails, the block
 			      around it must be rolled back too */
 	bool immediate;	   /* SQLite: BEGIN IMMEDIATE; an inner block: the
@@ -351,10 +352,9 @@ void sqloom_atomic_options_init(struct sqloom_atomic_options *options);
  * that. SQLOOM_DATABASE; SQLOOM_USAGE: an option that only the outermost block
  * may have; SQLOOM_LIMIT: 1,000 blocks inside of each other; SQLOOM_NOMEM.
  */
-enum sqloom_status
-sqloom_atomic_begin(struct sqloom_db *db,
-		    const struct sqloom_atomic_options *options,
-		    struct sqloom_error *err);
+enum sqloom_status sqloom_atomic_begin(
+	struct sqloom_db *db, const struct sqloom_atomic_options *options,
+	struct sqloom_error *err);
 /*
  * Ends the innermost block: commits, or rolls back if ok is false, or the
  * block is broken or marked. Whatever it returns, the block is over.
@@ -489,9 +489,9 @@ void sqloom_fixture_options_init(struct sqloom_fixture_options *options);
 /* Opens the database and takes the snapshot. SQLOOM_DATABASE, SQLOOM_USAGE (a
  * database that does not look like a test's), SQLOOM_CALL (setup failed),
  * SQLOOM_IO, SQLOOM_NOMEM. *out is owned by the caller. */
-enum sqloom_status
-sqloom_fixture_open(const struct sqloom_fixture_options *options,
-		    struct sqloom_fixture **out, struct sqloom_error *err);
+enum sqloom_status sqloom_fixture_open(
+	const struct sqloom_fixture_options *options,
+	struct sqloom_fixture **out, struct sqloom_error *err);
 
 /* What tests connect to: for sqlite3_open_v2() with SQLITE_OPEN_URI,
  * PQconnectdb(), sqloom_db_open(). Borrowed. */
@@ -524,7 +524,10 @@ struct sqloom_signal {
 	const char *name;
 	void *receivers; /* internal */
 };
-#define SQLOOM_SIGNAL_INIT(name) { (name), NULL }
+#define SQLOOM_SIGNAL_INIT(name) \
+	{                        \
+		(name), NULL     \
+	}
 
 /* sender: whatever tells senders apart, such as the address of a model. 0 if
  * it went well. */
@@ -560,8 +563,7 @@ bool sqloom_signal_disconnect(struct sqloom_signal *signal,
  * *called (may be NULL): how many were called, those that failed included. */
 enum sqloom_status sqloom_signal_send(struct sqloom_signal *signal,
 				      const void *sender, void *data,
-				      size_t *called,
-				      struct sqloom_error *err);
+				      size_t *called, struct sqloom_error *err);
 enum sqloom_status sqloom_signal_send_robust(struct sqloom_signal *signal,
 					     const void *sender, void *data,
 					     size_t *called,
@@ -580,9 +582,9 @@ struct sqloom_suspension {
  * stacked; a receiver is called when no suspension fits it. *token names it.
  * SQLOOM_USAGE: suspension or token is NULL; SQLOOM_NOMEM.
  */
-enum sqloom_status
-sqloom_signals_suspend(const struct sqloom_suspension *suspension,
-		       uint64_t *token, struct sqloom_error *err);
+enum sqloom_status sqloom_signals_suspend(
+	const struct sqloom_suspension *suspension, uint64_t *token,
+	struct sqloom_error *err);
 /* Ends the suspension, in whatever order they began, on whatever thread.
  * SQLOOM_USAGE: no such suspension, or it was resumed. */
 enum sqloom_status sqloom_signals_resume(uint64_t token,

@@ -78,14 +78,17 @@ static void put_question(const struct slm_keep *keep, enum question question,
 		put_sessions(keep, sql);
 		break;
 	case ASK_PREPARED:
-		slm_buf_puts(sql, "SELECT p.gid FROM "
-				  "pg_catalog.pg_prepared_xacts AS p WHERE "
-				  "p.database = pg_catalog.current_database()");
+		/* The view behind it asks for names, too. */
+		slm_buf_printf(
+			sql,
+			"SELECT p.gid FROM pg_catalog.pg_prepared_xact() "
+			"AS p (xid, gid, prepared, owner, dbid) WHERE "
+			"p.dbid = %u",
+			keep->database);
 		break;
 	case ASK_TABLES:
-		slm_buf_puts(sql, "WITH gone AS (DELETE FROM " PG_SCHEMA
-				  ".dirty RETURNING relid) SELECT DISTINCT "
-				  "relid FROM gone");
+		slm_buf_puts(sql,
+			     "DELETE FROM " PG_SCHEMA ".dirty RETURNING relid");
 		break;
 	case ASK_SCHEMA:
 		slm_buf_puts(sql, slm_keep_schema_sql);

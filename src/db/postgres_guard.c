@@ -108,7 +108,8 @@ static enum sqloom_status check_names(const struct postgres *db,
 			"\"test\" in its name): runs write to it and commit; "
 			"use a test database%s, or %s",
 			db->database,
-			db->options.keeps_only ? "" : ", --pg-temp", way_out(db));
+			db->options.keeps_only ? "" : ", --pg-temp",
+			way_out(db));
 	return SQLOOM_OK;
 }
 

@@ -5,7 +5,6 @@
  * baton, and runs on whatever thread is at hand; what the caller has given to
  * be called back is called on the thread that the caller came with.
  */
-#include <assert.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -49,16 +48,14 @@ static enum sqloom_status check_name(const struct sqloom_calls *calls, size_t i,
 
 	if (!name)
 		return SQLOOM_OK;
-	if (!*name || strlen(name) > SLM_SPEC_NAME_MAX ||
-	    strpbrk(name, "\n\r"))
-		return slm_error_set(err, SQLOOM_USAGE,
-				     "the name of call %zu has %zu bytes%s; "
-				     "give one line of 1 to %d, or NULL",
-				     i + 1, strlen(name),
-				     strpbrk(name, "\n\r") ?
-					     " and more than one line" :
-					     "",
-				     SLM_SPEC_NAME_MAX);
+	if (!*name || strlen(name) > SLM_SPEC_NAME_MAX || strpbrk(name, "\n\r"))
+		return slm_error_set(
+			err, SQLOOM_USAGE,
+			"the name of call %zu has %zu bytes%s; "
+			"give one line of 1 to %d, or NULL",
+			i + 1, strlen(name),
+			strpbrk(name, "\n\r") ? " and more than one line" : "",
+			SLM_SPEC_NAME_MAX);
 	for (size_t j = 0; j < i; j++)
 		if (calls->calls[j].name &&
 		    strcmp(calls->calls[j].name, name) == 0)
@@ -74,13 +71,11 @@ static enum sqloom_status check_calls(const struct sqloom_calls *calls,
 				      struct sqloom_error *err)
 {
 	if (!calls || !calls->calls || calls->ncalls < 2)
-		return slm_error_set(err, SQLOOM_USAGE,
-				     "%zu call%s to explore; give at least 2",
-				     calls && calls->calls ? calls->ncalls : 0,
-				     calls && calls->calls &&
-						     calls->ncalls == 1 ?
-					     "" :
-					     "s");
+		return slm_error_set(
+			err, SQLOOM_USAGE,
+			"%zu call%s to explore; give at least 2",
+			calls && calls->calls ? calls->ncalls : 0,
+			calls && calls->calls && calls->ncalls == 1 ? "" : "s");
 	if (calls->ncalls > SQLOOM_EXPLORED_MAX)
 		return slm_error_set(err, SQLOOM_USAGE,
 				     "%zu calls to explore; the most is %d",
@@ -177,11 +172,11 @@ static void do_job(void *userdata)
 {
 	struct job *job = userdata;
 
-	job->status = job->token ?
-			      sqloom_replay(job->spec, job->token, job->recorded,
-					    &job->options, job->out, job->err) :
-			      sqloom_explore(job->spec, &job->options, job->out,
-					     job->err);
+	job->status = job->token ? sqloom_replay(job->spec, job->token,
+						 job->recorded, &job->options,
+						 job->out, job->err) :
+				   sqloom_explore(job->spec, &job->options,
+						  job->out, job->err);
 }
 
 static enum sqloom_status do_driven(struct job *job, struct sqloom_spec *spec,
@@ -214,9 +209,9 @@ static enum sqloom_status run(const struct sqloom_calls *calls,
 			   .recorded = recorded,
 			   .out = out,
 			   .err = err };
-	bool postgres = options->pg_temp ||
-			(options->database &&
-			 slm_pg_is_conninfo(options->database));
+	bool postgres =
+		options->pg_temp ||
+		(options->database && slm_pg_is_conninfo(options->database));
 	struct sqloom_spec *spec = NULL;
 	struct slm_arena arena;
 	enum sqloom_status status;
@@ -243,9 +238,16 @@ static enum sqloom_status run_alone(const struct sqloom_calls *calls,
 				    struct sqloom_error *err)
 {
 	enum sqloom_status status = check_calls(calls, err);
+	struct sqloom_options defaults;
 
+	if (!status && !out)
+		status = slm_error_set(err, SQLOOM_USAGE,
+				       "no place for the report: out is NULL");
 	if (status)
 		return status;
+	sqloom_options_init(&defaults);
+	if (!options)
+		options = &defaults;
 	if (atomic_flag_test_and_set(&busy))
 		return slm_error_set(err, SQLOOM_USAGE,
 				     "another thread of this process explores "
@@ -262,7 +264,6 @@ enum sqloom_status sqloom_explore_calls(const struct sqloom_calls *calls,
 					struct sqloom_report **out,
 					struct sqloom_error *err)
 {
-	assert(options && out);
 	return run_alone(calls, NULL, NULL, options, out, err);
 }
 
@@ -273,6 +274,9 @@ enum sqloom_status sqloom_replay_calls(const struct sqloom_calls *calls,
 				       struct sqloom_report **out,
 				       struct sqloom_error *err)
 {
-	assert(token && options && out);
+	if (!token)
+		return slm_error_set(err, SQLOOM_USAGE,
+				     "no token to replay: give that of a "
+				     "finding");
 	return run_alone(calls, token, recorded, options, out, err);
 }

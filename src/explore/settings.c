@@ -544,7 +544,8 @@ enum sqloom_status slm_settings_resolve(const struct sqloom_spec *spec,
 	struct settings settings = {
 		.strict = options->strict ||
 			  slm_settings_flag(spec, "strict", false),
-		.joint = options->joint ||
+		/* What a function gives back it gives on purpose. */
+		.joint = options->joint || spec->functions ||
 			 (results && strcmp(results, "joint") == 0),
 		.stop_on_error = !on_error || strcmp(on_error, "stop") == 0,
 		.db = {

@@ -99,8 +99,9 @@ struct slm_kit_block {
 	struct slm_kit_block *outer; /* NULL: it is the outermost */
 	enum slm_kit_block_kind kind;
 	enum slm_kit_mark mark;
-	uint64_t id;		   /* of the handle's blocks; in the name of the
-				      savepoint */
+	uint64_t id;		   /* of the handle's blocks */
+	unsigned level;		   /* from 1; in the name of the savepoint, so
+				      that equal runs send equal statements */
 	char begin[64];		   /* transaction: the statement */
 	struct slm_kit_hook *last; /* of db->hooks when it was begun */
 };

@@ -118,8 +118,10 @@ static enum sqloom_status open_own(const char *path, const char *vfs,
 	sqlite3 *db = NULL;
 	enum sqloom_status status = SQLOOM_OK;
 
+	/* One thread at a time uses a fixture. */
 	if (sqlite3_open_v2(path, &db,
-			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+				    SQLITE_OPEN_NOMUTEX,
 			    vfs) != SQLITE_OK) {
 		status = db ? failed(db, "open the fixture's database", err) :
 			      slm_error_nomem(err);

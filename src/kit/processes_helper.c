@@ -582,9 +582,7 @@ static void kill_late(struct helper *helper)
 		if (child->pid == NO_PROCESS)
 			continue;
 		child->timed_out = true;
-		kill(-child->pid, SIGKILL);
-		/* It may not have come to have a group yet. */
-		kill(child->pid, SIGKILL);
+		kill(child->pid, SIGKILL); /* finish() kills the others */
 	}
 }
 

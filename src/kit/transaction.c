@@ -22,8 +22,8 @@
 /* Blocks inside of each other. More is a recursion without an end. */
 #define BLOCKS_MAX 1000
 
-#define SAVEPOINT_FORMAT "sqloom_%llu"
-#define NAME_OF(block) ((unsigned long long)(block)->id)
+#define SAVEPOINT_FORMAT "sqloom_%u"
+#define NAME_OF(block) ((block)->level)
 
 /* ---- The stack --------------------------------------------------------- */
 
@@ -37,6 +37,7 @@ struct slm_kit_block *slm_kit_push(struct sqloom_db *db,
 	block->outer = db->innermost;
 	block->kind = kind;
 	block->id = ++db->last_id;
+	block->level = block->outer ? block->outer->level + 1 : 1;
 	block->last = db->hooks.last;
 	db->innermost = block;
 	db->depth++;

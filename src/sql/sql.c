@@ -394,7 +394,7 @@ static void put_value(struct slm_buf *values, unsigned number, const char *text,
 /* In others a number is a name, a size or a setting. */
 static bool has_values(const char *sql)
 {
-	static const char *const words[] = { "select", "insert", "update",
+	static const char *const words[] = { "select", "insert",  "update",
 					     "delete", "replace", "with",
 					     "values" };
 
@@ -450,42 +450,54 @@ static const char *skip_literal(const char *p)
 	return p;
 }
 
-/* The mark of the parameter whose name ends before behind. */
-static const char *mark_of(const char *sql, const char *behind)
+/* The next parameter of SQLite's (?, ?1, :name, @name, $name, $1) at or behind
+ * *sql, which is passed; false: there is none. */
+static bool next_bound(const char **sql, struct token *out)
 {
-	while (behind > sql && !strchr("?:@$", behind[-1]))
-		behind--;
-	return behind > sql ? behind - 1 : sql;
+	for (;;) {
+		struct token token = next(sql), name;
+		const char *behind = *sql;
+
+		if (token.kind == END)
+			return false;
+		if (token.kind != PUNCTUATION || !strchr("?:@$", *token.text))
+			continue;
+		name = next(&behind);
+		if (name.text == *sql &&
+		    (name.kind == NUMBER ||
+		     (name.kind == WORD && *token.text != '?'))) {
+			token.size += name.size;
+			*sql = behind;
+		} else if (*token.text != '?') {
+			continue;
+		}
+		*out = token;
+		return true;
+	}
 }
 
 bool slm_sql_lift_bound(const char *sql, const char *expanded,
 			struct slm_buf *text, struct slm_buf *values)
 {
+	const char *at = sql;
+	struct token token;
 	unsigned count = 0;
 
 	if (text)
 		slm_buf_clear(text);
 	slm_buf_clear(values);
-	for (;;) {
-		char name[SLM_SQL_NAME_MAX + 1];
-		const char *behind =
-			slm_sql_next_parameter(sql, name, sizeof(name));
-		const char *mark, *end;
+	while (next_bound(&at, &token)) {
+		const char *end;
 
-		if (!behind)
-			break;
-		mark = mark_of(sql, behind);
 		/* The text up to there is in both. */
-		if (strncmp(sql, expanded, (size_t)(mark - sql)) != 0)
+		if (strncmp(sql, expanded, (size_t)(token.text - sql)) != 0)
 			return false;
-		put_parameter(text, sql, mark, ++count);
-		expanded += mark - sql;
+		put_parameter(text, sql, token.text, ++count);
+		expanded += token.text - sql;
 		end = skip_literal(expanded);
 		put_value(values, count, expanded, (size_t)(end - expanded));
 		expanded = end;
-		while (isdigit((unsigned char)*behind)) /* ?1 */
-			behind++;
-		sql = behind;
+		sql = at;
 	}
 	if (text)
 		slm_buf_puts(text, sql);

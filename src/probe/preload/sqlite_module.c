@@ -35,21 +35,33 @@ static const struct slm_sqlite_wrappers *wrappers(void)
 
 /* ---- Preloaded --------------------------------------------------------- */
 
+/* What the library that called, or one that it was linked to, has. */
+static void *find_with(const void *caller, const char *name)
+{
+	Dl_info info;
+	void *library;
+
+	if (!dladdr(caller, &info))
+		return NULL;
+	library = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+	return library ? dlsym(library, name) : NULL;
+}
+
 /*
  * The function behind ours. A library that a plugin loaded for itself alone
- * (Python's _sqlite3) is not behind us in the order of the program: it is asked
- * for by its name then.
+ * (Python's _sqlite3), or has in itself, is not behind us in the order of the
+ * program: it is looked for from there, and at last by its usual name.
  */
-static uintptr_t find_real(const char *name)
+static uintptr_t find_real(const char *name, const void *caller)
 {
 	void *function = dlsym(RTLD_NEXT, name);
 	void *library;
 
+	if (!function)
+		function = find_with(caller, name);
 	if (function)
 		return (uintptr_t)function;
-	library = dlopen("libsqlite3.so.0", RTLD_LAZY | RTLD_NOLOAD);
-	if (!library)
-		library = dlopen("libsqlite3.so.0", RTLD_LAZY);
+	library = dlopen("libsqlite3.so.0", RTLD_LAZY);
 	return library ? (uintptr_t)dlsym(library, name) : 0;
 }
 
@@ -65,7 +77,8 @@ static uintptr_t find_real(const char *name)
 			return ours->functions.name arguments;             \
 		real = atomic_load_explicit(&known, memory_order_acquire); \
 		if (!real) {                                               \
-			real = find_real("sqlite3_" #name);                \
+			real = find_real("sqlite3_" #name,                 \
+					 __builtin_return_address(0));     \
 			atomic_store_explicit(&known, real,                \
 					      memory_order_release);       \
 		}                                                          \

@@ -16,6 +16,26 @@
 static atomic_int created;
 static int refuse_from; /* the thread of this number, and later ones; 0: none */
 static int refuse_to;
+static int late; /* the thread of this number comes late; 0: none */
+
+/* A thread that takes its time to come to what it shall run. */
+struct slow {
+	void *(*start)(void *);
+	void *arg;
+};
+
+static atomic_int arrived;
+
+static void *arrive_late(void *userdata)
+{
+	struct slow slow = *(struct slow *)userdata;
+
+	free(userdata);
+	for (int i = 0; i < 20; i++)
+		pause_briefly();
+	arrived++;
+	return slow.start(slow.arg);
+}
 
 /* In place of the C library's. */
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
@@ -24,6 +44,7 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
 	static int (*real)(pthread_t *, const pthread_attr_t *,
 			   void *(*)(void *), void *);
 	int number = ++created;
+	struct slow *slow;
 
 	if (!real)
 		real = (int (*)(pthread_t *, const pthread_attr_t *,
@@ -31,13 +52,18 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
 			uintptr_t)dlsym(RTLD_NEXT, "pthread_create");
 	if (refuse_from && number >= refuse_from && number <= refuse_to)
 		return EAGAIN;
-	return real(thread, attributes, start, arg);
+	if (number != late)
+		return real(thread, attributes, start, arg);
+	slow = malloc(sizeof(*slow));
+	*slow = (struct slow){ start, arg };
+	return real(thread, attributes, arrive_late, slow);
 }
 
 static int begin_threads(void **state)
 {
 	created = 0;
-	refuse_from = refuse_to = 0;
+	refuse_from = refuse_to = late = 0;
+	arrived = 0;
 	return begin(state);
 }
 
@@ -70,10 +96,10 @@ static int meet(struct sqloom_call *call, void *arg)
 	return 0;
 }
 
-static int count_created(struct sqloom_call *call, void *arg)
+static int count_arrived(struct sqloom_call *call, void *arg)
 {
 	(void)arg;
-	sqloom_call_printf(call, "%d", created);
+	sqloom_call_printf(call, "%d of %d", arrived, created);
 	return 0;
 }
 
@@ -190,11 +216,12 @@ static void test_released_together(void **state)
 	struct sqloom_error err;
 
 	(void)state;
-	assert_ok(sqloom_call_concurrently(20, count_created, NULL, 0, NULL,
+	late = 20;
+	assert_ok(sqloom_call_concurrently(20, count_arrived, NULL, 0, NULL,
 					   &results, &err),
 		  err);
 	for (size_t i = 0; i < 20; i++)
-		assert_value(results, i, "20");
+		assert_value(results, i, "1 of 20");
 	sqloom_results_free(results);
 }
 

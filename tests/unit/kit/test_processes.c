@@ -422,30 +422,37 @@ static void test_descriptors(void **state)
 	close(pipes[1]);
 }
 
-static FILE *log_file;
+#define LOGS 40
+static FILE *logs[LOGS];
 
-static int write_log(struct sqloom_call *call, void *arg)
+static int write_logs(struct sqloom_call *call, void *arg)
 {
+	int failed = 0;
+
 	(void)arg;
-	fprintf(log_file, "lost");
-	sqloom_call_printf(call, "%d",
-			   fflush(log_file) == EOF && errno == EBADF);
+	for (int i = 0; i < LOGS; i++) {
+		fprintf(logs[i], "lost");
+		failed += fflush(logs[i]) == EOF && errno == EBADF;
+	}
+	sqloom_call_printf(call, "%d", failed);
 	return 0;
 }
 
 /* A stream of the program, whose descriptor is closed in the call, does not
  * write into what took its number. */
-static void test_stream_of_the_program(void **state)
+static void test_streams_of_the_program(void **state)
 {
 	struct sqloom_processes *processes;
 	struct sqloom_results *results;
 
 	(void)state;
-	log_file = fopen("/dev/null", "w");
+	for (int i = 0; i < LOGS; i++)
+		logs[i] = fopen("/dev/null", "w");
 	processes = start();
-	results = call_some(processes, 1, write_log);
-	assert_value(results, 0, "1");
-	fclose(log_file);
+	results = call_some(processes, 1, write_logs);
+	assert_value(results, 0, "40");
+	for (int i = 0; i < LOGS; i++)
+		fclose(logs[i]);
 	sqloom_results_free(results);
 	sqloom_processes_free(processes);
 }
@@ -869,6 +876,40 @@ static void test_processes_left_behind(void **state)
 	assert_all_gone(fd, "");
 	sqloom_results_free(results);
 	assert_works(processes);
+	sqloom_processes_free(processes);
+}
+
+/* The first leaves a process, and ends; the second sees the end of that. */
+static int leave_or_watch(struct sqloom_call *call, void *arg)
+{
+	int pipes[2];
+	char byte;
+
+	(void)arg;
+	if (sqloom_call_number(call) == 1) {
+		pipes[0] = open(fifo, O_RDONLY);
+		return read(pipes[0], &byte, 1);
+	}
+	if (pipe(pipes) != 0)
+		return 1;
+	if (fork() == 0) {
+		open_to_write();
+		(void)!write(pipes[1], "+", 1);
+		wait_forever();
+	}
+	return read(pipes[0], &byte, 1) != 1;
+}
+
+/* With the call, not with all of them. */
+static void test_end_with_the_call(void **state)
+{
+	struct sqloom_processes *processes = start();
+	struct sqloom_results *results =
+		call_some(processes, 2, leave_or_watch);
+
+	(void)state;
+	assert_int_equal(sqloom_results_failed(results), 0);
+	sqloom_results_free(results);
 	sqloom_processes_free(processes);
 }
 
@@ -1668,7 +1709,7 @@ int main(void)
 		TEST(test_large_arg),
 		TEST(test_environment_of_a_call),
 		TEST(test_descriptors),
-		TEST(test_stream_of_the_program),
+		TEST(test_streams_of_the_program),
 		TEST(test_signals_are_the_programs),
 		TEST(test_standard_error),
 		TEST(test_standard_output),
@@ -1678,6 +1719,7 @@ int main(void)
 		TEST(test_late_call),
 		TEST(test_late_at_once),
 		TEST(test_processes_left_behind),
+		TEST(test_end_with_the_call),
 		TEST(test_child_that_returns),
 		TEST(test_harmed_pipe),
 		TEST(test_largest_value),
