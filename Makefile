@@ -18,7 +18,7 @@ ASAN_ENV = ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 \
 	UBSAN_OPTIONS=print_stacktrace=1
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo test test-clients test-pypi asan fuzz bench isolation-suite lint format accept install clean
+.PHONY: all help demo test test-clients test-pypi asan tsan fuzz bench isolation-suite lint format accept install clean
 .PHONY: setup-build setup-test FORCE
 # Steps of one target depend on each other; ninja does the parallel work.
 .NOTPARALLEL:
@@ -55,6 +55,10 @@ asan: setup-test build-asan/build.ninja ## run all tests under ASan and UBSan
 	$(ASAN_ENV) dev/unit-tests build-asan
 	$(ASAN_ENV) SQLOOM=build-asan/cli/sqloom $(PYTEST) tests
 
+tsan: build-tsan/build.ninja ## run the tests of what has threads under TSan
+	dev/unit-tests build-tsan base/coroutine call/baton kit/ \
+		explore/functions db/sqlite_front probe/sqlite
+
 fuzz: build-fuzz/build.ninja ## run each fuzzer for FUZZ_SECONDS (60)
 	dev/fuzz build-fuzz $(FUZZ_SECONDS)
 
@@ -87,7 +91,7 @@ install: all ## install under PREFIX (/usr/local); DESTDIR works
 	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || ldconfig
 
 clean: ## remove all build directories
-	rm -rf build build-asan build-fuzz build-lint build-lint-clang
+	rm -rf build build-asan build-tsan build-fuzz build-lint build-lint-clang
 
 # ---- Below: how the targets above get there ---------------------------
 
@@ -113,6 +117,9 @@ $(BUILD)/.tests: | setup-test $(BUILD)/build.ninja
 build-asan/build.ninja: | setup-test
 	meson setup build-asan -Dtests=enabled -Db_sanitize=address,undefined \
 		-Dc_args='-fno-sanitize-recover=all -fno-omit-frame-pointer'
+
+build-tsan/build.ninja: | setup-test
+	meson setup build-tsan -Dtests=enabled -Db_sanitize=thread
 
 build-fuzz/build.ninja:
 	@dev/setup build test fuzz

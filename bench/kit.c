@@ -273,14 +273,34 @@ static int lite_setup(struct sqloom_db *db, void *arg)
 	return 0;
 }
 
+/* Of what the fixture shall have after a restore. */
+static long long lite_sum(sqlite3 *db)
+{
+	sqlite3_stmt *stmt;
+	long long sum;
+
+	if (sqlite3_prepare_v2(db,
+			       "SELECT (SELECT sum(n * id) FROM t1) * 1000 + "
+			       "(SELECT sum(n * id) + count(*) FROM t2)",
+			       -1, &stmt, NULL) != SQLITE_OK ||
+	    sqlite3_step(stmt) != SQLITE_ROW)
+		bench_die("%s", sqlite3_errmsg(db));
+	sum = sqlite3_column_int64(stmt, 0);
+	sqlite3_finalize(stmt);
+	return sum;
+}
+
 static double lite_ours(struct sqloom_fixture *fixture, sqlite3 *writer)
 {
+	long long sum = lite_sum(writer);
 	double times[RESTORES];
 
 	for (unsigned i = 0; i < RESTORES; i++) {
 		lite_execute(writer, LITE_CHANGE);
 		times[i] = restore(fixture);
 	}
+	if (lite_sum(writer) != sum)
+		bench_die("a restore did not put everything back");
 	return bench_median(times, RESTORES);
 }
 

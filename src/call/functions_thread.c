@@ -86,6 +86,14 @@ static struct agent *new_agent(struct functions *functions)
 	return agent;
 }
 
+/* Is anything that this thread does now? */
+static bool is_seen(struct functions *functions)
+{
+	return atomic_load_explicit(&functions->control,
+				    memory_order_acquire) &&
+	       !slm_baton_drives();
+}
+
 static bool is_under_way(const struct functions *functions, unsigned call)
 {
 	return call < functions->ncalls && functions->calls[call].started &&
@@ -95,22 +103,23 @@ static bool is_under_way(const struct functions *functions, unsigned call)
 /*
  * The agent of this thread, if what it does now is to be held. A thread that a
  * call has started in this run is its; one that stays from run to run works for
- * the call that runs.
+ * the call that runs. A thread that no call has started is nobody's until it is
+ * concerned with the database.
  */
-static struct agent *held_agent(struct functions *functions)
+static struct agent *held_agent(struct functions *functions, bool concerned)
 {
 	int running = atomic_load(&functions->running);
 	struct agent *agent = self;
 
-	if (!atomic_load_explicit(&functions->control, memory_order_acquire) ||
-	    slm_baton_drives())
-		return NULL;
 	if (self_own) /* of another: left over from an exploration before */
 		return self_generation == functions->generation ? agent : NULL;
 	if (running < 0)
 		return NULL;
-	if (!agent || self_generation != functions->generation)
+	if (!agent || self_generation != functions->generation) {
+		if (!concerned && parent_call() == UINT32_MAX)
+			return NULL;
 		agent = new_agent(functions);
+	}
 	if (agent && (agent->born != atomic_load(&functions->runs) ||
 		      !is_under_way(functions, agent->call)))
 		agent->call = (unsigned)running;
@@ -123,6 +132,15 @@ static void park(struct agent *agent, enum place at)
 	if (at != AT_BLOCKED)
 		atomic_store(&agent->doing, false);
 	slm_baton_park(agent->owner->options.baton, &agent->baton);
+}
+
+/* At a statement or a point. */
+static void stand(struct agent *agent, sqlite3_stmt *stmt, const char *point)
+{
+	agent->stmt = stmt;
+	agent->point = point;
+	agent->granted = false;
+	park(agent, AT_STEP);
 }
 
 /* ---- Statements ------------------------------------------------------------ */
@@ -156,11 +174,11 @@ static void keep_handle(struct functions *functions, struct function *function,
 
 static void begin(struct functions *functions, sqlite3_stmt *stmt)
 {
-	struct agent *agent = held_agent(functions);
 	sqlite3 *db = sqlite3_db_handle(stmt);
+	struct agent *agent;
 	int owner;
 
-	if (!agent)
+	if (!is_seen(functions))
 		return;
 	owner = slm_front_owner(slm_sqlite_outside_route(functions->db), db);
 	if (owner < 0) {
@@ -170,10 +188,10 @@ static void begin(struct functions *functions, sqlite3_stmt *stmt)
 			atomic_store(&functions->elsewhere, true);
 		return;
 	}
-	agent->stmt = stmt;
-	agent->point = NULL;
-	agent->granted = false;
-	park(agent, AT_STEP);
+	agent = held_agent(functions, true);
+	if (!agent)
+		return;
+	stand(agent, stmt, NULL);
 	/* The driver has put a cursor there. */
 	functions->call_of[owner] = agent->call;
 	keep_handle(functions, &functions->calls[agent->call], db, owner);
@@ -285,8 +303,14 @@ static void wait_for_lock(struct functions *functions, unsigned owner,
 	uint64_t now = slm_sqlite_outside_now(functions->db);
 
 	if (!agent || self_generation != functions->generation ||
-	    !agent->granted || !is_recorded(functions)) {
+	    !is_recorded(functions)) {
 		slm_sqlite_outside_pass(functions->db, now + ms);
+		return;
+	}
+	/* SQLite reads the schema before a statement, say. */
+	if (!agent->granted) {
+		stand(agent, NULL, "it finds the database locked");
+		agent->granted = true;
 		return;
 	}
 	if (agent->wait_began_ms == UINT64_MAX)
@@ -316,12 +340,9 @@ static void point(void *userdata, const char *name)
 
 	if (!functions)
 		return;
-	agent = held_agent(functions);
+	agent = is_seen(functions) ? held_agent(functions, false) : NULL;
 	if (agent) {
-		agent->stmt = NULL;
-		agent->point = name;
-		agent->granted = false;
-		park(agent, AT_STEP);
+		stand(agent, NULL, name);
 		atomic_store(&agent->doing, false);
 	}
 	leave();

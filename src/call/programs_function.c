@@ -28,7 +28,7 @@ struct program_function {
 	struct programs *owner;
 	const struct sqloom_function *what;
 	struct sqloom_call call;
-	char *database; /* owned */
+	char *name, *database; /* owned */
 	pthread_t thread;
 	bool made;
 
@@ -77,6 +77,21 @@ static bool wait_to_go(struct program_function *function)
 	return !end;
 }
 
+/* False: it comes too late, the owner may be gone. */
+static bool keep_result(struct program_function *function, int returned,
+			bool failed)
+{
+	bool end;
+
+	pthread_mutex_lock(&function->mutex);
+	function->returned = returned;
+	function->failed = failed;
+	function->running = false;
+	end = function->end;
+	pthread_mutex_unlock(&function->mutex);
+	return !end;
+}
+
 static void *function_main(void *userdata)
 {
 	struct program_function *function = userdata;
@@ -93,11 +108,8 @@ static void *function_main(void *userdata)
 		returned = function->what->fn(&function->call,
 					      function->what->arg);
 		failed = slm_function_end(&function->call, returned);
-		pthread_mutex_lock(&function->mutex);
-		function->returned = returned;
-		function->failed = failed;
-		function->running = false;
-		pthread_mutex_unlock(&function->mutex);
+		if (!keep_result(function, returned, failed))
+			break;
 		slm_programs_ended(&function->owner->base,
 				   (unsigned)function->call.number, failed);
 	}
@@ -134,12 +146,14 @@ static enum sqloom_status make(struct programs *programs, unsigned call,
 	function->owner = programs;
 	function->what = &programs->spec->functions->calls[call];
 	function->call.number = call;
-	function->call.name = programs->spec->sessions[call].name;
+	/* A thread that never comes back outlives the spec. */
+	function->name = slm_strdup(programs->spec->sessions[call].name);
+	function->call.name = function->name;
 	pthread_mutex_init(&function->mutex, NULL);
 	pthread_cond_init(&function->wake, NULL);
 	function->database =
 		connection_of(programs, programs->calls[call].port);
-	if (!function->database)
+	if (!function->name || !function->database)
 		return slm_error_nomem(err);
 	function->call.database = function->database;
 	error = pthread_create(&function->thread, NULL, function_main,
@@ -282,6 +296,7 @@ static bool end_function(struct program_function *function)
 	pthread_mutex_destroy(&function->mutex);
 	slm_function_deinit(&function->call);
 	slm_free(function->database);
+	slm_free(function->name);
 	slm_free(function);
 	return true;
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The questions before a restore, all in one round trip: who is in a
- * transaction, which tables were written, is the schema what it was, which
- * sequences have moved. Part of keep.h.
+ * transaction, which tables were written, is the schema what it was. At the
+ * same time the monitor connection puts back the sequences that have moved,
+ * which takes as long as all the rest together. Part of keep.h.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +13,7 @@
 #include "db/keep_internal.h"
 
 #define SQL_SHOWN "200" /* characters of a statement */
+#define SEQUENCE_LOCK_TIMEOUT "500ms"
 
 /* In the order in which they are sent. */
 enum question {
@@ -44,30 +47,34 @@ static void put_sessions(const struct slm_keep *keep, struct slm_buf *sql)
 }
 
 /* All that can be seen of a sequence, if there are not too many. Else only
- * where those are that were used, which is cheaper by half. */
+ * where those are that were used, which is cheaper by half. Those that have
+ * moved are put back by the same statement. */
 static void put_sequences(const struct slm_keep *keep, struct slm_buf *sql)
 {
 	const struct pg_catalogue *catalogue = &slm_keep_of(keep)->catalogue;
 
+	slm_buf_puts(sql, "SELECT pg_catalog.setval(p.oid, p.last_value, "
+			  "p.is_called) FROM ");
 	if (!keep->exact || catalogue->nsequences == 0) {
-		slm_buf_puts(sql,
-			     "SELECT p.oid FROM " PG_SCHEMA ".position AS p "
-			     "WHERE p.set = 'r' AND pg_catalog."
+		slm_buf_puts(sql, PG_SCHEMA
+			     ".position AS p WHERE p.set = 'r' AND pg_catalog."
 			     "pg_sequence_last_value(p.oid) IS DISTINCT FROM "
 			     "CASE WHEN p.is_called THEN p.last_value END");
 		return;
 	}
 	for (uint32_t i = 0; i < catalogue->nsequences; i++) {
 		const struct pg_sequence *sequence = &catalogue->sequences[i];
+		long long value = sequence->last_value;
+		const char *is_called = sequence->is_called ? "true" : "false";
 
-		slm_buf_printf(
-			sql,
-			"%sSELECT %u::pg_catalog.oid FROM %s WHERE last_value "
-			"<> %lld OR is_called <> %s",
-			i ? " UNION ALL " : "", sequence->oid, sequence->quoted,
-			(long long)sequence->last_value,
-			sequence->is_called ? "true" : "false");
+		slm_buf_printf(sql,
+			       "%sSELECT %u::pg_catalog.oid, %lld::int8, %s "
+			       "FROM %s WHERE last_value <> %lld OR is_called "
+			       "<> %s",
+			       i ? " UNION ALL " : "(", sequence->oid, value,
+			       is_called, sequence->quoted, value, is_called);
 	}
+	slm_buf_puts(sql, ") AS p (oid, last_value, is_called)");
 }
 
 static void put_question(const struct slm_keep *keep, enum question question,
@@ -101,14 +108,14 @@ static void put_question(const struct slm_keep *keep, enum question question,
 	}
 }
 
-static enum sqloom_status failed(struct postgres *db, const PGresult *result,
+static enum sqloom_status failed(struct slm_pg *pg, const PGresult *result,
 				 struct sqloom_error *err)
 {
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	const char *what = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
-	if (!result || PQstatus(db->admin.conn) == CONNECTION_BAD)
-		return slm_pg_broken(&db->admin, err);
+	if (!result || PQstatus(pg->conn) == CONNECTION_BAD)
+		return slm_pg_broken(pg, err);
 	slm_error_set(err, SQLOOM_DATABASE,
 		      "cannot find out what the test wrote: %s",
 		      what ? what : "the server gives no reason");
@@ -121,9 +128,16 @@ enum sqloom_status slm_keep_prepare(struct slm_keep *keep,
 				    struct sqloom_error *err)
 {
 	struct postgres *db = slm_keep_of(keep);
-	enum sqloom_status status = SQLOOM_OK;
+	/* A session that is still to be ended may hold a sequence. */
+	enum sqloom_status status =
+		slm_pg_exec(&db->monitor, "set up a connection",
+			    "SET synchronous_commit = off; SET lock_timeout = "
+			    "'" SEQUENCE_LOCK_TIMEOUT "'",
+			    NULL, err);
 
 	for (int i = 0; !status && i < QUESTIONS; i++) {
+		PGconn *conn = i == ASK_SEQUENCES ? db->monitor.conn :
+						    db->admin.conn;
 		struct slm_buf sql;
 		PGresult *result = NULL;
 
@@ -132,10 +146,11 @@ enum sqloom_status slm_keep_prepare(struct slm_keep *keep,
 		if (slm_buf_failed(&sql))
 			status = slm_error_nomem(err);
 		else
-			result = PQprepare(db->admin.conn, names[i], sql.data,
-					   0, NULL);
+			result = PQprepare(conn, names[i], sql.data, 0, NULL);
 		if (!status && PQresultStatus(result) != PGRES_COMMAND_OK)
-			status = failed(db, result, err);
+			status = failed(i == ASK_SEQUENCES ? &db->monitor :
+							     &db->admin,
+					result, err);
 		PQclear(result);
 		slm_buf_deinit(&sql);
 	}
@@ -157,18 +172,13 @@ static bool is_asked(const struct slm_keep *keep, int question)
 					  true;
 }
 
-/* What fails shall not take the answers before it along: where the schema is
- * not what it was, sequences may be gone. */
 static bool send_all(struct slm_keep *keep)
 {
-	PGconn *conn = slm_keep_of(keep)->admin.conn;
-
 	return send(keep, ASK_SESSIONS) &&
 	       (!is_asked(keep, ASK_PREPARED) || send(keep, ASK_PREPARED)) &&
 	       send(keep, ASK_TABLES) &&
 	       (!is_asked(keep, ASK_SCHEMA) || send(keep, ASK_SCHEMA)) &&
-	       PQpipelineSync(conn) && send(keep, ASK_SEQUENCES) &&
-	       PQpipelineSync(conn);
+	       PQpipelineSync(slm_keep_of(keep)->admin.conn);
 }
 
 /* The result of one question, and the end of it. */
@@ -178,7 +188,7 @@ static enum sqloom_status take(struct postgres *db, PGresult **out,
 	PGresult *result = PQgetResult(db->admin.conn), *end;
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-		enum sqloom_status status = failed(db, result, err);
+		enum sqloom_status status = failed(&db->admin, result, err);
 
 		PQclear(result);
 		while (!db->admin.lost &&
@@ -219,19 +229,47 @@ static enum sqloom_status take_all(struct slm_keep *keep,
 	answer->same_schema = !schema ||
 			      !strcmp(PQgetvalue(schema, 0, 0), keep->schema);
 	PQclear(schema);
-	if (db->admin.lost)
-		return status;
-	take_sync(db);
-	(void)take(db, &answer->sequences, &answer->why);
-	if (db->admin.lost && !status) {
-		status = answer->why.status;
-		if (err)
-			*err = answer->why;
-	}
 	if (!db->admin.lost)
 		take_sync(db);
 	return status;
 }
+
+/* ---- Sequences --------------------------------------------------------- */
+
+static enum sqloom_status begin_sequences(struct slm_keep *keep,
+					  struct sqloom_error *err)
+{
+	struct slm_pg *monitor = &slm_keep_of(keep)->monitor;
+
+	assert(!keep->at_sequences);
+	if (!PQsendQueryPrepared(monitor->conn, names[ASK_SEQUENCES], 0, NULL,
+				 NULL, NULL, 0))
+		return slm_pg_broken(monitor, err);
+	keep->at_sequences = true;
+	return SQLOOM_OK;
+}
+
+enum sqloom_status slm_keep_end_sequences(struct slm_keep *keep,
+					  struct sqloom_error *err)
+{
+	struct slm_pg *monitor = &slm_keep_of(keep)->monitor;
+	enum sqloom_status status = SQLOOM_OK;
+	PGresult *result;
+
+	if (!keep->at_sequences)
+		return SQLOOM_OK;
+	keep->at_sequences = false;
+	while ((result = PQgetResult(monitor->conn)) != NULL) {
+		if (PQresultStatus(result) != PGRES_TUPLES_OK && !status)
+			status = failed(monitor, result, err);
+		PQclear(result);
+		if (monitor->lost)
+			break;
+	}
+	return status;
+}
+
+/* ---- All of it --------------------------------------------------------- */
 
 enum sqloom_status slm_keep_ask(struct slm_keep *keep,
 				struct slm_keep_answer *answer,
@@ -241,6 +279,9 @@ enum sqloom_status slm_keep_ask(struct slm_keep *keep,
 	enum sqloom_status status;
 
 	memset(answer, 0, sizeof(*answer));
+	status = begin_sequences(keep, err);
+	if (status)
+		return status;
 	if (!PQenterPipelineMode(db->admin.conn) || !send_all(keep))
 		return slm_pg_broken(&db->admin, err);
 	status = take_all(keep, answer, err);
@@ -254,7 +295,6 @@ void slm_keep_answer_clear(struct slm_keep_answer *answer)
 	PQclear(answer->sessions);
 	PQclear(answer->prepared);
 	PQclear(answer->tables);
-	PQclear(answer->sequences);
 	memset(answer, 0, sizeof(*answer));
 }
 

@@ -162,6 +162,7 @@ static void note_footprint(struct sqlite *db, const struct footprint *footprint)
 		db->random = true;
 		db->base.variants = 8;
 	}
+	db->ddl |= footprint->ddl;
 	db->pragma |= footprint->pragma;
 	slm_compile_blind(db, footprint);
 }

@@ -10,8 +10,8 @@
  * not touched yet still follow the file.
  *
  * POSIX drops all locks that a process has on a file when it closes any
- * descriptor of it. So the copy uses one descriptor per file; a program that
- * has the seed open in the same process loses its locks, and must not.
+ * descriptor of it. So the copy uses one descriptor per file; and a seed that
+ * this process has locked itself is refused.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -98,6 +98,43 @@ static bool set_lock(int fd, short type, off_t start, off_t length)
 	};
 
 	return fcntl(fd, F_SETLK, &lock) == 0;
+}
+
+/* Does this process hold a lock on the file? Without /proc that is not known. */
+static bool is_locked_here(const char *path)
+{
+	FILE *locks = fopen("/proc/locks", "re");
+	struct stat info;
+	char line[200];
+	bool found = false;
+
+	if (!locks)
+		return false;
+	if (stat(path, &info) != 0)
+		info.st_ino = 0;
+	while (!found && fgets(line, sizeof(line), locks)) {
+		unsigned long long inode = 0;
+		int pid = 0;
+
+		found = sscanf(line, "%*[^:]: POSIX %*s %*s %d %*x:%*x:%llu",
+			       &pid, &inode) == 2 &&
+			pid == (int)getpid() && inode && inode == info.st_ino;
+	}
+	fclose(locks);
+	return found;
+}
+
+static enum sqloom_status check_own_locks(const char *path,
+					  struct sqloom_error *err)
+{
+	if (!is_locked_here(path))
+		return SQLOOM_OK;
+	return slm_error_set(err, SQLOOM_USAGE,
+			     "%s is open in this process, in WAL mode or in a "
+			     "transaction: to read it would end the locks of "
+			     "that connection; close it first, or give sqloom "
+			     "a copy",
+			     path);
 }
 
 /* The SHARED lock, as SQLite takes it: not while a writer waits. */
@@ -278,6 +315,8 @@ enum sqloom_status slm_seed_read(const char *path, slm_seed_fn put,
 				       "the path of the database is longer "
 				       "than %d bytes",
 				       PATH_MAX);
+	if (!status)
+		status = check_own_locks(path, err);
 	for (int i = 0; !status && again && i < ATTEMPTS; i++)
 		status = try_read(sources, chunk, put, userdata, &again, err);
 	if (!status && again)

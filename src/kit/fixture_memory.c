@@ -120,6 +120,30 @@ static enum sqloom_status add_route(struct memory_fixture *fixture,
 	return status;
 }
 
+/* Is the seed a database at all? */
+static enum sqloom_status look_at_seed(
+	const struct sqloom_fixture_options *options, const char *url,
+	struct sqloom_error *err)
+{
+	struct sqloom_error why;
+	struct sqloom_db *db;
+	char *text = NULL;
+	enum sqloom_status status;
+
+	if (!options->database)
+		return SQLOOM_OK;
+	status = sqloom_db_open(url, &db, err);
+	if (status)
+		return status;
+	status = sqloom_query(db, "PRAGMA schema_version", &text, &why);
+	sqloom_text_free(text);
+	if (status)
+		slm_error_set(err, status, "cannot use %s: %.300s",
+			      options->database, why.message);
+	(void)sqloom_db_close(db, NULL);
+	return status;
+}
+
 static enum sqloom_status take_snapshot(struct memory_fixture *fixture,
 					struct sqloom_error *err)
 {
@@ -166,6 +190,8 @@ enum sqloom_status slm_fixture_open_memory(
 		status = slm_store_seed(fixture->store, options->database, err);
 	if (!status)
 		status = add_route(fixture, err);
+	if (!status)
+		status = look_at_seed(options, fixture->base.url, err);
 	if (!status)
 		status = slm_fixture_set_up(options, fixture->base.url, err);
 	if (!status)

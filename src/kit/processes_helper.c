@@ -12,10 +12,8 @@
  * It is a subreaper: what the calls leave behind becomes its child, even in a
  * session of its own. So when it has no child left, there is nothing left.
  */
-#include "kit/processes_helper.h"
+#include "kit/processes_link.h"
 
-#include <assert.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -26,7 +24,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,295 +33,8 @@
 #include "base/clock.h"
 
 #define NAME "sqloom-helper"
-#define CHUNK 65536
-#define KILL_PAUSE_MS 5
-#define KILL_MS 10000 /* then what is left cannot be killed */
 /* Sent by the kernel when the program, or the thread that forked us, ends. */
 #define SIGNAL_OF_END SIGHUP
-
-/* The end of a call that is not there (any more). */
-#define NO_PROCESS 0
-
-struct child {
-	struct slm_request_call call;
-	const char *name;
-	const char *library;
-	char *variables;
-	pid_t pid;
-	int record; /* reading ends; -1: closed */
-	int errors;
-	struct slm_buf output;
-	bool timed_out;
-};
-
-struct helper {
-	const struct slm_helper_plan *plan;
-	struct slm_page *page;
-	struct sigaction child_action; /* the program's, of SIGCHLD */
-	char process_name[16];	       /* the program's */
-	pid_t pid;
-	int children;	/* signalfd: one has ended */
-	int end;	/* signalfd: the program may have ended */
-	unsigned batch; /* its number, from 1 */
-	struct slm_request request;
-	char *texts;
-	char *args;
-	const char *database;
-	struct child *calls;
-	size_t running;
-	uint64_t deadline_ms; /* 0: none */
-	struct pollfd events[3 + 2 * SQLOOM_CALLS_MAX];
-	char chunk[CHUNK];
-};
-
-/* ---- The end of everything --------------------------------------------- */
-
-/* Children there are now: what they leave becomes our child, and the next
- * round's work. Without /proc: none. */
-static void kill_children(void)
-{
-	char list[4096];
-	int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
-	ssize_t size = fd < 0 ? 0 : read(fd, list, sizeof(list));
-	pid_t pid = 0;
-
-	for (ssize_t i = 0; i < size; i++) {
-		if (list[i] != ' ') {
-			pid = pid * 10 + (list[i] - '0');
-			continue;
-		}
-		if (pid > 0)
-			kill(pid, SIGKILL);
-		pid = 0;
-	}
-	if (fd >= 0)
-		close(fd);
-}
-
-static void forget_signal(int fd)
-{
-	struct signalfd_siginfo info;
-	ssize_t ignored = read(fd, &info, sizeof(info));
-
-	(void)ignored;
-}
-
-/* Kills and reaps whatever there still is. */
-static void kill_rest(struct helper *helper)
-{
-	struct pollfd ended = { .fd = helper->children, .events = POLLIN };
-	uint64_t end_ms = slm_clock_ms() + KILL_MS;
-	pid_t pid;
-
-	while ((pid = waitpid(-1, NULL, WNOHANG)) >= 0 &&
-	       slm_clock_ms() < end_ms) {
-		if (pid > 0)
-			continue;
-		kill_children();
-		if (poll(&ended, 1, KILL_PAUSE_MS) > 0)
-			forget_signal(helper->children);
-	}
-}
-
-/* Nobody needs the calls any more. A group's number is its own as long as its
- * first process was not waited for. */
-static _Noreturn void end_all(struct helper *helper)
-{
-	for (size_t i = 0; helper->calls && i < helper->request.ncalls; i++)
-		if (helper->calls[i].pid != NO_PROCESS)
-			kill(-helper->calls[i].pid, SIGKILL);
-	kill_rest(helper);
-	_exit(0);
-}
-
-/* ---- The socket -------------------------------------------------------- */
-
-/* Takes note of the signal. A thread of the program that ends sends it, too. */
-static void look_for_end(struct helper *helper)
-{
-	forget_signal(helper->end);
-	if (getppid() != helper->plan->program)
-		end_all(helper);
-}
-
-/* Until the socket can be read (or written). */
-static void wait_for_socket(struct helper *helper, short events)
-{
-	struct pollfd either[] = {
-		{ .fd = helper->plan->socket, .events = events },
-		{ .fd = helper->end, .events = POLLIN },
-	};
-
-	do {
-		poll(either, 2, -1);
-		if (either[1].revents)
-			look_for_end(helper);
-	} while (!either[0].revents);
-}
-
-static void receive(struct helper *helper, void *bytes, size_t size)
-{
-	char *to = bytes;
-
-	while (size > 0) {
-		ssize_t got;
-
-		wait_for_socket(helper, POLLIN);
-		got = recv(helper->plan->socket, to, size, MSG_DONTWAIT);
-		if (got < 0 && (errno == EAGAIN || errno == EINTR))
-			continue;
-		if (got <= 0)
-			end_all(helper);
-		to += got;
-		size -= (size_t)got;
-	}
-}
-
-static void send_bytes(struct helper *helper, const void *bytes, size_t size)
-{
-	const char *from = bytes;
-
-	while (size > 0) {
-		ssize_t sent = send(helper->plan->socket, from, size,
-				    MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
-			wait_for_socket(helper, POLLOUT);
-			continue;
-		}
-		if (sent < 0)
-			end_all(helper);
-		from += sent;
-		size -= (size_t)sent;
-	}
-}
-
-static void reply(struct helper *helper, const struct slm_reply *reply,
-		  const void *payload)
-{
-	send_bytes(helper, reply, sizeof(*reply));
-	send_bytes(helper, payload, reply->size);
-}
-
-static void reply_about(struct helper *helper, enum slm_reply_kind kind,
-			size_t call, int error)
-{
-	const struct slm_reply about = { .kind = kind,
-					 .call = (uint32_t)call,
-					 .status = error };
-
-	reply(helper, &about, NULL);
-}
-
-/* ---- The request ------------------------------------------------------- */
-
-/* Receives size bytes. NULL: memory is out, and they are lost. */
-static char *receive_block(struct helper *helper, size_t size)
-{
-	char *block = slm_malloc(size);
-
-	if (block) {
-		receive(helper, block, size);
-		return block;
-	}
-	while (size > 0) {
-		size_t part = size < CHUNK ? size : CHUNK;
-
-		receive(helper, helper->chunk, part);
-		size -= part;
-	}
-	return NULL;
-}
-
-static char *skip_text(char *text)
-{
-	return text + strlen(text) + 1;
-}
-
-/* Finds what the texts have of each call. They are the program's own, and
- * therefore as they should be. */
-static void split(struct helper *helper)
-{
-	char *at = helper->texts;
-
-	helper->database = NULL;
-	if (helper->request.has_database) {
-		helper->database = at;
-		at = skip_text(at);
-	}
-	for (size_t i = 0; i < helper->request.ncalls; i++) {
-		struct child *child = &helper->calls[i];
-
-		memcpy(&child->call, at, sizeof(child->call));
-		at += sizeof(child->call);
-		child->name = at;
-		at = skip_text(at);
-		child->library = at;
-		at = skip_text(at);
-		child->variables = at;
-		for (uint32_t v = 0; v < child->call.nvariables; v++)
-			at = skip_text(at);
-		child->record = child->errors = -1;
-	}
-	assert(at == helper->texts + helper->request.texts_size);
-}
-
-static void forget_request(struct helper *helper)
-{
-	slm_free(helper->calls);
-	slm_free(helper->texts);
-	slm_free(helper->args);
-	helper->calls = NULL;
-	helper->texts = helper->args = NULL;
-}
-
-static bool receive_request(struct helper *helper)
-{
-	receive(helper, &helper->request, sizeof(helper->request));
-	assert(helper->request.ncalls <= SQLOOM_CALLS_MAX);
-	helper->texts = receive_block(helper, helper->request.texts_size);
-	helper->args = receive_block(helper, helper->request.args_size);
-	helper->calls =
-		slm_calloc(helper->request.ncalls, sizeof(*helper->calls));
-	if (helper->texts && helper->args && helper->calls) {
-		split(helper);
-		return true;
-	}
-	forget_request(helper);
-	reply_about(helper, SLM_REPLY_REFUSED, 0, ENOMEM);
-	return false;
-}
-
-static void *address_of(uint64_t number)
-{
-	return (void *)(uintptr_t)number;
-}
-
-/* Is the function here, in the same library at the same place? */
-static bool has_function(const struct child *child)
-{
-	Dl_info info;
-
-	return dladdr(address_of(child->call.fn), &info) != 0 &&
-	       info.dli_fbase == address_of(child->call.base) &&
-	       strcmp(info.dli_fname, child->library) == 0;
-}
-
-static bool has_functions(struct helper *helper)
-{
-	for (size_t i = 0; i < helper->request.ncalls; i++) {
-		const struct child *child = &helper->calls[i];
-
-		/* Mostly all are the same. */
-		if (i > 0 && child->call.fn == child[-1].call.fn)
-			continue;
-		if (has_function(child))
-			continue;
-		reply_about(helper, SLM_REPLY_REFUSED, i, ENOENT);
-		return false;
-	}
-	return true;
-}
 
 /* ---- Children ---------------------------------------------------------- */
 
@@ -412,9 +122,9 @@ static void wait_for_ready(struct helper *helper, int ready)
 	do {
 		poll(events, 3, -1);
 		if (events[1].revents)
-			look_for_end(helper);
+			slm_helper_look_for_end(helper);
 		if (events[2].revents)
-			end_all(helper);
+			slm_helper_end(helper);
 	} while (!events[0].revents);
 }
 
@@ -438,7 +148,8 @@ static void start_children(struct helper *helper)
 				      start_child(helper, i, ready[1]);
 
 		if (error)
-			reply_about(helper, SLM_REPLY_LOST, i, error);
+			slm_helper_reply_about(helper, SLM_REPLY_LOST, i,
+					       error);
 		else
 			helper->running++;
 	}
@@ -482,7 +193,7 @@ static void keep(struct helper *helper, struct child *child, bool is_record,
 	};
 
 	if (is_record)
-		reply(helper, &part, helper->chunk);
+		slm_helper_reply(helper, &part, helper->chunk);
 	else
 		keep_output(&child->output, helper->chunk, size);
 }
@@ -499,7 +210,7 @@ static void drain(struct helper *helper, struct child *child, int *fd, bool all)
 
 		if (*fd < 0)
 			return;
-		got = read(*fd, helper->chunk, CHUNK);
+		got = read(*fd, helper->chunk, SLM_HELPER_CHUNK);
 		if (got < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (got > 0)
@@ -520,8 +231,8 @@ static void tell_end(struct helper *helper, struct child *child, int status)
 				   .status = status };
 
 	if (state == SLM_SLOT_LOST) {
-		reply_about(helper, SLM_REPLY_LOST, index,
-			    helper->page->slots[index].error);
+		slm_helper_reply_about(helper, SLM_REPLY_LOST, index,
+				       helper->page->slots[index].error);
 		return;
 	}
 	if (size > SQLOOM_OUTPUT_MAX)
@@ -529,7 +240,8 @@ static void tell_end(struct helper *helper, struct child *child, int status)
 	ended.timed_out = child->timed_out;
 	ended.returned = state == SLM_SLOT_RETURNED;
 	ended.size = size - skipped;
-	reply(helper, &ended, size ? child->output.data + skipped : NULL);
+	slm_helper_reply(helper, &ended,
+			 size ? child->output.data + skipped : NULL);
 }
 
 /* It has ended, and was not waited for yet: so its group is still its own. */
@@ -564,7 +276,7 @@ static void finish_ended(struct helper *helper)
 {
 	siginfo_t info;
 
-	forget_signal(helper->children);
+	slm_helper_forget_signal(helper->children);
 	for (;;) {
 		info.si_pid = 0;
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
@@ -655,9 +367,9 @@ static void run_children(struct helper *helper)
 		}
 		poll(events, count, timeout);
 		if (events[0].revents)
-			look_for_end(helper);
+			slm_helper_look_for_end(helper);
 		if (events[1].revents) /* it says nothing now: its end */
-			end_all(helper);
+			slm_helper_end(helper);
 		drain_all(helper);
 		if (events[2].revents)
 			finish_ended(helper);
@@ -666,16 +378,14 @@ static void run_children(struct helper *helper)
 
 static void serve(struct helper *helper)
 {
-	if (!receive_request(helper))
+	if (!slm_helper_take_request(helper))
 		return;
-	if (has_functions(helper)) {
-		start_children(helper);
-		set_deadline(helper);
-		run_children(helper);
-		kill_rest(helper);
-		reply_about(helper, SLM_REPLY_DONE, 0, 0);
-	}
-	forget_request(helper);
+	start_children(helper);
+	set_deadline(helper);
+	run_children(helper);
+	slm_helper_kill_rest(helper);
+	slm_helper_reply_about(helper, SLM_REPLY_DONE, 0, 0);
+	slm_helper_forget_request(helper);
 }
 
 /* ---- The start --------------------------------------------------------- */

@@ -38,7 +38,8 @@ struct play {
 	atomic_int inside; /* actors that run now */
 	char log[ACTORS * TURNS + 1], wanted[ACTORS * TURNS + 1];
 	unsigned nlog, nwanted;
-	unsigned jobs, elsewhere;
+	_Atomic unsigned jobs;
+	unsigned elsewhere;
 	unsigned ticks;
 	cpu_set_t cpus;
 };

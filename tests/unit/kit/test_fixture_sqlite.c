@@ -428,6 +428,8 @@ static void test_seed(void **state)
 	assert_int_equal(was.st_size, is.st_size);
 	unlink(path);
 	assert_int_equal(try_open("/nowhere/at/all.db", NULL), SQLOOM_IO);
+	assert_int_equal(try_open("/proc/self/exe", NULL), SQLOOM_DATABASE);
+	assert_non_null(strstr(err.message, "not a database"));
 }
 
 static void test_setup_fails(void **state)
@@ -593,13 +595,12 @@ static void *deposit(void *arg)
 	return NULL;
 }
 
-static void test_threads(void **state)
+static void use_threads(const char *schema)
 {
 	pthread_t threads[THREADS];
 	sqlite3 *db;
 
-	(void)state;
-	open_fixture(SCHEMA);
+	open_fixture(schema);
 	db = connect_fixture();
 	for (int round = 0; round < 3; round++) {
 		for (int i = 0; i < THREADS; i++)
@@ -615,6 +616,43 @@ static void test_threads(void **state)
 	}
 	assert_string_equal(ask(db, ALL), before);
 	sqlite3_close(db);
+	close_fixture();
+}
+
+static void test_threads(void **state)
+{
+	(void)state;
+	use_threads(SCHEMA);
+	use_threads("PRAGMA journal_mode = wal;" SCHEMA);
+}
+
+/* Each has a database of its own. */
+static void test_two(void **state)
+{
+	struct sqloom_fixture *first;
+	sqlite3 *one, *other;
+	char *left;
+
+	(void)state;
+	open_fixture(SCHEMA);
+	one = connect_fixture();
+	first = fixture;
+	open_fixture(SCHEMA);
+	other = connect_fixture();
+	on(one, "DELETE FROM bare");
+	on(other, "BEGIN; DELETE FROM account");
+	left = NULL;
+	must(sqloom_fixture_restore(first, &left, &err));
+	assert_string_equal(left, "");
+	sqloom_text_free(left);
+	assert_string_equal(ask(one, ALL), before);
+	assert_string_equal(ask(other, "SELECT count(*) FROM account"), "0");
+	on(other, "COMMIT");
+	sqlite3_close(one);
+	must(sqloom_fixture_close(first, &err));
+	restore();
+	assert_string_equal(ask(other, ALL), before);
+	sqlite3_close(other);
 	close_fixture();
 }
 
@@ -767,6 +805,7 @@ int main(void)
 		BOTH(test_open_at_the_end),
 		MEMORY(test_attached),
 		BOTH(test_threads),
+		BOTH(test_two),
 		FILES(test_other_process),
 		FILES(test_private),
 		MEMORY(test_misuse),
