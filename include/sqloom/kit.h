@@ -505,7 +505,7 @@ const char *sqloom_fixture_url(const struct sqloom_fixture *fixture);
  * *left is freed with sqloom_text_free(). SQLOOM_UNSUPPORTED: the test changed
  * what is not put back: the schema on PostgreSQL (all else has been put back),
  * or the journal mode of SQLite while connections are open. SQLOOM_DATABASE:
- * somebody could not be ended (left says who), or the server refused.
+ * somebody could not be ended, or the server refused.
  */
 enum sqloom_status sqloom_fixture_restore(struct sqloom_fixture *fixture,
 					  char **left,

@@ -161,9 +161,11 @@ struct points {
 };
 
 static _Thread_local struct points own;
-static struct points all; /* written while `active` is 0 */
+/* Of all others. They change while other threads look: who reads one of them
+ * too late has a hit that knows its userdata no more, and must not follow it. */
+static _Atomic(slm_point_fn) all_hit;
+static _Atomic(void *) all_userdata;
 static _Atomic int active; /* how many of these are set */
-static _Atomic bool published;
 
 void slm_function_set_points(slm_point_fn hit, void *userdata)
 {
@@ -173,13 +175,11 @@ void slm_function_set_points(slm_point_fn hit, void *userdata)
 
 void slm_function_publish_points(slm_point_fn hit, void *userdata)
 {
-	if (atomic_exchange(&published, false))
-		atomic_fetch_sub(&active, 1);
-	all = (struct points){ hit, userdata };
-	if (!hit)
-		return;
-	atomic_store(&published, true);
-	atomic_fetch_add(&active, 1);
+	bool was = atomic_exchange(&all_hit, NULL) != NULL;
+
+	atomic_store(&all_userdata, userdata);
+	atomic_store(&all_hit, hit);
+	atomic_fetch_add(&active, (hit != NULL) - was);
 }
 
 bool slm_function_is_explored(void)
@@ -189,12 +189,17 @@ bool slm_function_is_explored(void)
 
 void sqloom_point(const char *name)
 {
+	slm_point_fn hit;
+
 	if (!atomic_load_explicit(&active, memory_order_relaxed))
 		return;
-	if (own.hit)
+	if (own.hit) {
 		own.hit(own.userdata, name ? name : "");
-	else if (atomic_load(&published))
-		all.hit(all.userdata, name ? name : "");
+		return;
+	}
+	hit = atomic_load(&all_hit);
+	if (hit)
+		hit(atomic_load(&all_userdata), name ? name : "");
 }
 
 void slm_function_point_text(const char *name, char text[SLM_POINT_TEXT])

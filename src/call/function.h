@@ -51,7 +51,8 @@ bool slm_function_failure(const struct sqloom_call *call,
 /* ---- Points --------------------------------------------------------------- */
 
 /* What sqloom_point() calls on this thread, or (slm_function_publish_points) on
- * any thread that has none of its own; NULL: nothing. */
+ * any thread that has none of its own; NULL: nothing. Such a thread may come
+ * late: hit must know by itself whether userdata is still there. */
 typedef void (*slm_point_fn)(void *userdata, const char *name);
 void slm_function_set_points(slm_point_fn hit, void *userdata);
 void slm_function_publish_points(slm_point_fn hit, void *userdata);

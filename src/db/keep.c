@@ -262,15 +262,6 @@ static void mark_table(struct slm_keep *keep, Oid oid)
 	}
 }
 
-static void mark_sequence(struct slm_keep *keep, Oid oid)
-{
-	struct pg_catalogue *catalogue = &slm_keep_of(keep)->catalogue;
-
-	for (uint32_t i = 0; i < catalogue->nsequences; i++)
-		if (catalogue->sequences[i].oid == oid)
-			catalogue->sequences[i].dirty = true;
-}
-
 static Oid oid_at(const PGresult *result, int row)
 {
 	return (Oid)strtoul(PQgetvalue(result, row, 0), NULL, 10);
@@ -285,8 +276,6 @@ static void mark_all(struct slm_keep *keep,
 		mark_table(keep, oid);
 		keep->schema_written |= oid == 0;
 	}
-	for (int i = 0; i < PQntuples(answer->sequences); i++)
-		mark_sequence(keep, oid_at(answer->sequences, i));
 }
 
 /* Learns what was written, with nobody in a transaction any more. The answer
@@ -304,9 +293,12 @@ static enum sqloom_status learn(struct slm_keep *keep,
 		busy = PQntuples(answer->sessions) ||
 		       PQntuples(answer->prepared);
 		mark_all(keep, answer);
-		if (!status && busy)
-			status = slm_keep_end(keep, answer, left, err);
 		if (status || !busy)
+			return status;
+		/* They may have held a sequence, or moved it since. */
+		(void)slm_keep_end_sequences(keep, NULL);
+		status = slm_keep_end(keep, answer, left, err);
+		if (status)
 			return status;
 	}
 	return slm_error_set(err, SQLOOM_DATABASE,
@@ -317,24 +309,26 @@ static enum sqloom_status learn(struct slm_keep *keep,
 }
 
 /* *changes: what is not as it was; NULL: nothing. Freed by the caller. */
-static enum sqloom_status look_at_schema(struct slm_keep *keep,
-					 const struct slm_keep_answer *answer,
+static enum sqloom_status look_at_schema(struct slm_keep *keep, bool same,
 					 char **changes,
 					 struct sqloom_error *err)
 {
-	bool same = answer->same_schema;
-	enum sqloom_status status = SQLOOM_OK;
+	struct sqloom_error why = { 0 };
+	enum sqloom_status status = SQLOOM_OK, sequences;
 
 	if (keep->schema_written)
 		status = slm_keep_schema_ask(keep, &same, err);
-	if (!status && !same)
-		status = slm_keep_schema_look(keep, changes, err);
-	if (status || answer->sequences || (*changes && **changes))
+	if (status || same)
 		return status;
-	/* It is not because the schema is another one. */
+	/* It fails where one of them is gone: then they are put back one by
+	 * one. */
+	sequences = slm_keep_end_sequences(keep, &why);
+	status = slm_keep_schema_look(keep, changes, err);
+	if (status || !sequences || **changes)
+		return status;
 	if (err)
-		*err = answer->why;
-	return answer->why.status;
+		*err = why;
+	return sequences;
 }
 
 static enum sqloom_status schema_changed(const char *changes,
@@ -363,10 +357,13 @@ static enum sqloom_status put_back(struct slm_keep *keep,
 {
 	struct postgres *db = slm_keep_of(keep);
 	struct sqloom_error why = { 0 };
+	enum sqloom_status status = slm_pgrestore(db, false, &why);
+	enum sqloom_status sequences =
+		slm_keep_end_sequences(keep, status ? NULL : err);
 
-	if (slm_pgrestore(db, false, &why))
+	if (status)
 		return slm_pgoutside_in_the_way(db, &why, err);
-	return clean_notes(keep, err);
+	return sequences ? sequences : clean_notes(keep, err);
 }
 
 enum sqloom_status slm_keep_restore(struct slm_keep *keep, struct slm_buf *left,
@@ -382,10 +379,13 @@ enum sqloom_status slm_keep_restore(struct slm_keep *keep, struct slm_buf *left,
 				     err);
 	status = learn(keep, &answer, left, err);
 	if (!status)
-		status = look_at_schema(keep, &answer, &changes, err);
+		status =
+			look_at_schema(keep, answer.same_schema, &changes, err);
 	slm_keep_answer_clear(&answer);
 	if (!status)
 		status = put_back(keep, err);
+	else
+		(void)slm_keep_end_sequences(keep, NULL);
 	if (!status && changes && *changes)
 		status = schema_changed(changes, err);
 	else if (!status && changes)

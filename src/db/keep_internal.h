@@ -25,6 +25,7 @@ struct slm_keep {
 				at every time */
 	bool schema_written; /* it was, perhaps for nothing */
 	bool exact;	     /* sequences are read as a whole */
+	bool at_sequences;   /* the monitor connection puts them back */
 	char *schema;	     /* digest of the schema at the snapshot; owned */
 	unsigned notes;	     /* restores since the notes' pages were emptied */
 	uint32_t *list;	     /* room for all tables, twice */
@@ -40,19 +41,22 @@ static inline struct postgres *slm_keep_of(const struct slm_keep *keep)
 
 /* What the server says at the end of a test. The results are owned. */
 struct slm_keep_answer {
-	PGresult *sessions;	 /* in a transaction: pid, name, state, SQL */
-	PGresult *prepared;	 /* transactions: name; NULL: not asked */
-	PGresult *tables;	 /* that were written: oid */
-	PGresult *sequences;	 /* that have moved: oid; NULL: see why */
-	struct sqloom_error why; /* one may be gone */
-	bool same_schema;	 /* as far as it was asked */
+	PGresult *sessions; /* in a transaction: pid, name, state, SQL */
+	PGresult *prepared; /* transactions: name; NULL: not asked */
+	PGresult *tables;   /* that were written: oid */
+	bool same_schema;   /* as far as it was asked */
 };
 
 enum sqloom_status slm_keep_prepare(struct slm_keep *keep,
 				    struct sqloom_error *err);
+/* Also begins to put sequences back. */
 enum sqloom_status slm_keep_ask(struct slm_keep *keep,
 				struct slm_keep_answer *answer,
 				struct sqloom_error *err);
+/* Waits until sequences are put back, if that was begun: until then the
+ * monitor connection must not be used. */
+enum sqloom_status slm_keep_end_sequences(struct slm_keep *keep,
+					  struct sqloom_error *err);
 void slm_keep_answer_clear(struct slm_keep_answer *answer);
 
 /* Ends the sessions and prepared transactions of the answer, each with a line

@@ -5,6 +5,9 @@
  */
 #include "kit/fixture.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/error.h"
 #include "pg/pg.h"
@@ -42,6 +45,17 @@ const char *sqloom_fixture_url(const struct sqloom_fixture *fixture)
 	return fixture ? fixture->url : NULL;
 }
 
+/* Who was ended is told even where what follows failed: in the message. */
+static void add_left(const char *left, struct sqloom_error *err)
+{
+	size_t used = err ? strlen(err->message) : 0;
+
+	if (err && *left)
+		snprintf(err->message + used, sizeof(err->message) - used,
+			 "; left in a transaction: %.*s",
+			 (int)strcspn(left, "\n"), left);
+}
+
 enum sqloom_status sqloom_fixture_restore(struct sqloom_fixture *fixture,
 					  char **left, struct sqloom_error *err)
 {
@@ -54,12 +68,13 @@ enum sqloom_status sqloom_fixture_restore(struct sqloom_fixture *fixture,
 				   err);
 	slm_buf_init(&text);
 	status = fixture->kind->restore(fixture, &text, err);
-	/* Who was ended is told even where what follows failed. */
 	taken = slm_buf_take(&text);
 	slm_buf_deinit(&text);
 	if (!taken && !status)
 		status = slm_error_nomem(err);
-	if (left && taken && (!status || *taken))
+	if (status && taken)
+		add_left(taken, err);
+	if (left && !status)
 		*left = taken;
 	else
 		slm_free(taken);

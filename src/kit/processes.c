@@ -8,6 +8,7 @@
  */
 #include "kit/processes.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -139,6 +140,32 @@ static int make_sockets(int sockets[2])
 	return 0;
 }
 
+/* Waits for its first words. Returns an errno. */
+static int wait_for_start(int socket)
+{
+	struct slm_reply ready;
+	ssize_t got;
+
+	do {
+		got = recv(socket, &ready, sizeof(ready), MSG_WAITALL);
+	} while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return errno;
+	if (got < (ssize_t)sizeof(ready))
+		return ECHILD; /* it was killed */
+	assert(ready.kind == SLM_REPLY_READY);
+	return ready.status;
+}
+
+/* Its end, when it has ended. */
+static int reap(pid_t helper, int *status)
+{
+	while (waitpid(helper, status, 0) < 0)
+		if (errno != EINTR)
+			return -1;
+	return 0;
+}
+
 /* Returns an errno. */
 static int fork_helper(struct sqloom_processes *processes, int floor)
 {
@@ -163,10 +190,14 @@ static int fork_helper(struct sqloom_processes *processes, int floor)
 	error = processes->helper < 0 ? errno : 0;
 	pthread_sigmask(SIG_SETMASK, &plan.signals, NULL);
 	close(sockets[1]);
+	processes->socket = sockets[0];
+	if (!error) {
+		error = wait_for_start(processes->socket);
+		if (error)
+			(void)reap(processes->helper, NULL);
+	}
 	if (error)
-		close(sockets[0]);
-	else
-		processes->socket = sockets[0];
+		close(processes->socket);
 	return error;
 }
 
@@ -222,10 +253,7 @@ static int end_helper(struct sqloom_processes *processes, int timeout_ms)
 	shutdown(processes->socket, SHUT_WR);
 	if (!wait_for_end(processes->socket, timeout_ms))
 		kill(processes->helper, SIGKILL);
-	while (waitpid(processes->helper, &status, 0) < 0)
-		if (errno != EINTR)
-			return -1;
-	return status;
+	return reap(processes->helper, &status) == 0 ? status : -1;
 }
 
 void sqloom_processes_free(struct sqloom_processes *processes)

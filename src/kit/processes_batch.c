@@ -399,6 +399,10 @@ static enum sqloom_status receive_all(struct batch *batch,
 	while (complete && receive(batch, &reply, sizeof(reply))) {
 		assert(reply.call < batch->given->ncalls);
 		switch ((enum slm_reply_kind)reply.kind) {
+		case SLM_REPLY_READY: /* was at the start */
+			return slm_error_set(err, SQLOOM_INTERNAL,
+					     "the helper of clean processes "
+					     "started twice");
 		case SLM_REPLY_REFUSED:
 			return refused(batch, &reply, err);
 		case SLM_REPLY_LOST:

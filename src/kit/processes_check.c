@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -169,17 +170,19 @@ static enum sqloom_status check_descriptors(bool (*is_ours)(int fd), int *floor,
 	enum sqloom_status status = SQLOOM_OK;
 	int highest = STDERR_FILENO;
 	struct dirent *entry;
+	struct rlimit limit;
 
 	if (!descriptors)
 		return slm_error_errno(err, SQLOOM_IO, errno,
 				       "cannot look for descriptors "
 				       "in " DESCRIPTORS "; mount /proc");
+	getrlimit(RLIMIT_NOFILE, &limit);
 	while (!status && (entry = readdir(descriptors))) {
 		int fd = atoi(entry->d_name);
 
 		if (entry->d_name[0] == '.' || fd <= STDERR_FILENO)
 			continue;
-		if (fd > highest)
+		if (fd > highest && (rlim_t)fd < limit.rlim_cur)
 			highest = fd;
 		if (fd != dirfd(descriptors) && !is_ours(fd))
 			status = check_descriptor(fd, err);

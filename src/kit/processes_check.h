@@ -11,7 +11,9 @@
 /*
  * SQLOOM_USAGE: another thread, a socket or an SQLite database, which is named;
  * SQLOOM_IO: /proc cannot be read. is_ours(fd) tells sockets of other helpers.
- * *floor: no descriptor from here on is open.
+ * *floor:
+ * no descriptor from here on is open; those beyond the limit, where tools keep
+ * theirs, do not count.
  */
 enum sqloom_status slm_processes_check(bool (*is_ours)(int fd), int *floor,
 				       struct sqloom_error *err);

@@ -407,7 +407,8 @@ static int watch_signal(int number)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static bool prepare(struct helper *helper)
+/* Returns an errno. */
+static int prepare(struct helper *helper)
 {
 	struct sigaction action = { .sa_handler = SIG_DFL };
 
@@ -419,27 +420,33 @@ static bool prepare(struct helper *helper)
 	/* Were it ignored, children would vanish unseen. */
 	sigaction(SIGCHLD, &action, &helper->child_action);
 	helper->children = watch_signal(SIGCHLD);
+	if (helper->children < 0)
+		return errno;
 	helper->end = watch_signal(SIGNAL_OF_END);
+	if (helper->end < 0)
+		return errno;
 	helper->page = mmap(NULL, sizeof(*helper->page), PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	return helper->children >= 0 && helper->end >= 0 &&
-	       helper->page != MAP_FAILED;
+	return helper->page == MAP_FAILED ? errno : 0;
 }
 
 _Noreturn void slm_helper(const struct slm_helper_plan *plan)
 {
 	static struct helper helper;
+	int error;
 
 	/* Signals of the terminal are for the program. */
 	setsid();
 	memset(&helper, 0, sizeof(helper));
 	helper.plan = plan;
 	helper.pid = getpid();
-	if (!prepare(&helper))
-		_exit(1);
+	error = prepare(&helper);
 	prctl(PR_SET_PDEATHSIG, SIGNAL_OF_END);
 	if (getppid() != plan->program)
 		_exit(0);
+	slm_helper_reply_about(&helper, SLM_REPLY_READY, 0, error);
+	if (error)
+		_exit(1);
 	for (;;)
 		serve(&helper);
 }

@@ -4,7 +4,7 @@
  * in a clean process to the helper, over a pipe and in a shared page. All three
  * are the same program, so structs go as they are in memory.
  *
- * The program: one request, followed by its texts and the args. The helper:
+ * The helper: SLM_REPLY_READY. The program: one request, followed by its texts and the args. The helper:
  * SLM_REPLY_REFUSED, and that was all; or for each call any number of
  * SLM_REPLY_RECORD, then one of SLM_REPLY_LOST and SLM_REPLY_ENDED, and behind
  * the last call SLM_REPLY_DONE.
@@ -40,6 +40,7 @@ struct slm_request_call {
 /* ---- The replies ------------------------------------------------------- */
 
 enum slm_reply_kind {
+	SLM_REPLY_READY,   /* once, at the start. status: errno; it ends */
 	SLM_REPLY_REFUSED, /* status: errno; ENOENT: no such function */
 	SLM_REPLY_LOST,	   /* it could not be started; status: errno */
 	SLM_REPLY_RECORD,  /* payload: next bytes of the call's record */

@@ -14,17 +14,6 @@
 
 static struct slm_pg_server *server;
 
-static int start_server(void **state)
-{
-	struct sqloom_error err;
-
-	(void)state;
-	if (!slm_pg_server_start(NULL, &server, &err))
-		return 0;
-	fprintf(stderr, "%s\n", err.message);
-	return -1;
-}
-
 static int stop_server(void **state)
 {
 	slm_pg_server_stop(server);
@@ -140,14 +129,31 @@ static struct sqloom_report *explore_two(sqloom_fn fn, void *arg)
 	return explore_calls(&many.calls, &options);
 }
 
+/* The first one also makes what libuv keeps as long as the process lives. */
+static int start_server(void **state)
+{
+	struct sqloom_error err;
+
+	(void)state;
+	if (slm_pg_server_start(NULL, &server, &err)) {
+		fprintf(stderr, "%s\n", err.message);
+		return -1;
+	}
+	sqloom_report_free(explore_two(pay, NULL));
+	return 0;
+}
+
 /* ---- Figures ------------------------------------------------------------------ */
 
-static void reads_and_writes_lose_an_update_in_4_of_6(void **state)
+/* A statement by itself is two steps, it and its COMMIT: of the 14 orders in
+ * which SELECT, UPDATE and COMMIT of both can come, the two serial ones are
+ * right. */
+static void reads_and_writes_lose_an_update_in_12_of_14(void **state)
 {
 	struct sqloom_report *report = explore_two(pay, NULL);
 
 	(void)state;
-	assert_figures(report, 6, 4, SQLOOM_BROKEN);
+	assert_figures(report, 14, 12, SQLOOM_BROKEN);
 	assert_string_equal(report->trace.findings[0].name, "lost update (P4)");
 	sqloom_report_free(report);
 }
@@ -157,8 +163,7 @@ static void a_point_is_one_more_step(void **state)
 	struct sqloom_report *report = explore_two(pay, (void *)"after-read");
 
 	(void)state;
-	/* 20 orders of 3 and 3, of which 2 are serial. */
-	assert_figures(report, 20, 18, SQLOOM_BROKEN);
+	assert_figures(report, 50, 48, SQLOOM_BROKEN);
 	sqloom_report_free(report);
 }
 
@@ -277,11 +282,11 @@ static void callbacks_are_called_here(void **state)
 	many.calls.check = check;
 	many.calls.arg = &watching;
 	report = explore_calls(&many.calls, &options);
-	assert_figures(report, 6, 4, SQLOOM_BROKEN);
+	assert_figures(report, 14, 12, SQLOOM_BROKEN);
 	assert_int_equal(report->trace.findings[0].class, SLM_CLASS_CHECK);
 	assert_string_equal(report->trace.findings[0].check_rows.values[0].text,
 			    "90 left");
-	assert_true(watching.checks >= 6);
+	assert_true(watching.checks >= 14);
 	sqloom_report_free(report);
 	options.progress = watch;
 	options.userdata = &watching;
@@ -333,7 +338,7 @@ static void what_a_helper_thread_does_is_its_calls(void **state)
 	struct sqloom_report *report = explore_two(pay_by_a_helper, NULL);
 
 	(void)state;
-	assert_figures(report, 6, 4, SQLOOM_BROKEN);
+	assert_figures(report, 14, 12, SQLOOM_BROKEN);
 	sqloom_report_free(report);
 }
 
@@ -366,12 +371,21 @@ static int leave_a_transaction(struct sqloom_call *call, void *arg)
 	return pay(call, arg);
 }
 
+/* The other call waits for its lock until it is cancelled. */
 static void a_transaction_that_is_left_open_does_not_hang(void **state)
 {
-	struct sqloom_report *report = explore_two(leave_a_transaction, NULL);
+	struct sqloom_options options = on_server();
+	struct sqloom_report *report;
+	struct many many;
 
 	(void)state;
+	options.statement_limit_ms = 500;
+	options.call_limit_ms = 2000;
+	same(&many, 2, leave_a_transaction, NULL, set_up);
+	report = explore_calls(&many.calls, &options);
+	assert_int_equal(report->trace.verdict, SQLOOM_INCONCLUSIVE);
 	assert_int_equal(report->trace.wrong, 0);
+	assert_true(has_note(report, "leaves a connection in a transaction"));
 	sqloom_report_free(report);
 }
 
@@ -409,7 +423,7 @@ static int explore_one_that_stays(void)
 		fprintf(stderr, "%s\n", err.message);
 		return 4;
 	}
-	if (report->trace.explored != 6 || report->trace.wrong != 4)
+	if (report->trace.explored != 14 || report->trace.wrong != 12)
 		return 5;
 	sqloom_report_free(report);
 	return 0;
@@ -431,7 +445,7 @@ static void a_call_that_never_returns_ends_the_exploration(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		guarded(reads_and_writes_lose_an_update_in_4_of_6),
+		guarded(reads_and_writes_lose_an_update_in_12_of_14),
 		guarded(a_point_is_one_more_step),
 		guarded(reading_for_update_holds),
 		guarded(two_explorations_write_the_same_trace),

@@ -394,7 +394,7 @@ static void test_late_thread(void **state)
 	sem_init(&gate.open, 0, 0);
 	sem_init(&gate.entered, 0, 0);
 	sqloom_calls_options_init(&options);
-	options.timeout_ms = 200;
+	options.timeout_ms = 1500; /* much more than the others need */
 	options.database = database;
 	assert_ok(sqloom_make_concurrent_calls(calls, 3, &options, &results,
 					       &err),
@@ -404,7 +404,7 @@ static void test_late_thread(void **state)
 	memset(calls, 0xff, sizeof(calls));
 	assert_value(results, 0, "call 1, a.db, 0");
 	assert_failed(results, 1, SQLOOM_TIMED_OUT,
-		      "it had not ended after 200 ms; a thread cannot be "
+		      "it had not ended after 1500 ms; a thread cannot be "
 		      "killed");
 	assert_failed(results, 1, SQLOOM_TIMED_OUT, "sqloom_processes_start()");
 	assert_value(results, 2, "call 3, a.db, 2");

@@ -604,6 +604,27 @@ static void test_left(void **state)
 	close_fixture();
 }
 
+/* One that has the sequences for itself alone. */
+static void test_left_with_sequences(void **state)
+{
+	PGconn *a;
+	char *left;
+
+	(void)state;
+	run(ACCOUNTS);
+	open_fixture();
+	run("INSERT INTO account (owner) VALUES ('x')");
+	a = connect_as("");
+	on(a, "BEGIN; TRUNCATE entry, account RESTART IDENTITY");
+	left = restore_left();
+	assert_non_null(strstr(left, "TRUNCATE entry"));
+	sqloom_text_free(left);
+	assert_string_equal(ask(SEQUENCES "account_id_seq"), "2 true");
+	assert_string_equal(ask("SELECT count(*) FROM account"), "2");
+	PQfinish(a);
+	close_fixture();
+}
+
 /* One that works, and one that waits for a lock. */
 static void test_left_at_work(void **state)
 {
@@ -830,6 +851,7 @@ int main(void)
 		TEST(test_schema_is_told),
 		TEST(test_schema_is_not_changed),
 		TEST(test_left),
+		TEST(test_left_with_sequences),
 		TEST(test_left_at_work),
 		TEST(test_not_a_test),
 		TEST(test_alone),

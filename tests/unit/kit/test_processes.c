@@ -547,6 +547,40 @@ static void test_helper_refused(void **state)
 	assert_null(processes);
 }
 
+/* Wherever it is that a descriptor is missing. */
+static void test_start_without_descriptors(void **state)
+{
+	struct rlimit limit, before;
+	bool started = false;
+	int refused = 0;
+
+	(void)state;
+	getrlimit(RLIMIT_NOFILE, &before);
+	limit = before;
+	for (limit.rlim_cur = 3; !started; limit.rlim_cur++) {
+		struct sqloom_processes *processes = NULL;
+		enum sqloom_status status;
+		struct sqloom_error err;
+
+		setrlimit(RLIMIT_NOFILE, &limit);
+		status = sqloom_processes_start(&processes, &err);
+		setrlimit(RLIMIT_NOFILE, &before);
+		started = status == SQLOOM_OK;
+		if (started) {
+			sqloom_processes_free(processes);
+			break;
+		}
+		assert_int_equal(status, SQLOOM_IO);
+		assert_contains(err.message, "cannot ");
+		/* Valgrind gives one beyond the limit, and refuses its use. */
+		assert_true(err.sys_errno == EMFILE || err.sys_errno == EBADF);
+		assert_null(processes);
+		assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+		refused++;
+	}
+	assert_true(refused >= 3);
+}
+
 /* The helper has the limits of the program, and needs two for each call. */
 static void test_descriptors_refused(void **state)
 {
@@ -676,6 +710,7 @@ int main(void)
 		TEST(test_many),
 		TEST(test_fork_refused),
 		TEST(test_helper_refused),
+		TEST(test_start_without_descriptors),
 		TEST(test_descriptors_refused),
 		TEST(test_out_of_memory),
 		TEST(test_out_of_memory_there),

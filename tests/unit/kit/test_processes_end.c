@@ -141,9 +141,9 @@ static void test_late_call(void **state)
 	int fd = open_to_read();
 
 	(void)state;
-	results = call_all(processes, calls, 2, 1000);
+	results = call_all(processes, calls, 2, 1500);
 	assert_failed(results, 0, SQLOOM_TIMED_OUT,
-		      "it had not ended after 1000 ms; its process was "
+		      "it had not ended after 1500 ms; its process was "
 		      "killed, with all that it started");
 	assert_string_equal(sqloom_results_at(results, 0)->output, "waiting");
 	assert_value(results, 1, "");
