@@ -475,8 +475,9 @@ struct sqloom_fixture_options {
 	 * PostgreSQL: the test database itself. */
 	const char *database;
 	bool any_database; /* as in sqloom_options */
-	/* SQLite: processes (clean ones too) use it, and it is a file; else it
-	 * is in memory, and threads share it. */
+	/* SQLite: other processes use it, and it is a file. It is one, too, if
+	 * clean processes can be made (sqloom_processes_start()); else it is
+	 * in memory, and threads share it. */
 	bool processes;
 	/* Sets up what all tests start from, after database; may be NULL. */
 	int (*setup)(struct sqloom_db *db, void *arg);

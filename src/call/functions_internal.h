@@ -43,7 +43,7 @@ struct agent {
 	struct slm_agent baton; /* first */
 	struct functions *owner;
 	struct agent *next; /* of all */
-	unsigned call;
+	_Atomic unsigned call;
 	bool own; /* the function runs on it */
 	uint64_t born; /* not own: in which run it was first seen */
 	pid_t tid;

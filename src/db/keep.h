@@ -10,7 +10,8 @@
  * What is found out: writes of whatever kind to tables, also by cascades,
  * through parents and partitions, and under session_replication_role; TRUNCATE;
  * positions of sequences, also where the transaction was rolled back; tables,
- * indexes, sequences, views that are new or gone, and columns that were added.
+ * indexes, sequences, views that are new or gone, and columns that were added
+ * (for a superuser also columns that were dropped, and other names).
  * What is not: what functions, types, policies and grants were, contents of
  * materialized views and foreign tables, large objects, and in a database of
  * more than SLM_KEEP_EXACT_MAX sequences the position that setval(..., false)

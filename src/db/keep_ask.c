@@ -98,7 +98,7 @@ static void put_question(const struct slm_keep *keep, enum question question,
 			     "DELETE FROM " PG_SCHEMA ".dirty RETURNING relid");
 		break;
 	case ASK_SCHEMA:
-		slm_buf_puts(sql, slm_keep_schema_sql);
+		slm_buf_puts(sql, slm_keep_schema_sql(keep));
 		break;
 	case ASK_SEQUENCES:
 		put_sequences(keep, sql);

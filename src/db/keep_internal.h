@@ -68,7 +68,7 @@ enum sqloom_status slm_keep_end(struct slm_keep *keep,
 /* ---- keep_schema.c ----------------------------------------------------- */
 
 /* The statement that gives the digest. */
-extern const char slm_keep_schema_sql[];
+const char *slm_keep_schema_sql(const struct slm_keep *keep);
 
 /* Notes what the schema is now. */
 enum sqloom_status slm_keep_schema_note(struct slm_keep *keep,

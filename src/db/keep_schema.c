@@ -17,13 +17,23 @@
  * VACUUM FULL. 99: pg_toast. */
 #define COUNTED "c.relpersistence <> 't' AND c.relnamespace <> 99"
 
-const char slm_keep_schema_sql[] =
+#define COLUMNS                                                                  \
+	"(SELECT count(*) FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = " \
+	"c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns"
+#define DIGEST \
 	"SELECT count(*) || ' ' || sum(c.oid::int8) || ' ' || sum(c.relnatts) "
-	"FROM pg_catalog.pg_class AS c WHERE " COUNTED;
+#define DIGEST_FROM " FROM pg_catalog.pg_class AS c WHERE " COUNTED
+
+/* Asked after every test: columns that were dropped do not show. */
+static const char digest_sql[] = DIGEST DIGEST_FROM;
+/* Asked only if there was a change. */
+static const char exact_digest_sql[] = DIGEST
+	"|| ' ' || sum(pg_catalog.hashtext(c.relname)::int8) || ' ' || (SELECT count(*) FROM pg_catalog.pg_attribute WHERE attnum > "
+	"0 AND NOT attisdropped)" DIGEST_FROM;
 
 static const char note_sql[] =
 	"DROP TABLE IF EXISTS " PG_SCHEMA ".relation;"
-	"CREATE TABLE " PG_SCHEMA ".relation AS SELECT c.oid, c.relnatts, "
+	"CREATE TABLE " PG_SCHEMA ".relation AS SELECT c.oid, " COLUMNS ", "
 	"c.oid::pg_catalog.regclass::text AS name, c.relkind FROM "
 	"pg_catalog.pg_class AS c WHERE c.oid >= 16384 AND " COUNTED
 	" AND c.relnamespace <> "
@@ -32,17 +42,22 @@ static const char note_sql[] =
 /* What belongs to a table is told by the table. */
 static const char look_sql[] =
 	"SELECT CASE WHEN r.oid IS NULL THEN 'new' WHEN c.oid IS NULL THEN "
-	"'gone' ELSE 'other' END, coalesce(c.oid, r.oid), coalesce(r.name, "
+	"'gone' WHEN r.columns <> c.columns THEN 'other' ELSE 'renamed' END, coalesce(c.oid, r.oid), coalesce(r.name, "
 	"c.name), CASE coalesce(c.relkind, r.relkind) WHEN 'i' THEN 'index' "
 	"WHEN 'I' THEN 'index' WHEN 'S' THEN 'sequence' WHEN 'v' THEN 'view' "
 	"WHEN 'm' THEN 'materialized view' WHEN 'c' THEN 'type' ELSE 'table' "
 	"END AS kind FROM " PG_SCHEMA ".relation AS r FULL JOIN (SELECT oid, "
-	"oid::pg_catalog.regclass::text AS name, relkind, relnatts FROM "
+	"oid::pg_catalog.regclass::text AS name, relkind, " COLUMNS " FROM "
 	"pg_catalog.pg_class AS c WHERE oid >= 16384 AND " COUNTED
 	" AND relnamespace <> pg_catalog.to_regnamespace('" PG_SCHEMA "')) AS "
-	"c USING (oid) WHERE r.oid IS NULL OR c.oid IS NULL OR r.relnatts <> "
-	"c.relnatts ORDER BY coalesce(c.relkind, r.relkind) IN ('r', 'p', 'v', "
+	"c USING (oid) WHERE r.oid IS NULL OR c.oid IS NULL OR r.columns <> "
+	"c.columns OR r.name <> c.name ORDER BY coalesce(c.relkind, r.relkind) IN ('r', 'p', 'v', "
 	"'m') DESC, coalesce(c.relkind, r.relkind) IN ('i', 'I'), 2";
+
+const char *slm_keep_schema_sql(const struct slm_keep *keep)
+{
+	return keep->watches_schema ? exact_digest_sql : digest_sql;
+}
 
 enum sqloom_status slm_keep_schema_note(struct slm_keep *keep,
 					struct sqloom_error *err)
@@ -54,7 +69,7 @@ enum sqloom_status slm_keep_schema_note(struct slm_keep *keep,
 
 	if (!status)
 		status = slm_pg_exec(&db->admin, "note what the schema is",
-				     slm_keep_schema_sql, &result, err);
+				     slm_keep_schema_sql(keep), &result, err);
 	if (status)
 		return status;
 	slm_free(keep->schema);
@@ -70,7 +85,7 @@ enum sqloom_status slm_keep_schema_ask(struct slm_keep *keep, bool *same,
 	enum sqloom_status status =
 		slm_pg_exec(&slm_keep_of(keep)->admin,
 			    "look whether the schema is what it was",
-			    slm_keep_schema_sql, &result, err);
+			    slm_keep_schema_sql(keep), &result, err);
 
 	if (status)
 		return status;
@@ -100,6 +115,7 @@ static void put_change(struct slm_buf *out, const PGresult *result, int row)
 		       PQgetvalue(result, row, 3), PQgetvalue(result, row, 2),
 		       *how == 'n' ? "is new" :
 		       *how == 'g' ? "is gone" :
+		       *how == 'r' ? "has another name" :
 				     "has other columns");
 }
 

@@ -61,10 +61,10 @@ struct pg_restore_plan {
 	struct pg_kept_sequence *sequences; /* per sequence */
 	enum pg_set set;		    /* that is gone back to */
 	unsigned emptied;		    /* VACUUMs so far */
-	char since[24]; /* xid that is older than what the snapshots do not
+	char since[24];	    /* xid that is older than what the snapshots do not
 			   have; "": not known */
-	bool begun;			    /* PG_SCHEMA is ours */
-	bool set_up;			    /* the setup has been completed */
+	bool begun;	    /* PG_SCHEMA is ours */
+	bool set_up;	    /* the setup has been completed */
 	bool settings;	    /* of the admin connection are those of restores */
 	bool xid_prepared;  /* the question for it, on the admin connection */
 	bool held_prepared; /* the question about locks, on the monitor */

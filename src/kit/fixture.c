@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "kit/processes.h"
 #include "pg/pg.h"
 
 void sqloom_fixture_options_init(struct sqloom_fixture_options *options)
@@ -35,7 +36,7 @@ enum sqloom_status sqloom_fixture_open(
 			options ? "a place for the fixture" : "options", err);
 	if (options->database && slm_pg_is_conninfo(options->database))
 		return slm_fixture_open_postgres(options, out, err);
-	if (options->processes)
+	if (options->processes || slm_processes_any())
 		return slm_fixture_open_file(options, out, err);
 	return slm_fixture_open_memory(options, out, err);
 }

@@ -107,6 +107,17 @@ enum sqloom_status slm_processes_take(struct sqloom_processes *processes,
 	return SQLOOM_OK;
 }
 
+bool slm_processes_any(void)
+{
+	const struct sqloom_processes *p;
+
+	pthread_mutex_lock(&all_lock);
+	for (p = all; p && p->program != getpid(); p = p->next)
+		;
+	pthread_mutex_unlock(&all_lock);
+	return p != NULL;
+}
+
 void slm_processes_give_back(struct sqloom_processes *processes)
 {
 	pthread_mutex_lock(&all_lock);

@@ -24,6 +24,9 @@ enum sqloom_status slm_processes_take(struct sqloom_processes *processes,
 				      struct sqloom_error *err);
 void slm_processes_give_back(struct sqloom_processes *processes);
 
+/* Has this process a helper? */
+bool slm_processes_any(void);
+
 /* It does not answer: ends it, and says what became of it. SQLOOM_IO. */
 enum sqloom_status slm_processes_lost(struct sqloom_processes *processes,
 				      struct sqloom_error *err);

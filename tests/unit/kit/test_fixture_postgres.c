@@ -544,7 +544,12 @@ static void test_schema_is_told(void **state)
 			 SQLOOM_UNSUPPORTED);
 	assert_non_null(strstr(err.message, "table account is gone"));
 	assert_string_equal(ask("SELECT count(*) FROM bare"), "3");
-	/* A temporary table is nobody's business, nor is VACUUM FULL. */
+	run("ALTER TABLE bare DROP COLUMN b; ALTER TABLE entry RENAME TO other");
+	assert_int_equal(sqloom_fixture_restore(fixture, NULL, &err),
+			 SQLOOM_UNSUPPORTED);
+	assert_non_null(strstr(err.message, "bare has other columns"));
+	assert_non_null(strstr(err.message, "entry has another name"));
+	run("ALTER TABLE other RENAME TO entry");
 	assert_int_equal(sqloom_fixture_close(fixture, &err),
 			 SQLOOM_UNSUPPORTED);
 	fixture = NULL;
@@ -553,6 +558,7 @@ static void test_schema_is_told(void **state)
 			    "0");
 }
 
+/* A temporary table is nobody's business, nor is VACUUM FULL. */
 static void test_schema_is_not_changed(void **state)
 {
 	(void)state;
