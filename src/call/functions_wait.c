@@ -192,13 +192,15 @@ static enum sqloom_status learn(struct functions *functions, unsigned call,
 	} else if (!info.local) {
 		lifted = slm_sql_lift_literals(info.sql, &text, &values);
 	}
-	if (lifted)
-		info.sql = text.data;
-	if (lifted && !told.bound)
-		told.params = slm_arena_strdup(&functions->arena, values.data);
-	if (slm_buf_failed(&text) || slm_buf_failed(&values) ||
-	    (lifted && !told.bound && !told.params))
+	if (slm_buf_failed(&text) || slm_buf_failed(&values))
 		status = slm_error_nomem(err);
+	if (!status && lifted)
+		info.sql = text.data;
+	if (!status && lifted && !told.bound) {
+		told.params = slm_arena_strdup(&functions->arena, values.data);
+		if (!told.params)
+			status = slm_error_nomem(err);
+	}
 	if (!status)
 		status = number(functions, call, &info, &told.step, err);
 	if (!status)

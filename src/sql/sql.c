@@ -418,6 +418,7 @@ bool slm_sql_lift_literals(const char *sql, struct slm_buf *text,
 			   struct slm_buf *values)
 {
 	const char *done = sql, *at = sql;
+	struct token before = { .kind = END };
 	unsigned count = 0;
 
 	slm_buf_clear(text);
@@ -429,6 +430,13 @@ bool slm_sql_lift_literals(const char *sql, struct slm_buf *text,
 
 		if (token.kind == END)
 			break;
+		if (token.kind == STRING && before.kind == WORD &&
+		    before.size == 1 && tolower(*before.text) == 'x' &&
+		    before.text + 1 == token.text) { /* x'00ff' */
+			token.text--;
+			token.size++;
+		}
+		before = token;
 		if (token.kind != NUMBER && token.kind != STRING)
 			continue;
 		put_parameter(text, done, token.text, ++count);
@@ -442,6 +450,8 @@ bool slm_sql_lift_literals(const char *sql, struct slm_buf *text,
 /* Behind the literal at p, as sqlite3_expanded_sql() writes them. */
 static const char *skip_literal(const char *p)
 {
+	if (strncmp(p, "zeroblob(", 9) == 0)
+		return p + strcspn(p, ")") + (strchr(p, ')') != NULL);
 	if (*p == '-' || *p == '+')
 		p++;
 	if ((*p == 'x' || *p == 'X') && p[1] == '\'')
@@ -501,5 +511,5 @@ bool slm_sql_lift_bound(const char *sql, const char *expanded,
 	}
 	if (text)
 		slm_buf_puts(text, sql);
-	return count > 0;
+	return count > 0 && strcmp(sql, expanded) == 0;
 }

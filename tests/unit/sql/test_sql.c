@@ -9,6 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "sql/sql.h"
 
 #define COUNT(list) (sizeof(list) / sizeof(*(list)))
@@ -233,6 +234,102 @@ static void other_statements_have_no_values(void **state)
 	assert_string_equal(values_of("INSERT INTO ["), "");
 }
 
+/* ---- Values apart from the text --------------------------------------------- */
+
+/* text NULL: nothing is lifted. */
+static void literals(const char *sql, const char *text, const char *values)
+{
+	struct slm_buf out, list;
+
+	slm_buf_init(&out);
+	slm_buf_init(&list);
+	assert_int_equal(slm_sql_lift_literals(sql, &out, &list), text != NULL);
+	if (text) {
+		assert_string_equal(out.data, text);
+		assert_string_equal(list.data, values);
+	}
+	slm_buf_deinit(&out);
+	slm_buf_deinit(&list);
+}
+
+static void bound(const char *sql, const char *expanded, const char *text,
+		  const char *values)
+{
+	struct slm_buf out, list;
+
+	slm_buf_init(&out);
+	slm_buf_init(&list);
+	/* Without the text, the values are the same. */
+	assert_int_equal(slm_sql_lift_bound(sql, expanded, NULL, &list),
+			 text != NULL);
+	if (text)
+		assert_string_equal(list.data, values);
+	assert_int_equal(slm_sql_lift_bound(sql, expanded, &out, &list),
+			 text != NULL);
+	if (text) {
+		assert_string_equal(out.data, text);
+		assert_string_equal(list.data, values);
+	}
+	slm_buf_deinit(&out);
+	slm_buf_deinit(&list);
+}
+
+static void literals_are_lifted(void **state)
+{
+	(void)state;
+	literals("SELECT bal FROM acct WHERE id = 1",
+		 "SELECT bal FROM acct WHERE id = $1", "$1 = 1");
+	literals(
+		"INSERT INTO t VALUES (1, 'it''s', -2.5e-3, x'00ff', NULL, .5)",
+		"INSERT INTO t VALUES ($1, $2, -$3, $4, NULL, $5)",
+		"$1 = 1, $2 = 'it''s', $3 = 2.5e-3, $4 = x'00ff', $5 = .5");
+	literals("SELECT \"5\", [6], `7`, a8 FROM t9 -- 10\n"
+		 "WHERE a=11 /* 12 */ AND max'13'",
+		 "SELECT \"5\", [6], `7`, a8 FROM t9 -- 10\n"
+		 "WHERE a=$1 /* 12 */ AND max$2",
+		 "$1 = 11, $2 = '13'");
+	literals("WITH x AS (SELECT 1) SELECT 'open",
+		 "WITH x AS (SELECT $1) SELECT $2", "$1 = 1, $2 = 'open");
+}
+
+static void statements_whose_literals_are_no_values(void **state)
+{
+	(void)state;
+	literals("PRAGMA cache_size = 5", NULL, NULL);
+	literals("CREATE TABLE t (a DEFAULT 5)", NULL, NULL);
+	literals("EXPLAIN SELECT 1", NULL, NULL);
+	literals("ATTACH 'x.db' AS x", NULL, NULL);
+	literals("SELECT a FROM t", NULL, NULL);
+	literals("", NULL, NULL);
+}
+
+static void bound_values_are_lifted(void **state)
+{
+	(void)state;
+	bound("UPDATE t SET a = ? WHERE id = 1",
+	      "UPDATE t SET a = -5 WHERE id = 1",
+	      "UPDATE t SET a = $1 WHERE id = 1", "$1 = -5");
+	bound("SELECT ?2, :two, @three, $four, ?",
+	      "SELECT 'a?b:c''', NULL, x'00', -1.5e-10, zeroblob(7)",
+	      "SELECT $1, $2, $3, $4, $5",
+	      "$1 = 'a?b:c''', $2 = NULL, $3 = x'00', $4 = -1.5e-10, "
+	      "$5 = zeroblob(7)");
+	bound("SELECT '?', ? /* ? */ -- ?\n, ?",
+	      "SELECT '?', 'two\nlines' /* ? */ -- ?\n, 2",
+	      "SELECT '?', $1 /* ? */ -- ?\n, $2", "$1 = 'two\nlines', $2 = 2");
+	bound("SELECT ?-?", "SELECT 5--6", "SELECT $1-$2", "$1 = 5, $2 = -6");
+}
+
+static void texts_that_do_not_fit_are_not_lifted(void **state)
+{
+	(void)state;
+	bound("SELECT 1", "SELECT 1", NULL, NULL);
+	bound("SELECT ?", "SELEKT 5", NULL, NULL);
+	bound("SELECT ? FROM t", "SELECT 5 FROM u", NULL, NULL);
+	bound("SELECT ?, ?", "SELECT 5", NULL, NULL);
+	bound("SELECT ?", "", NULL, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -250,6 +347,10 @@ int main(void)
 		cmocka_unit_test(fingerprints_are_the_same_on_every_machine),
 		cmocka_unit_test(the_values_of_an_insert_are_told),
 		cmocka_unit_test(other_statements_have_no_values),
+		cmocka_unit_test(literals_are_lifted),
+		cmocka_unit_test(statements_whose_literals_are_no_values),
+		cmocka_unit_test(bound_values_are_lifted),
+		cmocka_unit_test(texts_that_do_not_fit_are_not_lifted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
