@@ -153,6 +153,6 @@ void bench_functions(unsigned rounds)
 	printf("two C functions on threads, SQLite in memory: %.0f "
 	       "schedules/s (wanted: %d); called one after another, without "
 	       "sqloom: %.0f/s; ratio %.2f\n",
-	       bench_median(ours, rounds), WANTED,
-	       bench_median(theirs, rounds), bench_median(ratios, rounds));
+	       bench_median(ours, rounds), WANTED, bench_median(theirs, rounds),
+	       bench_median(ratios, rounds));
 }

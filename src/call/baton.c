@@ -40,8 +40,8 @@ struct slm_baton {
 	enum state state;
 	uint64_t parks, seen;
 	bool ticked;
-	bool ended; /* fn has returned */
-	struct slm_agent *wake; /* let go, not woken yet */
+	bool ended;		     /* fn has returned */
+	struct slm_agent *wake;	     /* let go, not woken yet */
 	void (*job)(void *userdata); /* for the main thread; NULL */
 	void *job_userdata;
 
@@ -241,7 +241,8 @@ static bool is_over(struct slm_baton *baton)
 
 static void attend(struct slm_baton *baton)
 {
-	const struct timespec pause = { .tv_nsec = SLM_BATON_TICK_MS * 1000000 };
+	const struct timespec pause = { .tv_nsec =
+						SLM_BATON_TICK_MS * 1000000 };
 	uint64_t parks = 0;
 
 	run_driver(baton, NULL);

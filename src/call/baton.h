@@ -26,8 +26,8 @@ struct slm_baton;
 /* A thread that can be let go. Zeroed by its owner, who keeps it as long as
  * the thread may park. */
 struct slm_agent {
-	_Atomic uint32_t go; /* futex: it may run */
-	_Atomic bool parked; /* read by the driver */
+	_Atomic uint32_t go;	/* futex: it may run */
+	_Atomic bool parked;	/* read by the driver */
 	struct slm_agent *wake; /* next of those to be woken */
 };
 

@@ -99,9 +99,11 @@ int sqloom_call_fail(struct sqloom_call *call, const char *fmt, ...)
 {
 	va_list arguments;
 
-	assert(call && fmt);
+	if (!call)
+		return -1;
 	va_start(arguments, fmt);
-	vsnprintf(call->error, sizeof(call->error), fmt, arguments);
+	vsnprintf(call->error, sizeof(call->error), fmt ? fmt : "it failed",
+		  arguments);
 	va_end(arguments);
 	for (char *c = call->error; *c; c++)
 		if (*c == '\n' || *c == '\r')
@@ -229,8 +231,7 @@ bool slm_thread_is_quiet(pid_t tid, uint64_t *last)
 	ssize_t size;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/status",
-		 (int)tid);
+	snprintf(path, sizeof(path), "/proc/self/task/%d/status", (int)tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return true; /* it has ended */

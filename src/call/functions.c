@@ -269,11 +269,14 @@ static enum sqloom_status op_run_end(struct slm_db *base,
 		status = add_failure(functions, err);
 	base->blind = functions->db->blind;
 	base->variants = functions->db->variants;
-	if (atomic_load(&functions->elsewhere))
+	if (atomic_load(&functions->elsewhere)) {
+		base->blind = "statements on another SQLite file were seen, "
+			      "see the notes";
 		slm_functions_note(functions,
 				   "statements on another SQLite file were "
 				   "seen: they are not held, and what they "
 				   "write is neither compared nor put back");
+	}
 	return status;
 }
 
@@ -408,9 +411,8 @@ static bool init_calls(struct functions *functions)
 
 		function->call.number = i;
 		/* A thread that never comes back outlives the spec. */
-		function->call.name =
-			slm_arena_strdup(&functions->arena,
-					 functions->spec->sessions[i].name);
+		function->call.name = slm_arena_strdup(
+			&functions->arena, functions->spec->sessions[i].name);
 		function->call.database = functions->path;
 		function->agent.owner = functions;
 		function->agent.call = i;
@@ -429,11 +431,11 @@ static enum sqloom_status choose_path(struct functions *functions,
 				      struct sqloom_error *err)
 {
 	const char *database = functions->options.db.database;
-	int size = database ? snprintf(functions->path, sizeof(functions->path),
-				       "%s", database) :
-			      snprintf(functions->path, sizeof(functions->path),
-				       "/tmp/sqloom-%d-memory.db",
-				       (int)getpid());
+	int size = database ?
+			   snprintf(functions->path, sizeof(functions->path),
+				    "%s", database) :
+			   snprintf(functions->path, sizeof(functions->path),
+				    "/tmp/sqloom-%d-memory.db", (int)getpid());
 
 	if (size < (int)sizeof(functions->path))
 		return SQLOOM_OK;

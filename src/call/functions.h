@@ -19,7 +19,7 @@
 
 struct slm_functions_options {
 	struct slm_sqlite_options db;
-	struct slm_baton *baton; /* borrowed */
+	struct slm_baton *baton;	  /* borrowed */
 	const struct sqloom_calls *calls; /* borrowed */
 	uint64_t stall_after_ms, call_limit_ms;
 };

@@ -44,14 +44,14 @@ struct agent {
 	struct functions *owner;
 	struct agent *next; /* of all */
 	_Atomic unsigned call;
-	bool own; /* the function runs on it */
+	bool own;      /* the function runs on it */
 	uint64_t born; /* not own: in which run it was first seen */
 	pid_t tid;
 	enum place at;
 	sqlite3_stmt *stmt; /* AT_STEP; NULL: a point */
 	const char *point;
 	_Atomic bool doing; /* it was let go, and its step is not done yet */
-	bool granted; /* it does a statement: its waits are seen */
+	bool granted;	    /* it does a statement: its waits are seen */
 	struct cursor cursors[CURSORS_MAX];
 	unsigned owner_number; /* AT_BLOCKED: its connection in the store */
 	uint64_t blocked_since, wake_at_ms, wait_began_ms;
@@ -85,9 +85,9 @@ struct function {
 	struct sqloom_call call;
 	struct agent agent; /* its own thread */
 	pthread_t thread;
-	bool made; /* the thread is there */
+	bool made;	   /* the thread is there */
 	_Atomic bool gone; /* it is about to end */
-	bool lost; /* its function did not come back, and never may */
+	bool lost;	   /* its function did not come back, and never may */
 	struct handle handles[HANDLES_MAX];
 	unsigned nhandles;
 	struct function_step *steps; /* SLM_FUNCTION_STEPS_MAX */
@@ -97,9 +97,9 @@ struct function {
 	/* In a run */
 	_Atomic bool started, over, stalled;
 	int returned;
-	bool left_open; /* it returned in a transaction */
-	struct agent *at; /* that stands at a step, or does it */
-	struct agent *blocked; /* NULL: none is */
+	bool left_open;		   /* it returned in a transaction */
+	struct agent *at;	   /* that stands at a step, or does it */
+	struct agent *blocked;	   /* NULL: none is */
 	struct slm_result *result; /* of the step under way */
 	uint64_t began_ns;
 };
@@ -124,13 +124,13 @@ struct functions {
 
 	/* In a run */
 	struct slm_arena *run;
-	_Atomic uint64_t runs; /* begun so far */
-	_Atomic int running; /* the call that new activity belongs to; -1 */
-	_Atomic bool control; /* calls are held; else all goes on */
-	_Atomic bool ending;  /* threads shall end */
+	_Atomic uint64_t runs;	/* begun so far */
+	_Atomic int running;	/* the call that new activity belongs to; -1 */
+	_Atomic bool control;	/* calls are held; else all goes on */
+	_Atomic bool ending;	/* threads shall end */
 	_Atomic bool elsewhere; /* another database was used */
 	_Atomic bool nomem;	/* memory was out on a thread */
-	uint64_t marks; /* counts blockings */
+	uint64_t marks;		/* counts blockings */
 	struct slm_check_failure *failures;
 	uint32_t nfailures;
 };

@@ -157,8 +157,7 @@ static struct cursor *find_cursor(struct agent *agent, const sqlite3_stmt *stmt)
 static void keep_handle(struct functions *functions, struct function *function,
 			sqlite3 *db, int owner)
 {
-	struct slm_front_route *route =
-		slm_sqlite_outside_route(functions->db);
+	struct slm_front_route *route = slm_sqlite_outside_route(functions->db);
 	struct handle handle = { db, owner, slm_front_serial(route, owner) };
 	unsigned i = 0;
 
@@ -397,8 +396,7 @@ static void end_statements(sqlite3 *db)
 static void forget_closed(struct functions *functions,
 			  struct function *function)
 {
-	struct slm_front_route *route =
-		slm_sqlite_outside_route(functions->db);
+	struct slm_front_route *route = slm_sqlite_outside_route(functions->db);
 
 	pthread_mutex_lock(&functions->mutex);
 	for (unsigned i = function->nhandles; i-- > 0;)

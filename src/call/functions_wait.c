@@ -186,8 +186,8 @@ static enum sqloom_status learn(struct functions *functions, unsigned call,
 	if (told.bound) {
 		char *expanded = sqlite3_expanded_sql(stmt);
 
-		lifted = expanded && slm_sql_lift_bound(info.sql, expanded,
-							&text, &values);
+		lifted = expanded &&
+			 slm_sql_lift_bound(info.sql, expanded, &text, &values);
 		sqlite3_free(expanded);
 	} else if (!info.local) {
 		lifted = slm_sql_lift_literals(info.sql, &text, &values);
@@ -379,10 +379,9 @@ static void blocked(struct functions *functions, struct agent *agent,
 	functions->calls[agent->call].blocked = agent;
 	*answer = (struct slm_db_answer){
 		.blocked = true,
-		.blocked_by =
-			calls_of(functions,
-				 slm_store_blockers(store,
-						    agent->owner_number)),
+		.blocked_by = calls_of(functions,
+				       slm_store_blockers(store,
+							  agent->owner_number)),
 		.what = slm_store_wait_text(store, agent->owner_number),
 	};
 }

@@ -320,9 +320,9 @@ static enum sqloom_status check(struct programs *programs,
 
 	if (!programs->spec->nchecks && !asked)
 		return SQLOOM_OK;
-	programs->failures =
-		slm_arena_zalloc(programs->run, programs->spec->nchecks + 1,
-				 sizeof(*programs->failures));
+	programs->failures = slm_arena_zalloc(programs->run,
+					      programs->spec->nchecks + 1,
+					      sizeof(*programs->failures));
 	if (!programs->failures)
 		return slm_error_nomem(err);
 	if (programs->spec->nchecks)

@@ -320,9 +320,9 @@ bool slm_programs_end_functions(struct programs *programs)
 
 /* ---- Set-up and check ------------------------------------------------------------ */
 
-enum sqloom_status slm_programs_errand(struct programs *programs,
-				       sqloom_fn fn, const char *name,
-				       bool *failed, struct sqloom_error *err)
+enum sqloom_status slm_programs_errand(struct programs *programs, sqloom_fn fn,
+				       const char *name, bool *failed,
+				       struct sqloom_error *err)
 {
 	struct sqloom_call *call = &programs->errand;
 
@@ -333,7 +333,7 @@ enum sqloom_status slm_programs_errand(struct programs *programs,
 	call->name = name;
 	call->database = programs->errand_database;
 	slm_function_begin(call);
-	*failed = slm_function_end(
-		call, fn(call, programs->spec->functions->arg));
+	*failed = slm_function_end(call,
+				   fn(call, programs->spec->functions->arg));
 	return SQLOOM_OK;
 }

@@ -507,9 +507,11 @@ enum sqloom_status slm_programs_blockers(struct programs *programs,
 	enum sqloom_status status;
 
 	*calls = 0;
+	/* Idle ones, too: a session keeps its advisory locks. */
 	for (struct link *link = programs->links;
 	     link && nours < SLM_PG_BLOCKERS_MAX; link = link->next)
-		if (holds(link, call))
+		if (link->out.call >= 0 && link->out.call != (int)call &&
+		    link->open)
 			ours[nours++] = link->out.pid;
 	if (!nours || waits->lost)
 		return SQLOOM_OK;

@@ -15,6 +15,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -22,6 +23,8 @@
 
 /* "sqlo", "om" */
 #define LOCK_KEYS "1936812143, 28525"
+#define LOCK_TRIES 50
+#define LOCK_PAUSE_MS 20
 #define MARK "sqloom: what tables were before its runs; dropped at the end"
 
 /* All objects of the user's, but for those of extensions, those that are part
@@ -97,21 +100,35 @@ static enum sqloom_status busy(struct postgres *db, struct sqloom_error *err)
 	return SQLOOM_DATABASE;
 }
 
-static enum sqloom_status take_lock(struct postgres *db,
-				    struct sqloom_error *err)
+static enum sqloom_status try_lock(struct postgres *db, bool *taken,
+				   struct sqloom_error *err)
 {
 	PGresult *result;
 	enum sqloom_status status =
 		admin(db, "take the lock that says that sqloom is at work",
 		      "SELECT pg_catalog.pg_try_advisory_lock(" LOCK_KEYS ")",
 		      &result, err);
-	bool taken;
 
 	if (status)
 		return status;
-	taken = *PQgetvalue(result, 0, 0) == 't';
+	*taken = *PQgetvalue(result, 0, 0) == 't';
 	PQclear(result);
-	return taken ? SQLOOM_OK : busy(db, err);
+	return SQLOOM_OK;
+}
+
+/* A session whose client has just gone keeps its locks for a moment. */
+static enum sqloom_status take_lock(struct postgres *db,
+				    struct sqloom_error *err)
+{
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_MS * 1000000 };
+	bool taken = false;
+	enum sqloom_status status = try_lock(db, &taken, err);
+
+	for (int i = 0; !status && !taken && i < LOCK_TRIES; i++) {
+		(void)nanosleep(&pause, NULL);
+		status = try_lock(db, &taken, err);
+	}
+	return status || taken ? status : busy(db, err);
 }
 
 /* ---- Dropping what was created ----------------------------------------- */

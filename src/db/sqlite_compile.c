@@ -319,7 +319,7 @@ static bool see_program(struct session *session, struct statement *statement,
 }
 
 /* Does the text name a field of the database's header that is the user's? */
-static bool names_header(const char *sql)
+bool slm_compile_names_header(const char *sql)
 {
 	return strcasestr(sql, "user_version") ||
 	       strcasestr(sql, "application_id");
@@ -348,7 +348,7 @@ static void see_pragma(const char *sql, struct footprint *footprint)
 	slm_sql_second_word(sql, word, sizeof(word));
 	if (!any_of(word, harmless))
 		footprint->touches = true;
-	footprint->pragma |= names_header(sql);
+	footprint->pragma |= slm_compile_names_header(sql);
 	footprint->connection = true;
 }
 
@@ -489,8 +489,7 @@ static bool is_dml(const char *sql)
 	return false;
 }
 
-static int prepare_watched(struct session *session,
-			   struct footprint *footprint,
+static int prepare_watched(struct session *session, struct footprint *footprint,
 			   struct statement *statement)
 {
 	struct watch watch = { .arena = &session->owner->compiled,
@@ -856,7 +855,7 @@ static int compile_text(struct session *session, struct step *step)
 	session->owner->fresh |= step->footprint.connection || *step->rest;
 	slm_compile_blind(session->owner, &step->footprint);
 	session->owner->pragma |= step->footprint.pragma ||
-				  names_header(step->rest);
+				  slm_compile_names_header(step->rest);
 	return rc;
 }
 

@@ -19,7 +19,6 @@ const struct generated *slm_generated_find(const struct sqlite *db,
 	return NULL;
 }
 
-
 static uint32_t next_ordinal(const struct sqlite *db, unsigned call,
 			     uint32_t table)
 {

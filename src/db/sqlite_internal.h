@@ -179,7 +179,7 @@ struct sqlite {
 	/* What the steps do, all taken together */
 	bool ddl, random, fresh; /* fresh: new connections for each run */
 	bool schema_dirty;
-	bool pragma; /* as in struct footprint */
+	bool pragma;			/* as in struct footprint */
 	struct sqlite_outside *outside; /* NULL: the sessions are ours; owned */
 };
 
@@ -234,6 +234,8 @@ void slm_outside_sqlite_free(struct sqlite *db);
  * and what it touches into footprint; an SQLite result code. */
 int slm_compile_one(struct session *session, struct footprint *footprint,
 		    struct statement *statement);
+/* Does it name user_version or application_id? */
+bool slm_compile_names_header(const char *sql);
 /* The names, with commas; "" if memory is out. */
 const char *slm_compile_names(struct slm_arena *arena,
 			      const struct name_set *set);

@@ -186,8 +186,10 @@ static bool compile(struct sqlite *db, struct known *known, const char *sql)
 	tell->reads = tell->writes = "";
 	if (!tell->sql)
 		return false;
-	if (is_pragma(statement.sql))
+	if (is_pragma(statement.sql)) {
+		db->pragma |= slm_compile_names_header(statement.sql);
 		return true;
+	}
 	rc = slm_compile_one(&db->outside->reader, &footprint, &statement);
 	if (rc == SQLITE_NOMEM) {
 		sqlite3_finalize(statement.stmt);
@@ -265,8 +267,8 @@ static bool more_rows(struct sqlite *db, struct slm_rows *rows,
 static bool name_columns(struct sqlite *db, sqlite3_stmt *stmt,
 			 struct slm_rows *rows)
 {
-	const char **columns = slm_arena_zalloc(db->run, rows->ncolumns,
-						sizeof(*columns));
+	const char **columns =
+		slm_arena_zalloc(db->run, rows->ncolumns, sizeof(*columns));
 
 	for (uint32_t i = 0; columns && i < rows->ncolumns; i++) {
 		const char *name = sqlite3_column_name(stmt, (int)i);
@@ -279,10 +281,9 @@ static bool name_columns(struct sqlite *db, sqlite3_stmt *stmt,
 	return columns != NULL;
 }
 
-bool slm_sqlite_outside_row(
-	struct slm_db *base, sqlite3_stmt *stmt,
-	const struct slm_sqlite_outside_statement *statement,
-	struct slm_rows *rows, uint32_t *capacity)
+bool slm_sqlite_outside_row(struct slm_db *base, sqlite3_stmt *stmt,
+			    const struct slm_sqlite_outside_statement *statement,
+			    struct slm_rows *rows, uint32_t *capacity)
 {
 	struct sqlite *db = of(base);
 	bool failed = false, known;
@@ -329,10 +330,10 @@ static void learn_keys(struct sqlite *db, unsigned call, sqlite3 *handle,
 					  last - i);
 }
 
-bool slm_sqlite_outside_end(
-	struct slm_db *base, unsigned call, sqlite3_stmt *stmt, int rc,
-	const struct slm_sqlite_outside_statement *statement,
-	struct slm_result *result)
+bool slm_sqlite_outside_end(struct slm_db *base, unsigned call,
+			    sqlite3_stmt *stmt, int rc,
+			    const struct slm_sqlite_outside_statement *statement,
+			    struct slm_result *result)
 {
 	struct sqlite *db = of(base);
 	sqlite3 *handle = sqlite3_db_handle(stmt);

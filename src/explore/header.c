@@ -371,22 +371,27 @@ static bool note_silent(struct explorer *explorer)
 		if (trace->calls[i].nsteps)
 			continue;
 		silent++;
-		if (!slm_note(explorer,
-			      explorer->spec->functions ?
-				      "call \"%s\" never executed a statement "
-				      "on the database that is explored: does "
-				      "it connect to what "
-				      "sqloom_call_database() gives, and did it "
-				      "open the connection in this exploration?" :
-				      "call \"%s\" never sent a statement "
-				      "through the proxy: does it connect by "
-				      "PGHOST and PGPORT, or by DATABASE_URL? "
-				      "sqloom doctor --call tells",
-			      trace->calls[i].name))
+		if (!slm_note(
+			    explorer,
+			    explorer->spec->functions ?
+				    "call \"%s\" never executed a statement "
+				    "on the database that is explored: does "
+				    "it connect to what "
+				    "sqloom_call_database() gives, and did it "
+				    "open the connection in this exploration?" :
+				    "call \"%s\" never sent a statement "
+				    "through the proxy: does it connect by "
+				    "PGHOST and PGPORT, or by DATABASE_URL? "
+				    "sqloom doctor --call tells",
+			    trace->calls[i].name))
 			return false;
 	}
 	if (silent == trace->ncalls && !explorer->reason)
 		explorer->reason = "no call used the database that is "
+				   "explored, see the notes";
+	/* A function may have used it past us, which nobody could see. */
+	if (silent && explorer->spec->functions && !explorer->reason)
+		explorer->reason = "a call did not use the database that is "
 				   "explored, see the notes";
 	return true;
 }

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "kit/database.h"
 #include "kit/processes.h"
 #include "pg/pg.h"
 
@@ -105,7 +106,10 @@ enum sqloom_status slm_fixture_set_up(
 	if (returned)
 		status = slm_error_set(
 			err, SQLOOM_CALL,
-			"the fixture's setup failed: it returned %d", returned);
+			"the fixture's setup failed: it returned %d%s%s",
+			returned,
+			db->failure.set ? "; the database had said: " : "",
+			db->failure.set ? db->failure.text : "");
 	closed = sqloom_db_close(db, status ? NULL : err);
 	return status ? status : closed;
 }

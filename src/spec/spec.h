@@ -43,9 +43,9 @@ struct slm_spec_step {
 
 /* What runs instead of SQL steps. */
 enum slm_spec_call_kind {
-	SLM_CALL_SQL,  /* no call: a session with steps */
-	SLM_CALL_EXEC, /* call "name" { exec COMMAND }: for sh -c */
-	SLM_CALL_HTTP, /* call "name" { http REQUEST }: docs/calls.md */
+	SLM_CALL_SQL,	   /* no call: a session with steps */
+	SLM_CALL_EXEC,	   /* call "name" { exec COMMAND }: for sh -c */
+	SLM_CALL_HTTP,	   /* call "name" { http REQUEST }: docs/calls.md */
 	SLM_CALL_FUNCTION, /* call "name" { function NAME }: of the program that
 			      explores (sqloom_explore_calls) */
 };

@@ -123,10 +123,10 @@ struct slm_trace_step {
 };
 
 enum slm_trace_call_kind {
-	SLM_TRACE_SESSION, /* SQL steps that somebody wrote down */
-	SLM_TRACE_EXEC,	   /* a command: its steps are what it sent */
-	SLM_TRACE_HTTP,	   /* a request: what its server sent */
-	SLM_TRACE_CLIENT,  /* a connection of `sqloom proxy --record` */
+	SLM_TRACE_SESSION,  /* SQL steps that somebody wrote down */
+	SLM_TRACE_EXEC,	    /* a command: its steps are what it sent */
+	SLM_TRACE_HTTP,	    /* a request: what its server sent */
+	SLM_TRACE_CLIENT,   /* a connection of `sqloom proxy --record` */
 	SLM_TRACE_FUNCTION, /* a function of the program that explored */
 };
 

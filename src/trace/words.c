@@ -36,10 +36,8 @@ const char *const slm_trace_kind_words[SLM_TRACE_KIND_WORDS] = {
 };
 
 const char *const slm_call_words[SLM_CALL_WORDS] = {
-	[SLM_TRACE_SESSION] = "session",
-	[SLM_TRACE_EXEC] = "exec",
-	[SLM_TRACE_HTTP] = "http",
-	[SLM_TRACE_CLIENT] = "client",
+	[SLM_TRACE_SESSION] = "session",   [SLM_TRACE_EXEC] = "exec",
+	[SLM_TRACE_HTTP] = "http",	   [SLM_TRACE_CLIENT] = "client",
 	[SLM_TRACE_FUNCTION] = "function",
 };
 

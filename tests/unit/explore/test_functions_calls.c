@@ -508,6 +508,8 @@ static void an_open_cursor_is_ended_with_its_call(void **state)
 	many.functions[1].fn = leave_a_cursor;
 	report = explore_calls(&many.calls, NULL);
 	assert_figures(report, 3, 0, SQLOOM_HOLDS);
+	assert_int_equal(report->trace.nfindings, 0);
+	assert_int_equal(report->trace.nnotes, 0);
 	sqloom_report_free(report);
 }
 
