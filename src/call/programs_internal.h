@@ -144,6 +144,8 @@ bool slm_links_several(struct programs *programs, unsigned call);
 /* Is the call in a transaction, or in the middle of something? */
 bool slm_links_busy(struct programs *programs, unsigned call);
 bool slm_links_any(struct programs *programs, unsigned call);
+/* Has it closed a connection whose server process is not gone yet? */
+bool slm_links_ending(struct programs *programs, unsigned call);
 /* A lock may have been given back: who waits is asked about again. */
 void slm_links_give_back(struct programs *programs);
 /* Between runs, when there are many: forgets what texts are. */

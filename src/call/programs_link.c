@@ -439,6 +439,15 @@ bool slm_links_busy(struct programs *programs, unsigned call)
 	return false;
 }
 
+bool slm_links_ending(struct programs *programs, unsigned call)
+{
+	for (struct link *link = programs->links; link; link = link->next)
+		if (link->out.call == (int)call &&
+		    slm_relay_is_ending(link->connection))
+			return true;
+	return false;
+}
+
 bool slm_links_any(struct programs *programs, unsigned call)
 {
 	for (struct link *link = programs->links; link; link = link->next)

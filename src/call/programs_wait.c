@@ -414,6 +414,11 @@ enum sqloom_status slm_programs_settle(struct programs *programs, unsigned call,
 	while (!status) {
 		struct link *link = slm_links_held(programs, call);
 
+		if (slm_links_ending(programs, call) &&
+		    !is_over_limit(programs, call)) {
+			status = slm_programs_turn(programs, true, err);
+			continue;
+		}
 		program->several |= slm_links_several(programs, call);
 		if (link && program->several) {
 			bool settled;
@@ -428,13 +433,18 @@ enum sqloom_status slm_programs_settle(struct programs *programs, unsigned call,
 		if (point)
 			return at_point(programs, call, point, arrival, err);
 		if (is_over(programs, call) &&
-		    (looked || programs->options.start || program->function)) {
+		    (looked || programs->options.start)) {
 			end_of(programs, call, arrival);
 			return SQLOOM_OK;
 		}
 		if (is_over(programs, call)) {
+			/* A function has closed what it closes before its end
+			 * is told. */
 			looked = true;
-			status = look_behind(programs, err);
+			status = program->function ?
+					 slm_programs_turn(programs, false,
+							   err) :
+					 look_behind(programs, err);
 			continue;
 		}
 		if (sleep_ms(programs, &sleep, call) >=

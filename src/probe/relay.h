@@ -96,6 +96,9 @@ void slm_relay_end(struct slm_relay_connection *connection,
 		   const char *message);
 struct slm_dialog *slm_relay_dialog(struct slm_relay_connection *connection);
 int slm_relay_connection_port(const struct slm_relay_connection *connection);
+/* One side has gone, and closed() is still to come: the server's process may
+ * hold its locks until then. */
+bool slm_relay_is_ending(const struct slm_relay_connection *connection);
 /* The owner's word about it. */
 void slm_relay_set_data(struct slm_relay_connection *connection, void *data);
 void *slm_relay_data(const struct slm_relay_connection *connection);

@@ -556,3 +556,8 @@ void slm_relay_go_on(struct slm_relay_connection *c)
 	if (!c->busy)
 		slm_relay_settle(c);
 }
+
+bool slm_relay_is_ending(const struct slm_relay_connection *c)
+{
+	return c->state >= SLM_RELAY_ENDING || c->client.eof;
+}
