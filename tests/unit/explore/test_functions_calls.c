@@ -802,6 +802,54 @@ static void another_file_is_noted(void **state)
 	sqloom_report_free(report);
 }
 
+static sqlite3 *opened_before;
+
+static int pay_past_us(struct sqloom_call *call, void *arg)
+{
+	(void)call;
+	(void)arg;
+	return execute_int(opened_before, set, 7);
+}
+
+/* What one call does cannot be seen: then nothing can be said to hold. */
+static void a_call_that_is_not_seen_never_holds(void **state)
+{
+	struct sqloom_report *report;
+	struct many many;
+
+	(void)state;
+	assert_int_equal(sqlite3_open(":memory:", &opened_before), SQLITE_OK);
+	assert_false(execute(opened_before, account));
+	same(&many, 2, pay, NULL, set_account_up);
+	many.functions[1].fn = pay_past_us;
+	report = explore_calls(&many.calls, NULL);
+	assert_int_equal(report->trace.verdict, SQLOOM_INCONCLUSIVE);
+	assert_true(has_note(report, "never executed a statement"));
+	sqloom_report_free(report);
+	sqlite3_close(opened_before);
+}
+
+static int count_up(struct sqloom_call *call, void *arg)
+{
+	sqlite3 *db = kept(call);
+	int version = query(db, "PRAGMA user_version");
+	char sql[60];
+
+	(void)arg;
+	snprintf(sql, sizeof(sql), "PRAGMA user_version = %d", version + 1);
+	return execute(db, sql);
+}
+
+static void the_user_version_is_compared(void **state)
+{
+	struct sqloom_report *report =
+		explore_two(count_up, NULL, set_account_up);
+
+	(void)state;
+	assert_figures(report, 6, 4, SQLOOM_BROKEN);
+	sqloom_report_free(report);
+}
+
 /* ---- SQL ---------------------------------------------------------------------------- */
 
 static int several_at_once(struct sqloom_call *call, void *arg)
@@ -1038,6 +1086,8 @@ int main(void)
 		guarded(preparing_waits_as_a_statement_does),
 		guarded(attached_databases_are_noted),
 		guarded(another_file_is_noted),
+		guarded(a_call_that_is_not_seen_never_holds),
+		guarded(the_user_version_is_compared),
 		guarded(every_statement_of_a_script_is_a_step),
 		guarded(sql_of_sql_functions_is_no_step),
 		guarded(triggers_are_no_steps),

@@ -442,6 +442,65 @@ static void a_call_that_never_returns_ends_the_exploration(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* ---- Locks of sessions ------------------------------------------------------------ */
+
+static int pay_alone(struct sqloom_call *call, void *arg)
+{
+	PGconn *conn = conn_of(call);
+	int rc;
+
+	run(conn, "SELECT pg_advisory_lock(7)");
+	rc = pay(call, arg);
+	run(conn, "SELECT pg_advisory_unlock(7)");
+	return rc;
+}
+
+/* The session that holds it is idle: it is in no transaction. */
+static void an_advisory_lock_of_an_idle_session_is_waited_for(void **state)
+{
+	struct sqloom_report *report = explore_two(pay_alone, NULL);
+
+	(void)state;
+	assert_int_equal(report->trace.verdict, SQLOOM_HOLDS);
+	assert_true(report->trace.explored > 10);
+	assert_int_equal(report->trace.nnotes, 0);
+	sqloom_report_free(report);
+}
+
+/* Closing the connection gives the lock back; whoever comes later gets it. */
+static int pay_if_alone(struct sqloom_call *call, void *arg)
+{
+	PGconn *conn = PQconnectdb(sqloom_call_database(call));
+	PGresult *result = PQexec(conn, "SELECT pg_try_advisory_lock(7)");
+	bool got = PQntuples(result) == 1 && *PQgetvalue(result, 0, 0) == 't';
+	int balance;
+
+	(void)arg;
+	PQclear(result);
+	balance = got ? number(conn, "SELECT bal FROM acct WHERE id = 1") : 0;
+	if (got)
+		set_balance(conn, balance - 10);
+	PQfinish(conn);
+	return got ? 0 : sqloom_call_fail(call, "busy");
+}
+
+static void the_end_of_a_session_is_waited_for(void **state)
+{
+	uint64_t wrong = 0;
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		struct sqloom_report *report = explore_two(pay_if_alone, NULL);
+
+		assert_int_equal(report->trace.verdict, SQLOOM_BROKEN);
+		assert_int_equal(report->trace.nnotes, 0);
+		assert_true(i == 0 || report->trace.wrong == wrong);
+		assert_true(report->trace.wrong < report->trace.explored);
+		wrong = report->trace.wrong;
+		sqloom_report_free(report);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -455,6 +514,8 @@ int main(void)
 		guarded(what_a_helper_thread_does_is_its_calls),
 		guarded(a_mutex_across_statements_is_recognised),
 		guarded(a_transaction_that_is_left_open_does_not_hang),
+		guarded(an_advisory_lock_of_an_idle_session_is_waited_for),
+		guarded(the_end_of_a_session_is_waited_for),
 		guarded(a_call_that_never_returns_ends_the_exploration),
 	};
 
