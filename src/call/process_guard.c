@@ -22,6 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "call/process_tree.h"
+
 #define SHELL "/bin/sh"
 #define NAME "sqloom-guard"
 #define KILL_PAUSE_MS 5
@@ -181,28 +183,6 @@ static bool reap(pid_t *command)
 	return pid == 0;
 }
 
-/* Those that there are now: what they leave becomes our child, and the next
- * round's work. Without /proc: none. */
-static void kill_children(void)
-{
-	char list[4096];
-	int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
-	ssize_t size = fd < 0 ? 0 : read(fd, list, sizeof(list));
-	pid_t pid = 0;
-
-	for (ssize_t i = 0; i < size; i++) {
-		if (list[i] != ' ') {
-			pid = pid * 10 + (list[i] - '0');
-			continue;
-		}
-		if (pid > 0)
-			kill(pid, SIGKILL);
-		pid = 0;
-	}
-	if (fd >= 0)
-		close(fd);
-}
-
 static long now_ms(void)
 {
 	struct timespec now;
@@ -230,7 +210,7 @@ static void kill_all(pid_t *command, int signals)
 	if (*command > 0)
 		kill(-*command, SIGKILL);
 	while (reap(command) && now_ms() < end) {
-		kill_children();
+		slm_tree_kill_children();
 		if (poll(&child, 1, KILL_PAUSE_MS) > 0)
 			clear(signals);
 	}

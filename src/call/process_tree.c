@@ -245,3 +245,23 @@ void slm_tree_kill_session(pid_t session, int ms)
 	while (kill_round(session) > 0 && slm_clock_ms() < end)
 		nanosleep(&pause, NULL);
 }
+
+void slm_tree_kill_children(void)
+{
+	char list[4096];
+	int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+	ssize_t size = fd < 0 ? 0 : read(fd, list, sizeof(list));
+	pid_t pid = 0;
+
+	for (ssize_t i = 0; i < size; i++) {
+		if (list[i] != ' ') {
+			pid = pid * 10 + (list[i] - '0');
+			continue;
+		}
+		if (pid > 0)
+			kill(pid, SIGKILL);
+		pid = 0;
+	}
+	if (fd >= 0)
+		close(fd);
+}

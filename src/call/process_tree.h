@@ -22,6 +22,11 @@ bool slm_tree_signal(pid_t root, int number);
  */
 bool slm_tree_is_quiet(pid_t root);
 
+/* Kills the children that the calling thread has now: what they leave becomes
+ * its child if it is a subreaper, and the next round's work. Async-signal-safe.
+ */
+void slm_tree_kill_children(void);
+
 /* Kills all processes of a session, until none is left or ms have passed. */
 void slm_tree_kill_session(pid_t session, int ms);
 

@@ -65,7 +65,7 @@ void slm_fixture_handles_free(struct slm_fixture_handles *handles);
 
 /*
  * Rolls back the transactions of all connections, and resets statements that
- * were not read to their end; a line for each connection into left. Waits, at
+ * were not read to their end; a line for each connection into left (may be NULL). Waits, at
  * most a second, for those that are inside of a statement, which it interrupts.
  * SQLOOM_DATABASE: there is one that cannot be ended, and why.
  */

@@ -313,9 +313,9 @@ static long end_all(struct slm_fixture_handles *handles, bool first,
 	return busy;
 }
 
-enum sqloom_status slm_fixture_handles_end(struct slm_fixture_handles *handles,
-					   struct slm_buf *left,
-					   struct sqloom_error *err)
+static enum sqloom_status end_and_tell(struct slm_fixture_handles *handles,
+				       struct slm_buf *left,
+				       struct sqloom_error *err)
 {
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };
 	uint64_t began_ns = slm_clock_ns();
@@ -333,4 +333,19 @@ enum sqloom_status slm_fixture_handles_end(struct slm_fixture_handles *handles,
 			     "not help: join the threads of a test before its "
 			     "database is put back",
 			     busy);
+}
+
+enum sqloom_status slm_fixture_handles_end(struct slm_fixture_handles *handles,
+					   struct slm_buf *left,
+					   struct sqloom_error *err)
+{
+	enum sqloom_status status;
+	struct slm_buf unread;
+
+	if (left)
+		return end_and_tell(handles, left, err);
+	slm_buf_init(&unread);
+	status = end_and_tell(handles, &unread, err);
+	slm_buf_deinit(&unread);
+	return status;
 }

@@ -83,12 +83,9 @@ static enum sqloom_status op_close(struct sqloom_fixture *base,
 				   struct sqloom_error *err)
 {
 	struct memory_fixture *fixture = of(base);
-	struct slm_buf left;
-	enum sqloom_status status;
+	enum sqloom_status status =
+		slm_fixture_handles_end(fixture->handles, NULL, err);
 
-	slm_buf_init(&left);
-	status = slm_fixture_handles_end(fixture->handles, &left, err);
-	slm_buf_deinit(&left);
 	fixture_free(fixture);
 	return status;
 }

@@ -19,33 +19,12 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "call/process_tree.h"
 
 #define KILL_PAUSE_MS 5
 #define KILL_MS 10000 /* then what is left cannot be killed */
 
 /* ---- The end of everything --------------------------------------------- */
-
-/* Children there are now: what they leave becomes our child, and the next
- * round's work. Without /proc: none. */
-static void kill_children(void)
-{
-	char list[4096];
-	int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
-	ssize_t size = fd < 0 ? 0 : read(fd, list, sizeof(list));
-	pid_t pid = 0;
-
-	for (ssize_t i = 0; i < size; i++) {
-		if (list[i] != ' ') {
-			pid = pid * 10 + (list[i] - '0');
-			continue;
-		}
-		if (pid > 0)
-			kill(pid, SIGKILL);
-		pid = 0;
-	}
-	if (fd >= 0)
-		close(fd);
-}
 
 void slm_helper_forget_signal(int fd)
 {
@@ -65,7 +44,7 @@ void slm_helper_kill_rest(struct helper *helper)
 	       slm_clock_ms() < end_ms) {
 		if (pid > 0)
 			continue;
-		kill_children();
+		slm_tree_kill_children();
 		if (poll(&ended, 1, KILL_PAUSE_MS) > 0)
 			slm_helper_forget_signal(helper->children);
 	}
