@@ -33,7 +33,7 @@ static enum sqloom_status op_run_begin(struct slm_db *base, uint32_t members,
 	if (status)
 		return status;
 	functions->run = arena;
-	functions->marks = 0;
+	functions->marks = functions->moves = 0;
 	functions->nfailures = 0;
 	slm_functions_forget_cursors(functions);
 	for (unsigned i = 0; i < functions->ncalls; i++) {
@@ -41,7 +41,7 @@ static enum sqloom_status op_run_begin(struct slm_db *base, uint32_t members,
 
 		assert(function->agent.baton.parked);
 		function->started = function->over = false;
-		function->stalled = false;
+		function->stalled = function->refused = false;
 		function->at = function->blocked = NULL;
 	}
 	atomic_fetch_add(&functions->runs, 1);
@@ -86,16 +86,24 @@ static bool open_cursor(struct functions *functions, struct agent *agent,
 					    err) == SQLOOM_OK;
 }
 
-static enum sqloom_status op_step(struct slm_db *base, unsigned call,
-				  unsigned number, struct slm_db_answer *answer,
+/* Was the step refused for a lock? Whoever tries again at once, in a loop, must
+ * not do so for ever before somebody else gets a turn. */
+static void note_refusal(struct functions *functions, struct function *function)
+{
+	function->refused = function->result->error == SLM_ERROR_RETRY;
+	function->refused_step = function->number;
+	function->refused_moves = functions->moves;
+}
+
+/* Lets the thread do the step that it stands before. */
+static enum sqloom_status do_step(struct functions *functions, unsigned call,
+				  struct slm_db_answer *answer,
 				  struct sqloom_error *err)
 {
-	struct functions *functions = of(base);
 	struct function *function = &functions->calls[call];
 	struct agent *agent = function->at;
+	enum sqloom_status status;
 
-	(void)number; /* it is the one that the call stands at */
-	atomic_store(&functions->running, (int)call);
 	function->result =
 		slm_arena_zalloc(functions->run, 1, sizeof(struct slm_result));
 	if (!function->result)
@@ -104,11 +112,56 @@ static enum sqloom_status op_step(struct slm_db *base, unsigned call,
 	if (agent->stmt &&
 	    !open_cursor(functions, agent, function->result, err))
 		return SQLOOM_NOMEM;
+	functions->moves++;
 	agent->granted = agent->stmt != NULL;
 	atomic_store(&agent->doing, true);
 	agent->wait_began_ms = UINT64_MAX;
 	slm_baton_let_go(functions->options.baton, &agent->baton);
-	return slm_functions_finish(functions, call, answer, err);
+	status = slm_functions_finish(functions, call, answer, err);
+	if (!status && !answer->blocked)
+		note_refusal(functions, function);
+	return status;
+}
+
+/* The same step again, nobody has moved, and somebody is still in the way: it
+ * waits, as its loop does. */
+static bool waits_in_place(struct functions *functions, unsigned call,
+			   struct slm_db_answer *answer)
+{
+	struct function *function = &functions->calls[call];
+	struct agent *agent = function->at;
+	struct slm_front_route *route;
+	int owner;
+
+	if (!function->refused || !agent->stmt ||
+	    function->refused_step != function->number ||
+	    function->refused_moves != functions->moves)
+		return false;
+	route = slm_sqlite_outside_route(functions->db);
+	owner = slm_front_owner(route, sqlite3_db_handle(agent->stmt));
+	if (owner < 0 ||
+	    !slm_store_blockers(slm_sqlite_outside_store(functions->db),
+				(unsigned)owner))
+		return false;
+	agent->owner_number = (unsigned)owner;
+	agent->wake_at_ms = slm_sqlite_outside_now(functions->db) + 1;
+	agent->blocked_since = functions->marks++;
+	slm_functions_block(functions, agent, answer);
+	return true;
+}
+
+static enum sqloom_status op_step(struct slm_db *base, unsigned call,
+				  unsigned number, struct slm_db_answer *answer,
+				  struct sqloom_error *err)
+{
+	struct functions *functions = of(base);
+
+	/* It is the one that the call stands at. */
+	functions->calls[call].number = number;
+	atomic_store(&functions->running, (int)call);
+	if (waits_in_place(functions, call, answer))
+		return SQLOOM_OK;
+	return do_step(functions, call, answer, err);
 }
 
 /* The blocked call goes on until it is done, or blocked again. */
@@ -118,12 +171,19 @@ static enum sqloom_status go_on(struct functions *functions, unsigned call,
 {
 	struct function *function = &functions->calls[call];
 	struct agent *agent = function->blocked;
+	enum sqloom_status status;
 
 	function->blocked = NULL;
 	function->at = agent;
 	atomic_store(&functions->running, (int)call);
+	if (agent->at == AT_STEP)
+		return do_step(functions, call, answer, err);
+	functions->moves++;
 	slm_baton_let_go(functions->options.baton, &agent->baton);
-	return slm_functions_finish(functions, call, answer, err);
+	status = slm_functions_finish(functions, call, answer, err);
+	if (!status && !answer->blocked)
+		note_refusal(functions, function);
+	return status;
 }
 
 static enum sqloom_status op_resume(struct slm_db *base, int *call,

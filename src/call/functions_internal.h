@@ -101,6 +101,10 @@ struct function {
 	struct agent *at;	   /* that stands at a step, or does it */
 	struct agent *blocked;	   /* NULL: none is */
 	struct slm_result *result; /* of the step under way */
+	uint32_t number;	   /* of that step */
+	bool refused;		   /* its last step was, for a lock: */
+	uint32_t refused_step;
+	uint64_t refused_moves; /* functions->moves then */
 	uint64_t began_ns;
 };
 
@@ -131,6 +135,7 @@ struct functions {
 	_Atomic bool elsewhere; /* another database was used */
 	_Atomic bool nomem;	/* memory was out on a thread */
 	uint64_t marks;		/* counts blockings */
+	uint64_t moves;		/* counts steps that were done, or tried */
 	struct slm_check_failure *failures;
 	uint32_t nfailures;
 };
@@ -167,6 +172,9 @@ enum sqloom_status slm_functions_finish(struct functions *functions,
 					unsigned call,
 					struct slm_db_answer *answer,
 					struct sqloom_error *err);
+/* The thread waits for a lock: its call is blocked, and by whom. */
+void slm_functions_block(struct functions *functions, struct agent *agent,
+			 struct slm_db_answer *answer);
 /* As slm_db_awake(). */
 enum sqloom_status slm_functions_awake(struct functions *functions,
 				       uint32_t stalled, bool patiently,

@@ -371,8 +371,8 @@ static uint32_t calls_of(const struct functions *functions, uint32_t owners)
 	return calls;
 }
 
-static void blocked(struct functions *functions, struct agent *agent,
-		    struct slm_db_answer *answer)
+void slm_functions_block(struct functions *functions, struct agent *agent,
+			 struct slm_db_answer *answer)
 {
 	struct slm_store *store = slm_sqlite_outside_store(functions->db);
 
@@ -400,7 +400,7 @@ enum sqloom_status slm_functions_finish(struct functions *functions,
 	/* Another thread of the call may stand at a step all the while. */
 	while (atomic_load(&agent->doing) || !has_settled(functions, call)) {
 		if (stands(agent, call, AT_BLOCKED)) {
-			blocked(functions, agent, answer);
+			slm_functions_block(functions, agent, answer);
 			return SQLOOM_OK;
 		}
 		if (!wait_for(functions, call, &status, err) && !status &&

@@ -657,8 +657,19 @@ void slm_page_expected(struct slm_page *page, const struct slm_finding *finding)
 
 /* ---- Checks ----------------------------------------------------------- */
 
+/* Of a function, which has no rows, but one message. */
+static bool is_message(const struct slm_page *page, const struct slm_rows *rows)
+{
+	return page->trace->ncalls &&
+	       page->trace->calls[0].kind == SLM_TRACE_FUNCTION &&
+	       rows->ncolumns == 1 && rows->nkept == 1 &&
+	       rows->values[0].kind == SLM_TEXT &&
+	       strcmp(rows->columns[0], "message") == 0;
+}
+
 void slm_page_check(struct slm_page *page, const struct slm_finding *finding)
 {
+	const struct slm_rows *rows = &finding->check_rows;
 	struct slm_buf buf;
 
 	if (finding->class != SLM_CLASS_CHECK ||
@@ -667,6 +678,13 @@ void slm_page_check(struct slm_page *page, const struct slm_finding *finding)
 	slm_buf_init(&buf);
 	slm_buf_puts(&buf, M_STRONG "check \"");
 	slm_page_clean(page, &buf, finding->check);
+	if (is_message(page, rows)) {
+		slm_buf_puts(&buf, "\"" M_PLAIN " says: ");
+		slm_page_clean(page, &buf, rows->values[0].text);
+		slm_page_heading(page, slm_page_keep(page, &buf));
+		slm_buf_deinit(&buf);
+		return;
+	}
 	slm_buf_puts(&buf, "\"" M_PLAIN " returned ");
 	slm_text_count(&buf, finding->check_rows.nrows, "row", "rows");
 	slm_buf_puts(&buf, "; it must return none:");

@@ -850,6 +850,29 @@ static void the_user_version_is_compared(void **state)
 	sqloom_report_free(report);
 }
 
+/* Without a limit, and at once. */
+static int pay_stubbornly(struct sqloom_call *call, void *arg)
+{
+	sqlite3 *db = kept(call);
+	int rc;
+
+	while (sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) ==
+	       SQLITE_BUSY)
+		;
+	rc = pay(call, arg);
+	return execute(db, "COMMIT") ? -1 : rc;
+}
+
+static void a_loop_that_tries_again_gives_others_their_turn(void **state)
+{
+	struct sqloom_report *report =
+		explore_two(pay_stubbornly, NULL, set_account_up);
+
+	(void)state;
+	assert_figures(report, 30, 0, SQLOOM_HOLDS);
+	sqloom_report_free(report);
+}
+
 /* ---- SQL ---------------------------------------------------------------------------- */
 
 static int several_at_once(struct sqloom_call *call, void *arg)
@@ -1088,6 +1111,7 @@ int main(void)
 		guarded(another_file_is_noted),
 		guarded(a_call_that_is_not_seen_never_holds),
 		guarded(the_user_version_is_compared),
+		guarded(a_loop_that_tries_again_gives_others_their_turn),
 		guarded(every_statement_of_a_script_is_a_step),
 		guarded(sql_of_sql_functions_is_no_step),
 		guarded(triggers_are_no_steps),
