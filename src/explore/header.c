@@ -387,8 +387,12 @@ static bool note_silent(struct explorer *explorer)
 			return false;
 	}
 	if (silent == trace->ncalls && !explorer->reason)
-		explorer->reason = "no call used the database that is "
-				   "explored, see the notes";
+		explorer->reason =
+			explorer->spec->functions ?
+				"no call used the database that is explored, "
+				"see the notes" :
+				"no call sent a statement through the proxy, "
+				"see the notes";
 	/* A function may have used it past us, which nobody could see. */
 	if (silent && explorer->spec->functions && !explorer->reason)
 		explorer->reason = "a call did not use the database that is "
