@@ -333,8 +333,9 @@ static void closed(void *userdata, struct slm_relay_connection *connection,
 	for (unsigned i = 0; i < programs->ncalls; i++) {
 		if (programs->calls[i].at != link)
 			continue;
-		if (link->under_way) {
-			/* Told by slm_programs_finish(), which frees it. */
+		if (link->under_way || link->done) {
+			/* Told by slm_programs_finish(), which frees it: the
+			 * last word of a server that ends is a result, too. */
 			link->under_way = false;
 			link->done = true;
 			link->lost = true;

@@ -587,7 +587,8 @@ static enum sqloom_status take(struct programs *programs, unsigned call,
 		return slm_outside_after(programs->db, &link->out, now != 'I',
 					 err);
 	}
-	answer->result = lost_result(programs);
+	if (!answer->result)
+		answer->result = lost_result(programs);
 	if (!answer->result)
 		status = slm_error_nomem(err);
 	slm_outside_forget(&link->out);

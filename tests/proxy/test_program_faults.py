@@ -196,6 +196,27 @@ def test_a_backend_of_the_application_is_ended(command, beside, case, server,
     explores(command, database_uri)
 
 
+def test_a_backend_is_ended_while_it_waits_for_a_lock(command, server,
+                                                      database_uri, tmp_path):
+    """Its last word and its end come together, in the step of another call."""
+    server.sql("CREATE TABLE IF NOT EXISTS waited (v int);"
+               "DELETE FROM waited; INSERT INTO waited VALUES (0)",
+               "sqloom_test")
+    end = ("SELECT count(pg_terminate_backend(pid, 60000)) FROM "
+           "pg_stat_activity WHERE wait_event_type = 'Lock' AND "
+           "datname = current_database()")
+    add = "UPDATE waited SET v = v + 1"
+    (tmp_path / "case.spec").write_text(
+        f'call "alice" {{ exec psql -X -q -c "BEGIN" -c "{add}" -c "{end}" '
+        f'-c "COMMIT" }}\n'
+        f'call "bob" {{ exec psql -X -q -c "{add}" }}\n')
+    result = command("explore", "case.spec", "--db", database_uri)
+    server.sql("DROP TABLE waited", "sqloom_test")
+    assert result.returncode == BROKEN, result.stderr
+    assert b"terminating connection due to administrator" in result.stdout
+    assert b"holds" not in result.stdout
+
+
 def test_the_application_does_not_start(command, case, database_uri, tmp_path):
     case()
     (tmp_path / "app.py").write_text("raise SystemExit('no way')\n")
