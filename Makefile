@@ -18,8 +18,8 @@ ASAN_ENV = ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 \
 	UBSAN_OPTIONS=print_stacktrace=1
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo test test-clients test-pypi asan tsan fuzz bench isolation-suite lint format accept install clean
-.PHONY: setup-build setup-test FORCE
+.PHONY: all help demo python test test-clients test-pypi asan tsan fuzz bench isolation-suite lint format accept install clean
+.PHONY: setup-build setup-test setup-python FORCE
 # Steps of one target depend on each other; ninja does the parallel work.
 .NOTPARALLEL:
 
@@ -32,10 +32,18 @@ help: ## list the targets
 demo: $(BUILD)/sqloom ## find a lost update and show it
 	@dev/demo $(BUILD)/sqloom
 
-test: $(BUILD)/sqloom $(BUILD)/.tests ## run all tests
+# PYTHONPATH=build/site then finds it, from any directory if made absolute.
+python: $(BUILD)/.python ## build the Python package, into build/site
+	@ninja --quiet -C $(BUILD) \
+		python/_ext$$($(PYTHON)-config --extension-suffix)
+	@dev/python-site $(BUILD)
+
+test: $(BUILD)/sqloom $(BUILD)/.tests python ## run all tests
 	@ninja --quiet -C $(BUILD)
 	dev/unit-tests $(BUILD)
 	SQLOOM=$(BUILD)/sqloom $(PYTEST) tests
+	dev/python-tests --build $(BUILD) --db sqlite
+	dev/python-tests --build $(BUILD) --db postgresql
 
 test-clients: $(BUILD)/sqloom ## run drivers of npm, Go and Maven through the proxy
 	@dev/setup test
@@ -101,28 +109,40 @@ setup-build:
 setup-test:
 	@dev/setup build test
 
+setup-python:
+	@dev/setup build python
+
 # ninja knows better than make what is out of date.
 $(BUILD)/sqloom: $(BUILD)/build.ninja FORCE
 	@ninja --quiet -C $(BUILD) cli/sqloom
 	@ln -sfn cli/sqloom $@
 
 $(BUILD)/build.ninja: | setup-build
-	meson setup $(BUILD) -Dtests=auto -Dprefix=$(abspath $(PREFIX))
+	meson setup $(BUILD) -Dtests=auto -Dpython=disabled \
+		-Dprefix=$(abspath $(PREFIX))
 
 # A build directory that was made without cmocka learns of it here.
 $(BUILD)/.tests: | setup-test $(BUILD)/build.ninja
 	meson configure $(BUILD) -Dtests=enabled
 	@touch $@
 
+# Nor does a C user's build look for Python.
+$(BUILD)/.python: | setup-python $(BUILD)/build.ninja
+	meson configure $(BUILD) -Dpython=enabled
+	@touch $@
+
 build-asan/build.ninja: | setup-test
-	meson setup build-asan -Dtests=enabled -Db_sanitize=address,undefined \
+	meson setup build-asan -Dtests=enabled -Dpython=disabled \
+		-Db_sanitize=address,undefined \
 		-Dc_args='-fno-sanitize-recover=all -fno-omit-frame-pointer'
 
 build-tsan/build.ninja: | setup-test
-	meson setup build-tsan -Dtests=enabled -Db_sanitize=thread
+	meson setup build-tsan -Dtests=enabled -Dpython=disabled \
+		-Db_sanitize=thread
 
 build-fuzz/build.ninja:
 	@dev/setup build test fuzz
-	CC=clang meson setup build-fuzz -Dtests=enabled -Dfuzzers=true \
+	CC=clang meson setup build-fuzz -Dtests=enabled -Dpython=disabled \
+		-Dfuzzers=true \
 		-Db_sanitize=address,undefined -Db_lundef=false \
 		-Dc_args='-fsanitize=fuzzer-no-link -fno-sanitize-recover=all'

@@ -80,6 +80,19 @@ int sqloom_call_fail(struct sqloom_call *call, const char *fmt, ...)
 #endif
 	;
 
+/*
+ * Says that the call refuses what was asked for, and why, as its callers expect
+ * it to: "sold out", "please log in". The call fails, but in an exploration a
+ * refusal is by itself never a finding, also where no serial run has it: an
+ * order may well be refused at a later step than it would be otherwise. Returns
+ * -1, as sqloom_call_fail().
+ */
+int sqloom_call_refuse(struct sqloom_call *call, const char *fmt, ...)
+#if defined(__GNUC__)
+	__attribute__((format(printf, 2, 3)))
+#endif
+	;
+
 /* The number of the call among the calls, from 0, and its name. */
 size_t sqloom_call_number(const struct sqloom_call *call);
 const char *sqloom_call_name(const struct sqloom_call *call);

@@ -19,7 +19,7 @@ void slm_function_begin(struct sqloom_call *call)
 {
 	slm_buf_clear(&call->value);
 	call->too_large = false;
-	call->has_error = false;
+	call->has_error = call->refuses = false;
 	call->error[0] = '\0';
 }
 
@@ -36,6 +36,8 @@ bool slm_function_end(struct sqloom_call *call, int returned)
 		(void)sqloom_call_fail(call, "out of memory for its value");
 		return true;
 	}
+	if (returned == 0)
+		call->refuses = false;
 	if (returned != 0 && !call->has_error)
 		(void)sqloom_call_fail(call, "it returned %d", returned);
 	return returned != 0;
@@ -95,6 +97,18 @@ bool sqloom_call_printf(struct sqloom_call *call, const char *fmt, ...)
 	return written;
 }
 
+static int give_up(struct sqloom_call *call, bool refuses, const char *fmt,
+		   va_list arguments)
+{
+	vsnprintf(call->error, sizeof(call->error), fmt, arguments);
+	for (char *c = call->error; *c; c++)
+		if (*c == '\n' || *c == '\r')
+			*c = ' ';
+	call->has_error = true;
+	call->refuses = refuses;
+	return -1;
+}
+
 int sqloom_call_fail(struct sqloom_call *call, const char *fmt, ...)
 {
 	va_list arguments;
@@ -102,13 +116,20 @@ int sqloom_call_fail(struct sqloom_call *call, const char *fmt, ...)
 	if (!call)
 		return -1;
 	va_start(arguments, fmt);
-	vsnprintf(call->error, sizeof(call->error), fmt ? fmt : "it failed",
-		  arguments);
+	(void)give_up(call, false, fmt ? fmt : "it failed", arguments);
 	va_end(arguments);
-	for (char *c = call->error; *c; c++)
-		if (*c == '\n' || *c == '\r')
-			*c = ' ';
-	call->has_error = true;
+	return -1;
+}
+
+int sqloom_call_refuse(struct sqloom_call *call, const char *fmt, ...)
+{
+	va_list arguments;
+
+	if (!call)
+		return -1;
+	va_start(arguments, fmt);
+	(void)give_up(call, true, fmt ? fmt : "it refused", arguments);
+	va_end(arguments);
 	return -1;
 }
 

@@ -23,6 +23,7 @@ struct sqloom_call {
 	struct slm_buf value;
 	bool too_large; /* more than SQLOOM_VALUE_MAX */
 	bool has_error;
+	bool refuses; /* the error is a refusal */
 	char error[SQLOOM_CALL_ERROR_MAX]; /* one line */
 
 	/* What it keeps from one run to the next */

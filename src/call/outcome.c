@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "call/function.h"
 #include "call/http.h"
+#include "trace/trace.h"
 #include "trace/utf8.h"
 
 #define COLUMNS_MAX (SLM_HTTP_PARTS_MAX + 4) /* status, location, rest, cut */
@@ -505,6 +506,6 @@ enum sqloom_status slm_function_result(const struct sqloom_call *call,
 	if (!add_as_json(&row, value, size, false))
 		add_lines(&row, value, value + size);
 	return conclude(&row, failed ? SLM_ERROR_REFUSED : SLM_ERROR_NONE,
-			"failed", slm_arena_strdup(arena, call->error), out,
-			err);
+			call->refuses ? SLM_REFUSED_CODE : "failed",
+			slm_arena_strdup(arena, call->error), out, err);
 }

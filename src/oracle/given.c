@@ -28,7 +28,8 @@ bool slm_given_is_program(const struct slm_oracle *oracle, uint32_t call)
 bool slm_given_declares(const struct slm_result *error)
 {
 	return error->error == SLM_ERROR_REFUSED && error->code &&
-	       strncmp(error->code, "HTTP ", 5) == 0;
+	       (strncmp(error->code, "HTTP ", 5) == 0 ||
+		strcmp(error->code, SLM_REFUSED_CODE) == 0);
 }
 
 static bool is_given(const char *text)

@@ -67,8 +67,10 @@ enum slm_error_kind {
 	SLM_ERROR_OTHER,     /* anything else the database refused */
 	SLM_ERROR_REFUSED, /* a program said no: exit status, HTTP 4xx. Callers
 				expect it if a serial run gives the same code,
-				and HTTP 4xx always */
+				and HTTP 4xx and SLM_REFUSED_CODE always */
 };
+
+#define SLM_REFUSED_CODE "refused" /* sqloom_call_refuse() */
 
 /* What one statement of a step returned; a step of several statements has a
  * chain of them. */

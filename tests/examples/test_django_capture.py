@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Django specs hold the SQL that Django really sends.
 
-Runs examples/django/capture.py and compares each spec with what it prints.
-What the specs change on purpose is documented in examples/django/README.md;
+Runs examples/django/sql/capture.py and compares each spec with what it prints.
+What the specs change on purpose is documented in examples/django/sql/README.md;
 normalised() and written_over() here are that page as code.
 """
 
@@ -15,7 +15,8 @@ import sys
 
 import pytest
 
-DJANGO = pathlib.Path(__file__).resolve().parents[2] / "examples" / "django"
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+DJANGO = CHECKOUT / "examples" / "django" / "sql"
 SPECS = sorted(DJANGO.glob("*.spec"))
 
 django = pytest.importorskip("django")

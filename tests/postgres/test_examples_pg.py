@@ -22,13 +22,13 @@ LONG = {"stock", "double-submit"}
 def for_postgres(path):
     """The file to run in place of an example."""
     name = path.name
-    if path.parent.name == "django":
+    if path.parent.name == "sql":
         name = f"django-{name}"
     twin = TWINS / name
     return twin if twin.exists() else path
 
 
-SHARED = [*EXAMPLES.glob("*.spec"), *EXAMPLES.glob("django/*.spec")]
+SHARED = [*EXAMPLES.glob("*.spec"), *EXAMPLES.glob("django/sql/*.spec")]
 SPECS = [for_postgres(path) for path in sorted(SHARED)]
 FIXED = [path for path in SPECS if path.stem.endswith("-fixed")]
 OPEN = [path for path in SPECS if path not in FIXED]

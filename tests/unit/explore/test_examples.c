@@ -38,7 +38,8 @@ static void each_spec(const char *pattern, size_t at_least, example_fn fn)
 
 static void each_example(example_fn fn)
 {
-	static const char *const patterns[] = { "/*.spec", "/django/*.spec" };
+	static const char *const patterns[] = { "/*.spec",
+						"/django/sql/*.spec" };
 	glob_t found = { 0 };
 	char pattern[1000];
 

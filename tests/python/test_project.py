@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The project of the tests itself: on the database it says, migrated."""
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+
+from shop.models import Account, Coupon
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+@pytest.mark.parametrize("alias", ["default", "other"])
+def test_test_databases(alias, on_postgresql):
+    connection = connections[alias]
+    connection.ensure_connection()
+    name = str(connection.settings_dict["NAME"])
+    if on_postgresql:
+        assert connection.vendor == "postgresql"
+        assert name.startswith("test_")
+    else:
+        assert connection.vendor == "sqlite"
+        assert connection.is_in_memory_db()
+    assert Coupon.objects.using(alias).get().code == "WELCOME"
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_models_are_migrated():
+    call_command("makemigrations", "--check", "--dry-run", verbosity=0)
+
+
+@pytest.mark.django_db
+def test_view(client):
+    account = Account.objects.create(name="ann", balance=1)
+    assert client.get(f"/deposit/{account.pk}/10").status_code == 200
+    account.refresh_from_db()
+    assert account.balance == 11
