@@ -34,8 +34,7 @@ demo: $(BUILD)/sqloom ## find a lost update and show it
 
 # PYTHONPATH=build/site then finds it, from any directory if made absolute.
 python: $(BUILD)/.python ## build the Python package, into build/site
-	@ninja --quiet -C $(BUILD) \
-		python/_ext$$($(PYTHON)-config --extension-suffix)
+	@ninja --quiet -C $(BUILD) python-extension
 	@dev/python-site $(BUILD)
 
 test: $(BUILD)/sqloom $(BUILD)/.tests python ## run all tests
@@ -80,7 +79,7 @@ isolation-suite: $(BUILD)/sqloom ## run PostgreSQL's own isolation specs, and co
 	dev/isolation-suite --sqloom $(BUILD)/sqloom
 
 lint: ## check style, layers, warnings (gcc and clang)
-	@dev/setup build test lint
+	@dev/setup build python test lint
 	@dev/lint
 
 format: ## format all C sources

@@ -61,7 +61,9 @@ struct sqloom_function {
 #define SQLOOM_VALUE_MAX ((size_t)16 << 20) /* bytes of a call's value */
 #define SQLOOM_CALL_ERROR_MAX 1024	    /* bytes of a call's message */
 
-/* Appends to the value of the call: the bytes that it gives back. False: the
+/* Appends to the value of the call: the bytes that it gives back. A JSON object
+ * is compared part by part; one that begins with the key "returned" or "raised"
+ * stands in reports for the number that the function returns. False: the
  * value would exceed SQLOOM_VALUE_MAX (the call then fails, whatever it
  * returns) or memory is out. */
 bool sqloom_call_write(struct sqloom_call *call, const void *bytes,

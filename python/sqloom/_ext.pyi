@@ -24,7 +24,11 @@ REFUSED: Final = 2
 its callers expect it to (which is never a finding by itself)."""
 
 Outcome = tuple[int, bytes, str]
-"""(OK, FAILED or REFUSED; the value that is compared; the message)"""
+"""(OK, FAILED or REFUSED; the value that is compared; the message)
+
+The value is best JSON: {"returned": value}, with the key first and no blank
+before it; reports show it as "returned value", and parts of an object in it are
+compared one by one. A call that failed: {"raised": "IntegrityError"}."""
 
 Call = Callable[[int, str | None], Outcome]
 """Called as call(number, database) on the call's own thread, which is kept from

@@ -492,6 +492,19 @@ enum sqloom_status slm_exec_result(int status, int signal, const char *output,
 			out, err);
 }
 
+/* Does the value say by itself, as JSON, what the function returned, or why it
+ * did not? Bindings write that: their functions return more than a number. */
+static bool says_returned(const char *value, size_t size)
+{
+	static const char returned[] = "{\"returned\":";
+	static const char raised[] = "{\"raised\":";
+
+	return (size >= strlen(returned) &&
+		memcmp(value, returned, strlen(returned)) == 0) ||
+	       (size >= strlen(raised) &&
+		memcmp(value, raised, strlen(raised)) == 0);
+}
+
 enum sqloom_status slm_function_result(const struct sqloom_call *call,
 				       bool failed, int returned,
 				       struct slm_arena *arena,
@@ -502,7 +515,8 @@ enum sqloom_status slm_function_result(const struct sqloom_call *call,
 	size_t size = call->value.size;
 	struct row row = { .arena = arena };
 
-	add(&row, "returned", integer(returned));
+	if (!says_returned(value, size))
+		add(&row, "returned", integer(returned));
 	if (!add_as_json(&row, value, size, false))
 		add_lines(&row, value, value + size);
 	return conclude(&row, failed ? SLM_ERROR_REFUSED : SLM_ERROR_NONE,

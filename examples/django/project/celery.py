@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Celery, on the Redis of the settings."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+
+app = Celery("project")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
