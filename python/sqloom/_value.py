@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a call gave, as bytes that can be compared.
 
-The same value is always the same bytes: no addresses, no order of sets. A
-scalar is its text; whatever has parts is JSON, so that each part has a name in
-the report and can be masked by itself if it differs between equal runs. Keys
-that the database generated stay in it: they are compared by their row.
+The same value is always the same bytes: no addresses, no order of sets. It is
+JSON, so that each part has a name in the report and can be masked by itself if
+it differs between equal runs. Keys that the database generated stay in it: they
+are compared by their row.
 
 Frameworks are recognised by what their objects have; none is imported.
 """
@@ -68,7 +68,7 @@ def name_of(kind: type) -> str:
 def _key(key: object) -> str:
     if isinstance(key, str):
         return key.replace("\0", "\\0")
-    return described(key).decode("utf-8", "backslashreplace") or "None"
+    return clean(str(key))
 
 
 def _mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
@@ -244,20 +244,16 @@ def _response(value: Any) -> tuple[int, dict[str, Any]] | None:
 def described(value: object) -> bytes:
     """The bytes of a value. Evaluates a QuerySet, renders a response: it is to
     be called where the call runs."""
-    if value is None:
-        return b""
-    part = _part(value, 0)
-    if isinstance(part, str):
-        text = part or "''"
-    elif isinstance(part, (dict, list)):
-        text = _dump(part)
-    else:
-        text = str(part)
-    encoded = text.encode("utf-8", "backslashreplace")
-    if len(encoded) > SIZE_MAX:
-        digest = hashlib.sha256(encoded).hexdigest()
-        return b"%d bytes with the digest %s" % (len(encoded), digest.encode())
-    return encoded
+    return _encoded("returned", _part(value, 0))
+
+
+def _encoded(key: str, part: object) -> bytes:
+    # No blank before the key: by that it is known.
+    encoded = _dump({key: part}).encode("utf-8", "backslashreplace")
+    if len(encoded) <= SIZE_MAX:
+        return encoded
+    digest = hashlib.sha256(encoded).hexdigest()
+    return _encoded(key, f"{len(encoded)} bytes with the digest {digest}")
 
 
 def message_of(error: BaseException) -> str:
@@ -305,17 +301,19 @@ class Refusals:
     def outcome_of_error(self, error: BaseException) -> tuple[int, bytes, str]:
         """How a call ended that raised."""
         how = REFUSED if self.include(error) else FAILED
-        return how, b"", message_of(error)
+        return how, _encoded("raised", type(error).__name__), message_of(error)
 
 
 def outcome_of(value: object) -> tuple[int, bytes, str]:
     """How a call ended that returned: the kind, the bytes, the message."""
     response = _response(value)
-    if response is None or response[0] < CLIENT_ERROR:
+    if response is None:
         return OK, described(value), ""
     status, parts = response
+    if status < CLIENT_ERROR:
+        return OK, _encoded("returned", parts), ""
     how = FAILED if status >= SERVER_ERROR else REFUSED
     body = parts.get("body")
     said = body if isinstance(body, str) else ""
     text = f"HTTP {status}" + (f": {said}" if said else "")
-    return how, _dump(parts).encode("utf-8", "backslashreplace"), text[:MESSAGE_MAX]
+    return how, _encoded("returned", parts), text[:MESSAGE_MAX]
