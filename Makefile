@@ -41,8 +41,7 @@ test: $(BUILD)/sqloom $(BUILD)/.tests python ## run all tests
 	@ninja --quiet -C $(BUILD)
 	dev/unit-tests $(BUILD)
 	SQLOOM=$(BUILD)/sqloom $(PYTEST) tests
-	dev/python-tests --build $(BUILD) --db sqlite
-	dev/python-tests --build $(BUILD) --db postgresql
+	dev/python-tests --build $(BUILD) --db both
 
 test-clients: $(BUILD)/sqloom ## run drivers of npm, Go and Maven through the proxy
 	@dev/setup test
@@ -56,6 +55,8 @@ test-pypi: $(BUILD)/sqloom ## run drivers and Django of PyPI through the proxy
 	SQLOOM=$(BUILD)/sqloom SQLOOM_CLIENTS="$$(cat $(BUILD)/pypi.list)" \
 		$(PYTEST) tests/proxy/test_clients.py
 	SQLOOM=$(BUILD)/sqloom SQLOOM_PYPI=$(BUILD)/pypi $(PYTEST) tests/pypi
+	for django in 4.2 5.2; do dev/python-tests --installed --db both \
+		--python $(BUILD)/pypi/django-$$django/bin/python || exit; done
 
 asan: setup-test build-asan/build.ninja ## run all tests under ASan and UBSan
 	@ninja --quiet -C build-asan

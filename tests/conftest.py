@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+# They have a runner of their own, dev/python-tests.
+collect_ignore = ["python"]
 CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 # Only a run that hangs gets there.
 TIMEOUT_S = 600

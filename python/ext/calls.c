@@ -363,6 +363,7 @@ PyObject *ext_explore(PyObject *module, PyObject *args, PyObject *kwargs)
 		request.calls.setup = setup;
 	if (exploration->check)
 		request.calls.check = check;
+	request.calls.queries = request.queries;
 	request.options.progress = goes_on;
 	request.options.userdata = exploration;
 	return run(&request);

@@ -12,20 +12,23 @@ Django is imported here; what is made for it is in sqloom.django.
 from __future__ import annotations
 
 from sqloom._concurrent import (
+    CallCrashed,
+    CallExited,
+    CallLost,
+    Calls,
+    CallsFailed,
+    CallTimedOut,
+    RemoteError,
+    ResultError,
     WrappedError,
     call_concurrently,
     make_concurrent_calls,
     test_concurrently,
 )
-from sqloom._explore import (
-    assert_race_free,
-    call_database,
-    explore,
-    is_explored,
-    point,
-    replay,
-)
+from sqloom._explore import assert_race_free, call_database, explore, replay
 from sqloom._ext import VERSION as __version__
+from sqloom._ext import is_explored, point
+from sqloom._ext import sqlite_mode as _sqlite_mode
 from sqloom._report import Difference, Event, Finding, Report
 from sqloom.errors import (
     CallError,
@@ -40,8 +43,18 @@ from sqloom.errors import (
     UsageError,
 )
 
+# SQLite shares a database in memory (Django's test databases) among connections
+# that were opened with the same VFS: ours must be there before the first one.
+_sqlite_mode()
+
 __all__ = [
+    "CallCrashed",
     "CallError",
+    "CallExited",
+    "CallLost",
+    "CallTimedOut",
+    "Calls",
+    "CallsFailed",
     "DatabaseError",
     "Difference",
     "Error",
@@ -51,7 +64,9 @@ __all__ = [
     "InternalError",
     "LimitError",
     "RaceFound",
+    "RemoteError",
     "Report",
+    "ResultError",
     "TokenError",
     "UnsupportedError",
     "UsageError",

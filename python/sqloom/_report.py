@@ -128,13 +128,19 @@ class Report:
         source: _ext.Report,
         *,
         trace: str | None = None,
-        tracebacks: Mapping[str, tuple[str, ...]] | None = None,
+        tracebacks: Mapping[str, Mapping[str, str]] | None = None,
         paste: Callable[[str], str] | None = None,
     ) -> None:
         self._source = source
         self._trace = trace
         self._tracebacks = dict(tracebacks or {})
         self._paste = paste
+
+    def without_trace(self) -> Report:
+        """The same, if the trace was thrown away."""
+        return Report(
+            self._source, tracebacks=self._tracebacks, paste=self._paste
+        )
 
     # ---- The verdict --------------------------------------------------------
 
@@ -238,10 +244,10 @@ class Report:
         )
 
     @property
-    def tracebacks(self) -> dict[str, tuple[str, ...]]:
-        """Of the exceptions with which calls ended, by the name of the call:
-        each different one once, as Python prints it."""
-        return dict(self._tracebacks)
+    def tracebacks(self) -> dict[str, dict[str, str]]:
+        """Of the exceptions with which calls ended: by the name of the call, and
+        then by what they say, as Python prints them."""
+        return {call: dict(texts) for call, texts in self._tracebacks.items()}
 
     @property
     def trace(self) -> str | None:

@@ -21,7 +21,7 @@ import math
 import re
 import types
 import uuid
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set, ValuesView
 from typing import Any
 
 from sqloom import errors
@@ -164,7 +164,7 @@ def _part(value: Any, depth: int) -> Any:
     if isinstance(value, Set) and not isinstance(value, Sequence):
         parts = [_part(item, depth + 1) for item in value]
         return sorted(parts, key=_dump)
-    if isinstance(value, Sequence) or _is_query(value):
+    if isinstance(value, (Sequence, ValuesView)) or _is_query(value):
         return [_part(item, depth + 1) for item in value]
     if isinstance(value, Iterable) and type(value).__module__ == "collections":
         return [_part(item, depth + 1) for item in value]  # deque and its like

@@ -4,6 +4,7 @@
  * it is done, over budget or stopped; then shrinking and the verdict.
  */
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -239,8 +240,12 @@ enum sqloom_status slm_explorer_use_plan(struct explorer *explorer,
 		status = slm_oracle_new(&config, &explorer->oracle, err);
 	if (!status && slm_db_arrives(explorer->db))
 		status = slm_serial_warm_up(explorer, err);
+	explorer->across = false;
+	explorer->serial_s = time(NULL);
 	if (!status)
 		status = slm_serial_all(explorer, plan->members, err);
+	if (explorer->serial_s != time(NULL))
+		explorer->serial_s = -1;
 	explorer->remasked = false;
 	return status;
 }

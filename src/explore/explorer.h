@@ -107,6 +107,10 @@ struct explorer {
 	uint32_t nfindings;
 	bool findings_left_out;
 	bool remasked; /* what was judged may no longer hold */
+	/* The second of the clock in which the serial runs of the plan were made;
+	 * -1: in several. across: one was made in two seconds on purpose. */
+	int64_t serial_s;
+	bool across;
 	bool unstable; /* the serial runs of an earlier plan were */
 	bool stopped;  /* by the progress callback */
 	bool diverged; /* equal picks did not lead to equal choices */
@@ -154,6 +158,13 @@ bool slm_note(struct explorer *explorer, const char *fmt, ...)
 /* ---- serial.c */
 enum sqloom_status slm_serial_all(struct explorer *explorer, uint32_t members,
 				  struct sqloom_error *err);
+/*
+ * Runs the first order once more, and again in the next second of the clock (so
+ * this sleeps): what programs take from a clock of whole seconds is the same in
+ * two runs that come soon after another, and differs in later ones.
+ */
+enum sqloom_status slm_serial_across(struct explorer *explorer,
+				     struct sqloom_error *err);
 /* Calls that are programs: until they take the same steps twice. */
 enum sqloom_status slm_serial_warm_up(struct explorer *explorer,
 				      struct sqloom_error *err);

@@ -365,7 +365,9 @@ static bool note_silent(struct explorer *explorer)
 	const struct slm_trace *trace = explorer->trace;
 	unsigned silent = 0;
 
-	if (!slm_db_arrives(explorer->db))
+	/* What ended in the middle of its first run tells nothing. */
+	if (!slm_db_arrives(explorer->db) ||
+	    (explorer->reason && !explorer->runs))
 		return true;
 	for (uint32_t i = 0; i < trace->ncalls; i++) {
 		if (trace->calls[i].nsteps)

@@ -6,6 +6,7 @@
  * spec and its reverse.
  */
 #include <string.h>
+#include <time.h>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -57,10 +58,11 @@ static enum sqloom_status note_checks(struct explorer *explorer,
 	return status;
 }
 
-/* Runs the order again as another variant and compares with the first run. */
+/* Runs the order again as another variant and compares with the first run.
+ * known: the oracle has the order already. */
 static enum sqloom_status run_again(struct explorer *explorer,
 				    const char *order, unsigned variant,
-				    const struct slm_run *first,
+				    bool known, const struct slm_run *first,
 				    struct sqloom_error *err)
 {
 	struct slm_director director = { .order = order };
@@ -75,8 +77,8 @@ static enum sqloom_status run_again(struct explorer *explorer,
 		status = describe(explorer, &explorer->again, &again, &contents,
 				  err);
 	if (!status)
-		status = (variant == 1 ? slm_oracle_add_serial :
-					 slm_oracle_compare_serial)(
+		status = (known ? slm_oracle_compare_serial :
+				  slm_oracle_add_serial)(
 			explorer->oracle, order, first, &again, &remasked, err);
 	explorer->remasked |= remasked;
 	explorer->trace->reruns++;
@@ -100,10 +102,22 @@ static enum sqloom_status run_order(struct explorer *explorer, uint32_t members,
 		status = note_checks(explorer, order, err);
 	explorer->trace->reruns++;
 	for (unsigned i = 1; !status && i < explorer->db->variants; i++)
-		status = run_again(explorer, order, i, &first, err);
+		status = run_again(explorer, order, i, i > 1, &first, err);
 	if (!status && members == explorer->plan->members)
 		count_choices(explorer);
 	return status;
+}
+
+/* The calls in their order, first to last. */
+static void first_order(const struct explorer *explorer, uint32_t members,
+			char order[SLM_CALLS_MAX + 1])
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < explorer->plan->steps.ncalls; i++)
+		if (members & (1u << i))
+			order[n++] = (char)('a' + i);
+	order[n] = '\0';
 }
 
 static void swap(char *a, char *b)
@@ -169,18 +183,51 @@ enum sqloom_status slm_serial_all(struct explorer *explorer, uint32_t members,
 {
 	char order[SLM_CALLS_MAX + 1];
 	enum sqloom_status status;
-	unsigned n = 0;
+	unsigned n;
 
-	for (unsigned i = 0; i < explorer->plan->steps.ncalls; i++)
-		if (members & (1u << i))
-			order[n++] = (char)('a' + i);
-	order[n] = '\0';
+	first_order(explorer, members, order);
+	n = (unsigned)strlen(order);
 	if (n > ALL_ORDERS_UP_TO)
 		return run_sample(explorer, members, order, n, err);
 	do {
 		status = run_order(explorer, members, order, err);
 	} while (!status && next_order(order, n));
 	return status;
+}
+
+static void wait_for_next_second(void)
+{
+	struct timespec now, rest = { 0 };
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	rest.tv_nsec = 999999999 - now.tv_nsec;
+	while (time(NULL) == now.tv_sec) {
+		(void)nanosleep(&rest, NULL);
+		rest.tv_nsec = 1000000;
+	}
+}
+
+enum sqloom_status slm_serial_across(struct explorer *explorer,
+				     struct sqloom_error *err)
+{
+	char order[SLM_CALLS_MAX + 1];
+	struct slm_director director = { .order = order };
+	uint32_t members = explorer->plan->members;
+	struct slm_contents contents;
+	enum sqloom_status status;
+	struct slm_run first;
+
+	first_order(explorer, members, order);
+	status = slm_explorer_make(explorer, &explorer->first, members, 0,
+				   &director, err);
+	if (!status)
+		status = describe(explorer, &explorer->first, &first, &contents,
+				  err);
+	explorer->trace->reruns++;
+	if (status)
+		return status;
+	wait_for_next_second();
+	return run_again(explorer, order, 0, true, &first, err);
 }
 
 enum sqloom_status slm_serial_warm_up(struct explorer *explorer,
@@ -190,11 +237,8 @@ enum sqloom_status slm_serial_warm_up(struct explorer *explorer,
 	struct slm_director director = { .order = order };
 	enum sqloom_status status = SQLOOM_OK;
 	uint64_t way = 0;
-	unsigned n = 0;
 
-	for (unsigned i = 0; i < explorer->plan->steps.ncalls; i++)
-		order[n++] = (char)('a' + i);
-	order[n] = '\0';
+	first_order(explorer, explorer->plan->members, order);
 	for (unsigned i = 0; !status && i < WARM_UP_RUNS; i++) {
 		status = slm_explorer_make(explorer, &explorer->first,
 					   explorer->plan->members, 0,

@@ -57,5 +57,11 @@ else:
 
 # The tests start a Redis of their own.
 CELERY_BROKER_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
-CELERY_RESULT_BACKEND = CELERY_BROKER_URL
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+
+# That a broken twin ends with an error is what its test is about.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "loggers": {"django.request": {"level": "CRITICAL"}},
+}

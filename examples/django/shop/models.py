@@ -14,13 +14,7 @@ class Coupon(models.Model):
 
 class Product(models.Model):
     name = models.CharField(max_length=50)
-    price = models.IntegerField()
     stock = models.IntegerField()
-
-
-class Order(models.Model):
-    product = models.ForeignKey(Product, on_delete=models.CASCADE)
-    price = models.IntegerField()
 
 
 class CartItem(models.Model):

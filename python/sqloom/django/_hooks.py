@@ -16,7 +16,8 @@ those that have the test's own transaction open, and puts all of them back.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar, overload
 
 from asgiref.sync import sync_to_async
@@ -88,6 +89,7 @@ class _View:
         self.replace("_rollback", self.rollback)
         self.replace("_close", self.close)
         self.replace("get_new_connection", lambda params: self.raw)
+        self.replace("create_cursor", self.create_cursor)
         if connection.vendor == "sqlite":
             self.replace("_start_transaction_under_autocommit",
                          self.start_on_sqlite)
@@ -167,6 +169,15 @@ class _View:
         the test's, and stays: connect() gets it again."""
         self.rollback()
 
+    def create_cursor(self, *args: Any, **kwargs: Any) -> Any:
+        connection = self.connection
+        if connection.closed_in_transaction:
+            module = connection.Database
+            if module.__name__ == "psycopg":
+                raise module.OperationalError("the connection is closed")
+            raise module.InterfaceError("connection already closed")
+        return type(connection).create_cursor(connection, *args, **kwargs)
+
     # How it is done on the server.
 
     def is_sqlite(self) -> bool:
@@ -238,6 +249,7 @@ class _View:
     def around(self, execute: Callable[..., Any], sql: Any, params: Any,
                many: bool, context: dict[str, Any]) -> Any:
         """Called around each statement that goes through Django."""
+        _Fetched.take_away(context["cursor"])
         word = _first_word(sql)
         if word in TRANSACTION_WORDS and not _is_to_savepoint(sql):
             raise UsageError(
@@ -261,6 +273,8 @@ class _View:
         self.start()
         try:
             result = execute(*args)
+            if self.is_sqlite():
+                _Fetched.put_before(args[-1]["cursor"])
             if not reads:
                 self.check_constraints()
         except BaseException:
@@ -270,6 +284,41 @@ class _View:
         if self.begun:
             self.release()
         return result
+
+
+class _Fetched:
+    """SQLite: a statement that writes and returns rows has not ended until all
+    of them are fetched, and so long no savepoint can be released. So they are
+    fetched, and this stands before the cursor and gives them."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+        self._rows = iter(cursor.fetchall())
+
+    @classmethod
+    def put_before(cls, wrapper: Any) -> None:
+        if wrapper.cursor.description is not None:
+            wrapper.cursor = cls(wrapper.cursor)
+
+    @classmethod
+    def take_away(cls, wrapper: Any) -> None:
+        if isinstance(wrapper.cursor, cls):
+            wrapper.cursor = wrapper.cursor._cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._rows
+
+    def fetchone(self) -> Any:
+        return next(self._rows, None)
+
+    def fetchmany(self, size: int = 1) -> list[Any]:
+        return list(itertools.islice(self._rows, size))
+
+    def fetchall(self) -> list[Any]:
+        return list(self._rows)
 
 
 def _first_word(sql: Any) -> str:

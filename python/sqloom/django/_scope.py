@@ -146,16 +146,39 @@ def wrap_method(cls: type, name: str,
 
 def wrap_tests(cls: type, scope: Scope) -> bool:
     """A class that pytest alone collects: its tests and its setup methods are
-    decorated, one by one. Returns whether there are any."""
-    beside = ("setup_class", "teardown_class", "setup_method",
-              "teardown_method")
+    decorated, one by one. Returns whether there are any tests."""
     found = False
     for name in dir(cls):
-        if not (name.startswith("test") or name in beside):
-            continue
         raw = inspect.getattr_static(cls, name)
-        if inspect.isfunction(raw) or isinstance(
-                raw, (staticmethod, classmethod)):
+        if not (inspect.isfunction(raw)
+                or isinstance(raw, (staticmethod, classmethod))):
+            continue
+        if name.startswith("test"):
             setattr(cls, name, scope(raw))
-            found = found or name.startswith("test")
+            found = True
+        elif name in ("setup_class", "teardown_class"):
+            setattr(cls, name, classmethod(_setup_class(raw, scope)))
+        elif name in ("setup_method", "teardown_method"):
+            setattr(cls, name, _setup_method(raw, scope))
     return found
+
+
+# pytest counts the arguments of these, and looks past decorators.
+
+def _setup_class(raw: Any, scope: Scope) -> Callable[[Any], Any]:
+    function = getattr(raw, "__func__", raw)
+
+    def setup_class(cls: Any) -> Any:
+        with scope:
+            return function(cls)
+    return setup_class
+
+
+def _setup_method(raw: Any, scope: Scope) -> Callable[[Any, Any], Any]:
+    function = getattr(raw, "__func__", raw)
+    wants = function.__code__.co_argcount > 1
+
+    def setup_method(bound: Any, method: Any) -> Any:
+        with scope:
+            return function(bound, method) if wants else function(bound)
+    return setup_method

@@ -3,7 +3,6 @@
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 import redis
 from celery.contrib.testing.worker import start_worker
 from celery.result import AsyncResult
+from django.test import override_settings
 from sqloom import point
 
 from project.celery import app
@@ -40,7 +40,7 @@ class Services:
         if message is None:
             return "nothing to do"
         job = json.loads(message)["headers"]["id"]
-        return AsyncResult(job, app=app).get(timeout=60)
+        return AsyncResult(job, app=app).get(timeout=60, interval=0.001)
 
     def clear(self):
         """Behind each run: Redis is not put back, as the database is."""
@@ -80,8 +80,10 @@ def services():
         server = redis.Redis(unix_socket_path=str(socket))
         wait_for(server)
         url = f"redis+socket://{socket}"
-        app.conf.update(broker_url=url, result_backend=url)
-        with start_worker(app, pool="solo", queues=[WORKING],
-                          perform_ping_check=False,
-                          loglevel=os.environ.get("LOGLEVEL", "CRITICAL")):
-            yield Services(server)
+        # The worker is a thread of this process: results may stay in memory.
+        with override_settings(CELERY_BROKER_URL=url,
+                               CELERY_RESULT_BACKEND="cache+memory://"):
+            with start_worker(app, pool="solo", queues=[WORKING],
+                              perform_ping_check=False,
+                              loglevel="CRITICAL"):
+                yield Services(server)

@@ -33,7 +33,7 @@ class LocatorTests(CommittingTestCase):
             report = explore(self.calls(), self.services.clear,
                              names=["librarian", "worker"])
         self.assertFalse(report.holds)
-        self.assertIn("Locator matching query does not exist", report.text)
+        self.assertIn("DoesNotExist", report.text)
 
     def test_fixed(self):
         report = assert_race_free(self.calls(), self.services.clear,

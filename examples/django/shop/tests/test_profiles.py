@@ -38,10 +38,10 @@ class TwoLoginsTests(CommittingTestCase):
 
     def setUp(self):
         with suspend_signals(post_save):
-            self.user = User.objects.create(username="ann").pk
+            self.user = User.objects.create(username="ann")
 
     def login(self):
-        User.objects.get(pk=self.user).save(update_fields=["last_login"])
+        self.user.save(update_fields=["last_login"])
 
     def test_broken(self):
         post_save.connect(make_profile_broken, sender=User)

@@ -1,0 +1,471 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The helper interpreter: each call in a clean process is a fork of it.
+
+It is started by _processes.py, sets up Django as the test process has it,
+imports the modules of the functions, and never has a connection open when it
+forks. It has one thread, which never waits for anybody but in select().
+
+One batch of calls is one socket to the test process. A batch ends when all its
+calls have ended and nothing that they started is left; if the test process
+shuts the socket down, or ends in whatever way, the calls are killed.
+
+It is a subreaper: what the calls leave behind becomes its child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import pickle
+import resource
+import selectors
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from sqloom import _child, _prepare
+from sqloom._naming import Spec
+from sqloom._surroundings import Surroundings
+
+__all__ = ["Order", "Request", "main"]
+
+STDERR_MAX = 64 * 1024  # bytes of standard error that are kept
+ABORT_S = 0.5  # from the signal that shows the traceback to SIGKILL
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Order(NamedTuple):
+    """One call of a request."""
+
+    function: int  # index
+    arguments: bytes  # pickle of (args, kwargs)
+    label: str
+
+
+class Request(NamedTuple):
+    """What the test process wants."""
+
+    surroundings: Surroundings
+    functions: list[Spec]
+    orders: list[Order]
+    timeout: float  # of each call, in seconds
+
+
+class Call:
+    """One child."""
+
+    def __init__(self, index: int, pid: int, result: int, errors: int) -> None:
+        self.index = index
+        self.pid = pid
+        self.result = result  # descriptor of the file with the result
+        self.errors = errors  # descriptor: end of a pipe
+        self.tail = bytearray()
+        self.late = False
+
+    def read_errors(self) -> bool:
+        """What it wrote to standard error. False: there is no more."""
+        try:
+            read = os.read(self.errors, STDERR_MAX)
+        except BlockingIOError:
+            return True
+        self.tail += read
+        del self.tail[:-STDERR_MAX]
+        return bool(read)
+
+    def kill(self) -> None:
+        """With all that is in its session's group. Not yet waited for, so its
+        number is still its own."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+class Batch:
+    """The calls of one request."""
+
+    def __init__(
+        self, helper: Helper, link: socket.socket, request: Request
+    ) -> None:
+        self.helper = helper
+        self.link = link
+        self.request = request
+        self.calls: dict[int, Call] = {}  # by process
+        self.waiting: set[int] = set()  # indexes of calls that are not ready
+        self.refused = False
+        self.deadline: float | None = None
+        self.aborted = False
+        self.ready, self.tell_ready = os.pipe()
+        self.wait, self.go = os.pipe()
+        os.set_blocking(self.ready, False)
+
+    # What the test process is told
+
+    def tell(self, *message: Any, descriptor: int | None = None) -> None:
+        """A message. A test process that does not listen has no calls."""
+        packet = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        with contextlib.suppress(OSError):
+            if descriptor is None:
+                self.link.sendall(packet)
+            else:
+                socket.send_fds(self.link, [packet], [descriptor])
+
+    # Start
+
+    def start(self, functions: list[Callable[..., Any]], output: int) -> None:
+        watch = self.helper.watch
+        watch(self.link.fileno(), self.cancel)
+        watch(self.ready, self.read_ready)
+        for index in range(len(self.request.orders)):
+            self.waiting.add(index)
+            try:
+                self.fork(index, functions, output)
+            except OSError as error:
+                self.waiting.discard(index)
+                self.tell("lost", index, str(error))
+        self.tell("started", list(self.calls))
+        os.close(self.tell_ready)
+        os.close(self.wait)
+        self.release_if_ready()
+        self.end_if_over()
+
+    def fork(
+        self, index: int, functions: list[Callable[..., Any]], output: int
+    ) -> None:
+        """Starts one call. OSError: cannot be."""
+        order = self.request.orders[index]
+        with contextlib.ExitStack() as undo:
+            result = os.memfd_create("sqloom-result")
+            undo.callback(os.close, result)
+            errors, write_errors = os.pipe()
+            undo.callback(os.close, errors)
+            with contextlib.closing(os.fdopen(write_errors, "wb", 0)):
+                signal.pthread_sigmask(signal.SIG_BLOCK, self.helper.SIGNALS)
+                try:
+                    pid = os.fork()
+                    if pid == 0:
+                        _child.run(
+                            _child.Duty(
+                                functions[order.function],
+                                order,
+                                index,
+                                self.helper.pid,
+                                result,
+                                write_errors,
+                                output,
+                                self.tell_ready,
+                                self.wait,
+                                [*self.helper.descriptors(), errors],
+                                self.helper.SIGNALS,
+                            )
+                        )
+                finally:
+                    signal.pthread_sigmask(
+                        signal.SIG_UNBLOCK, self.helper.SIGNALS
+                    )
+            undo.pop_all()
+        os.set_blocking(errors, False)
+        call = Call(index, pid, result, errors)
+        self.calls[pid] = call
+        self.helper.watch(errors, lambda: self.read_errors(call))
+
+    def read_errors(self, call: Call) -> None:
+        if not call.read_errors():
+            self.helper.unwatch(call.errors)
+
+    # The barrier
+
+    def read_ready(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            numbers = os.read(self.ready, 4 * len(self.request.orders))
+            for (index,) in struct.iter_unpack("=i", numbers):
+                self.waiting.discard(index)
+            if not numbers:  # all have ended
+                self.helper.unwatch(self.ready)
+        self.release_if_ready()
+
+    def release_if_ready(self) -> None:
+        if not self.waiting and not self.refused and self.go >= 0:
+            os.close(self.go)
+            self.go = -1
+            self.deadline = time.monotonic() + self.request.timeout
+            self.tell("released")
+
+    # The end
+
+    def ended(self, pid: int, status: int) -> None:
+        """A process of this batch has ended and is waited for."""
+        call = self.calls.pop(pid)
+        # Its group may have members; else nobody can have got its number yet,
+        # since we are the parent of all that could.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        before = -1
+        while before != len(call.tail) and call.read_errors():
+            before = len(call.tail)
+        self.helper.unwatch(call.errors)
+        os.close(call.errors)
+        code = os.waitstatus_to_exitcode(status)
+        if os.pread(call.result, 1, 0) == _child.REFUSED:
+            self.refused = True
+            self.kill()
+        self.tell(
+            "ended",
+            call.index,
+            code,
+            call.late,
+            bytes(call.tail),
+            descriptor=call.result,
+        )
+        os.close(call.result)
+        self.waiting.discard(call.index)
+        self.release_if_ready()
+        self.end_if_over()
+
+    def end_if_over(self) -> None:
+        if self.calls:
+            return
+        self.helper.batches.remove(self)
+        self.helper.kill_orphans()
+        for descriptor in (self.link.fileno(), self.ready):
+            self.helper.unwatch(descriptor)
+        os.close(self.ready)
+        if self.go >= 0:
+            os.close(self.go)
+        self.tell("over")
+        self.link.close()
+
+    def cancel(self) -> None:
+        """The test process does not want it any more, or is no more."""
+        self.helper.unwatch(self.link.fileno())
+        self.refused = True
+        self.kill()
+
+    def kill(self) -> None:
+        for call in self.calls.values():
+            call.kill()
+
+    def look_at_clock(self, now: float) -> None:
+        """Who is late shows where it is, and is killed a moment later."""
+        if self.deadline is None or now < self.deadline:
+            return
+        if self.aborted:
+            self.deadline = None
+            self.kill()
+            return
+        self.aborted = True
+        self.deadline = now + ABORT_S
+        for call in self.calls.values():
+            call.late = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(call.pid, signal.SIGABRT)
+
+
+class Helper:
+    """The loop."""
+
+    SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM})
+
+    def __init__(self, control: socket.socket, parent: int) -> None:
+        self.control = control
+        self.pid = os.getpid()
+        self.batches: list[Batch] = []
+        self.selector = selectors.DefaultSelector()
+        self.preparation = _prepare.Preparation()
+        self.woken, self.wake = os.pipe()
+        for descriptor in (self.woken, self.wake):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: self.end())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.parent = -1
+        self.watch(self.woken, self.reap)
+        self.watch(control.fileno(), self.take_request)
+        self.watch_parent(parent)
+
+    def watch_parent(self, parent: int) -> None:
+        """A fork of the test process may hold the other end of the socket."""
+        try:
+            self.parent = os.pidfd_open(parent)
+        except (AttributeError, OSError):
+            if os.getppid() != parent:
+                self.end()
+            return
+        self.watch(self.parent, self.end)
+
+    def watch(self, descriptor: int, function: Callable[[], None]) -> None:
+        self.selector.register(descriptor, selectors.EVENT_READ, function)
+
+    def unwatch(self, descriptor: int) -> None:
+        with contextlib.suppress(KeyError):
+            self.selector.unregister(descriptor)
+
+    def descriptors(self) -> list[int]:
+        """Ours, which a child closes."""
+        kept = [self.control.fileno(), self.woken, self.wake]
+        if self.parent >= 0:
+            kept.append(self.parent)
+        kept.append(self.selector.fileno())  # type: ignore[attr-defined]
+        for batch in self.batches:
+            kept += [batch.link.fileno(), batch.ready]
+            if batch.go >= 0:
+                kept.append(batch.go)
+            for call in batch.calls.values():
+                kept += [call.result, call.errors]
+        return kept
+
+    def run(self) -> None:
+        while True:
+            for key, _ in self.selector.select(self.patience()):
+                # An earlier one may have ended what this one is about.
+                if self.selector.get_map().get(key.fd) == key:
+                    key.data()
+            now = time.monotonic()
+            for batch in list(self.batches):
+                batch.look_at_clock(now)
+
+    def patience(self) -> float | None:
+        deadlines = [
+            batch.deadline
+            for batch in self.batches
+            if batch.deadline is not None
+        ]
+        if not deadlines:
+            return None
+        return max(0.0, min(deadlines) - time.monotonic())
+
+    def reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.woken, 4096)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for batch in self.batches:
+                if pid in batch.calls:
+                    batch.ended(pid, status)
+                    break
+
+    def kill_orphans(self) -> None:
+        """What ended calls left in sessions of their own. While there are
+        other calls it cannot be told whose they are; the last batch does it."""
+        if self.batches:
+            return
+        while True:
+            for pid in children():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            try:
+                os.waitpid(-1, 0)
+            except ChildProcessError:
+                return
+
+    def take_request(self) -> None:
+        message, descriptors, _, _ = socket.recv_fds(self.control, 16, 3)
+        if not message:
+            self.end()
+        link = socket.socket(fileno=descriptors[0])
+        with os.fdopen(descriptors[1], "rb") as file:
+            file.seek(0)
+            content = file.read()
+        output = descriptors[2]
+        try:
+            self.begin(link, content, output)
+        finally:
+            os.close(output)
+
+    def begin(self, link: socket.socket, content: bytes, output: int) -> None:
+        try:
+            functions, request, warned = self.preparation.prepare(
+                content, lambda text: notify(link, "doing", text)
+            )
+        except Exception as error:
+            notify(link, "refused", _prepare.explain(error))
+            link.close()
+            return
+        for text in warned:
+            notify(link, "warning", text)
+        batch = Batch(self, link, request)
+        self.batches.append(batch)
+        gc.collect()
+        gc.freeze()
+        batch.start(functions, output)
+
+    def end(self) -> None:
+        """Ends this process; nothing is left."""
+        for batch in self.batches:
+            batch.kill()
+        self.batches.clear()
+        self.kill_orphans()
+        os._exit(0)
+
+
+def notify(link: socket.socket, *message: Any) -> None:
+    with contextlib.suppress(OSError):
+        link.sendall(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+
+
+def children() -> list[int]:
+    """Of this process, at this moment."""
+    own = os.getpid()
+    try:
+        with open(f"/proc/self/task/{own}/children") as file:
+            return [int(number) for number in file.read().split()]
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
+        numbers = (int(name) for name in os.listdir("/proc") if name.isdigit())
+        return [number for number in numbers if parent_of(number) == own]
+
+
+def parent_of(pid: int) -> int:
+    """0: there is no such process any more."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            # The name, in parentheses, may hold anything.
+            return int(file.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def prctl(option: int, value: int) -> None:
+    """Asks the kernel; where it knows nothing of it, nothing happens."""
+    with contextlib.suppress(AttributeError, OSError):
+        LIBC.prctl(option, value, 0, 0, 0)
+
+
+LIBC = ctypes.CDLL(None)
+
+
+def main(arguments: list[str]) -> None:
+    """arguments: the descriptor of the control socket, the process of the
+    test, and "1" if the thread that started us lives as long as the process."""
+    descriptor, parent, lasting = (int(argument) for argument in arguments)
+    control = socket.socket(fileno=descriptor)
+    control.set_inheritable(False)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    helper = Helper(control, parent)
+    if lasting:
+        # Also while a module is being imported, which may take for ever.
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            helper.end()
+    helper.run()
+
+
+if __name__ == "__main__":
+    # The module under its real name: others import it.
+    from sqloom import _helper
+
+    _helper.main(sys.argv[1:])

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls that write what a clock of whole seconds says: equal runs that come
+ * soon after another write the same, later ones do not. That is no finding, and
+ * a real one beside it is still found.
+ */
+#include "functions_help.h"
+
+#include <time.h>
+
+/* Calls; so many are not made in serial runs. */
+#define LATE 70
+static int made;
+
+static int set_up(struct sqloom_call *call, void *arg)
+{
+	(void)arg;
+	made = 0;
+	return run_script(
+		call, "CREATE TABLE t (id INTEGER PRIMARY KEY, v INT, at INT);"
+		      "INSERT INTO t VALUES (0, 10, 0), (1, 10, 0)");
+}
+
+/* The serial runs are over by now: not by sleeping, which would be a stall. */
+static void let_a_second_pass(void)
+{
+	time_t now = time(NULL);
+
+	if (++made == LATE)
+		while (time(NULL) == now)
+			;
+}
+
+/* *arg: the row that both write; NULL: each its own. */
+static int write_time(struct sqloom_call *call, void *arg)
+{
+	const int *row = arg;
+	int id = row ? *row : (int)sqloom_call_number(call);
+	sqlite3 *db = kept(call);
+	char *sql;
+	int v;
+
+	let_a_second_pass();
+	sql = sqlite3_mprintf("SELECT v FROM t WHERE id = %d", id);
+	v = query(db, sql);
+	sqlite3_free(sql);
+	sql = sqlite3_mprintf("UPDATE t SET v = %d, at = %lld WHERE id = %d",
+			      v + 1, (long long)time(NULL), id);
+	(void)execute(db, sql);
+	sqlite3_free(sql);
+	return 0;
+}
+
+static void a_clock_is_no_finding(void **state)
+{
+	struct sqloom_report *report;
+	struct many many;
+
+	(void)state;
+	same(&many, 3, write_time, NULL, set_up);
+	many.functions[2].fn = many.functions[1].fn;
+	report = explore_calls(&many.calls, NULL);
+	assert_true(made > LATE);
+	assert_int_equal(report->trace.verdict, SQLOOM_HOLDS);
+	assert_true(has_note(report, "t.at"));
+	sqloom_report_free(report);
+}
+
+static void a_lost_update_beside_a_clock_is_found(void **state)
+{
+	static int row = 1;
+	struct sqloom_report *report;
+	struct many many;
+
+	(void)state;
+	same(&many, 3, write_time, &row, set_up);
+	report = explore_calls(&many.calls, NULL);
+	assert_true(made > LATE);
+	assert_int_equal(report->trace.verdict, SQLOOM_BROKEN);
+	assert_int_equal(report->trace.findings[0].class, SLM_CLASS_CONTENTS);
+	sqloom_report_free(report);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_clock_is_no_finding),
+		cmocka_unit_test(a_lost_update_beside_a_clock_is_found),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
