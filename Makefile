@@ -49,7 +49,7 @@ test-clients: $(BUILD)/sqloom ## run drivers of npm, Go and Maven through the pr
 	SQLOOM=$(BUILD)/sqloom SQLOOM_CLIENTS="$$(cat $(BUILD)/clients.list)" \
 		$(PYTEST) tests/proxy/test_clients.py tests/examples/test_http_examples.py
 
-test-pypi: $(BUILD)/sqloom ## run drivers and Django of PyPI through the proxy
+test-pypi: $(BUILD)/sqloom python ## run drivers and Django of PyPI through the proxy
 	@dev/setup test
 	dev/pypi $(BUILD)/pypi >$(BUILD)/pypi.list
 	SQLOOM=$(BUILD)/sqloom SQLOOM_CLIENTS="$$(cat $(BUILD)/pypi.list)" \
@@ -57,6 +57,9 @@ test-pypi: $(BUILD)/sqloom ## run drivers and Django of PyPI through the proxy
 	SQLOOM=$(BUILD)/sqloom SQLOOM_PYPI=$(BUILD)/pypi $(PYTEST) tests/pypi
 	for django in 4.2 5.2; do dev/python-tests --installed --db both \
 		--python $(BUILD)/pypi/django-$$django/bin/python || exit; done
+	dev/pypi-real $(BUILD)/pypi/real $(BUILD)/pypi/django-4.2/bin/pip
+	SQLOOM_REAL_PYPI=$(BUILD)/pypi/real dev/python-tests --build $(BUILD) \
+		--db both tests/python/real
 
 asan: setup-test build-asan/build.ninja ## run all tests under ASan and UBSan
 	@ninja --quiet -C build-asan
@@ -70,10 +73,11 @@ tsan: build-tsan/build.ninja ## run the tests of what has threads under TSan
 fuzz: build-fuzz/build.ninja ## run each fuzzer for FUZZ_SECONDS (60)
 	dev/fuzz build-fuzz $(FUZZ_SECONDS)
 
-bench: $(BUILD)/build.ninja ## measure runs per second, on both databases
-	@dev/setup build bench
+bench: $(BUILD)/build.ninja python ## measure runs per second, on both databases
+	@dev/setup build python bench
 	@ninja --quiet -C $(BUILD) bench/sqloom-bench
 	$(BUILD)/bench/sqloom-bench
+	$(PYTHON) bench/python/run.py --build $(BUILD)
 
 isolation-suite: $(BUILD)/sqloom ## run PostgreSQL's own isolation specs, and compare
 	@dev/setup isolation-suite

@@ -19,6 +19,7 @@ import threading
 import traceback
 import types
 import unittest
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -33,7 +34,14 @@ from sqloom._options import (
     place_of,
 )
 from sqloom._report import Event, Report
-from sqloom.errors import CallError, Inconclusive, RaceFound, UsageError, translated
+from sqloom.errors import (
+    CallError,
+    Inconclusive,
+    LimitError,
+    RaceFound,
+    UsageError,
+    translated,
+)
 
 __all__ = [
     "Defaults",
@@ -182,11 +190,15 @@ class _Exploration:
         self._ended_well: set[int] = set()
         self._failed: set[int] = set()
         self._ended = 0
+        self._running: set[int] = set()
+        self._threads = set(threading.enumerate())
+        self._left: dict[str, int] = {}  # threads that calls left, and how often
         self._tracebacks: dict[int, dict[str, str]] = {}
 
     # Each on the thread of its call.
 
     def call(self, number: int, database: str | None) -> tuple[int, bytes, str]:
+        self._running.add(number)
         try:
             _enter(database)
             self._place.open_call(database)
@@ -200,8 +212,25 @@ class _Exploration:
             self._failed.add(number)
         else:
             self._ended_well.add(number)
+        self._running.discard(number)
+        if not self._running:
+            self._count_threads()
         self._collect()
         return outcome
+
+    def _count_threads(self) -> None:
+        """All calls have returned: so should the threads that they started."""
+        for thread in self._new_threads():
+            name = _thread_name(thread)
+            self._left[name] = self._left.get(name, 0) + 1
+            self._threads.add(thread)
+
+    def _new_threads(self) -> list[threading.Thread]:
+        return [
+            thread
+            for thread in threading.enumerate()
+            if thread not in self._threads and not _is_expected(thread)
+        ]
 
     def _collect(self) -> None:
         """A connection of sqlite3 that nobody closes is in a cycle with its own
@@ -248,6 +277,28 @@ class _Exploration:
 
     # Afterwards.
 
+    def explained(self, error: LimitError) -> LimitError:
+        """With the threads that may be why a run had no end."""
+        names = sorted({_thread_name(thread) for thread in self._new_threads()})
+        if not names:
+            return error
+        return LimitError(
+            f"{error}. Threads that the calls had started still run "
+            f"({', '.join(names)}): end and join them in the call"
+        )
+
+    def notes(self) -> tuple[str, ...]:
+        """What is to be told beside the report."""
+        # One that is started once serves them all.
+        left = sorted(name for name, count in self._left.items() if count > 1)
+        if not left:
+            return ()
+        return (
+            "threads that the calls had started were still running when all calls "
+            f"had returned ({', '.join(left)}): what they do then belongs to no "
+            "call and to no run. Join them in the call",
+        )
+
     @property
     def asks(self) -> bool:
         return self._check is not None
@@ -270,6 +321,24 @@ class _Exploration:
                 "to explore. If its callers expect that, name the exception in "
                 f"refusals=\n\n{shown}"
             )
+
+
+def _is_expected(thread: threading.Thread) -> bool:
+    """One of C's that asked for its name; or one of a pool, which waits for
+    work."""
+    pool = sys.modules.get("concurrent.futures.thread")
+    return isinstance(thread, threading._DummyThread) or (
+        pool is not None and thread in getattr(pool, "_threads_queues", ())
+    )
+
+
+def _thread_name(thread: threading.Thread) -> str:
+    """Without its number, which is another one each time."""
+    target = getattr(thread, "_target", None)
+    function = getattr(target, "__name__", "")
+    if function:
+        return f"{function}()"
+    return re.sub(r"-\d+", "", thread.name)
 
 
 # ---- Names, traces, the line to paste -------------------------------------
@@ -416,17 +485,24 @@ def _run(
         path = options.trace or _trace_path(test.name)
         if path is not None:
             fields["trace_path"] = os.fspath(path)
-        fields["database"] = place.database
+        # A place may know more, such as any_database.
+        fields = {**place.options, **fields, "database": place.database}
         with _old_objects_aside():
-            source = _run_library(
-                exploration, options, token, recorded, fields, test
-            )
+            try:
+                source = _run_library(
+                    exploration, options, token, recorded, fields, test
+                )
+            except LimitError as error:
+                raise exploration.explained(error) from None
     report = Report(
         source,
         trace=None if path is None else os.fspath(path),
         tracebacks=exploration.tracebacks,
         paste=test.paste,
+        notes=exploration.notes(),
     )
+    for note in exploration.notes():
+        warnings.warn(note, RuntimeWarning, stacklevel=3)
     if report.holds and path is not None and options.trace is None:
         pathlib.Path(path).unlink(missing_ok=True)
         report = report.without_trace()
@@ -541,6 +617,7 @@ def assert_race_free(
     seen, but not all was seen: with incomplete_ok, not if only max_runs or
     max_time is why. The other arguments are those of explore().
     """
+    __tracebackhide__ = True  # pytest shows the test, not us
     report = _run(defaults.token, calls, check, _options("assert_race_free", same))
     if report.holds or (incomplete_ok and report.over_budget):
         return report

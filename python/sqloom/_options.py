@@ -181,6 +181,7 @@ class _Plain:
     """A database that the calls connect to themselves."""
 
     closes = False  # calls may leave connections open
+    options: dict[str, Any] = {}  # fields of struct sqloom_options
 
     def __init__(self, database: str | None) -> None:
         self.database = database

@@ -10,6 +10,7 @@ import contextlib
 import os
 import pickle
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -276,6 +277,7 @@ class _Batch:
         self.doing = "starting the helper"
         self.released = False
         self.refusal: str | None = None
+        self.processes: list[int] = []
 
     def run(self) -> list[Any]:
         helper = _helper_for(self.request)
@@ -331,9 +333,13 @@ class _Batch:
         return self.request.timeout + END_S
 
     def _ended(self, helper: _Helper) -> str:
+        """The helper cannot tidy up any more. Its calls end with it; what they
+        started is killed here, but for what left their sessions."""
+        why = helper.why()
+        kill_sessions(set(self.processes))
         return (
             "the helper of clean processes ended in the middle of calls, while"
-            f" it was {self.doing}: {helper.why()}"
+            f" it was {self.doing}: {why}"
         )
 
     def _cancel(self, link: socket.socket, helper: _Helper) -> None:
@@ -372,6 +378,7 @@ class _Batch:
 
     def _on_started(self, processes: list[int]) -> None:
         self.doing = "waiting until all calls are ready"
+        self.processes = processes
 
     def _on_released(self) -> None:
         self.doing = "running the calls"
@@ -428,6 +435,19 @@ def _tidy(text: str) -> str:
     """What a call wrote, with the tracebacks of faulthandler, from which our
     own lines are cut."""
     return _OWN_LINES.sub("", text)
+
+
+def kill_sessions(leaders: set[int]) -> None:
+    """Kills all processes of these sessions."""
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            with open(f"/proc/{name}/stat") as file:
+                # The name, in parentheses, may hold anything.
+                fields = file.read().rpartition(")")[2].split()
+            if int(fields[3]) in leaders:
+                os.kill(int(name), signal.SIGKILL)
 
 
 def _bad_value(label: str, error: Exception) -> ResultError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,10 @@ def _event(event: Mapping[str, Any]) -> Event:
     )
 
 
+def _wrapped_note(note: str, width: int) -> str:
+    return textwrap.fill(f"note: {note}", width, subsequent_indent=" " * 6) + "\n"
+
+
 class Report:
     """What an exploration, or a replay, came to. Immutable.
 
@@ -130,16 +135,21 @@ class Report:
         trace: str | None = None,
         tracebacks: Mapping[str, Mapping[str, str]] | None = None,
         paste: Callable[[str], str] | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
         self._source = source
         self._trace = trace
         self._tracebacks = dict(tracebacks or {})
         self._paste = paste
+        self._notes = notes
 
     def without_trace(self) -> Report:
         """The same, if the trace was thrown away."""
         return Report(
-            self._source, tracebacks=self._tracebacks, paste=self._paste
+            self._source,
+            tracebacks=self._tracebacks,
+            paste=self._paste,
+            notes=self._notes,
         )
 
     # ---- The verdict --------------------------------------------------------
@@ -202,7 +212,8 @@ class Report:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was not compared, and what to think of."""
-        return tuple(in_python_report(note) for note in self.json["notes"])
+        said = [in_python_report(note) for note in self.json["notes"]]
+        return (*said, *self._notes)
 
     @property
     def diverged(self) -> str:
@@ -278,7 +289,7 @@ class Report:
         long it took. findings: how many are told at length. finding: the token
         of the one that is told.
         """
-        return self._python(
+        text = self._python(
             self._source.render(
                 width=width,
                 color=color,
@@ -289,6 +300,9 @@ class Report:
                 finding=finding,
             )
         )
+        for note in () if brief else self._notes:
+            text = text.rstrip("\n") + "\n\n" + _wrapped_note(note, width)
+        return text
 
     @property
     def text(self) -> str:

@@ -142,11 +142,13 @@ _OPTION = re.compile(
     r"(?<![\w'\"-])(?:%s)(?![\w-])" % "|".join(map(re.escape, _OPTIONS))
 )
 _PHRASES = (
+    ("sqloom_explore_calls()", "sqloom.explore()"),
     ("--db postgresql://...", "database='postgresql://...'"),
     ("give -1 or more, or NULL", "give None or more"),
     ("options.", ""),
     (", or NULL", ", or None"),
 )
+_FIELD = re.compile(r"\((call_limit|max_time|stall_after|statement_limit)_ms\)")
 _C_REPLAY = re.compile(r'sqloom_replay_calls\(&calls, "([^"\s]*)", \.\.\.\)')
 
 
@@ -161,6 +163,8 @@ def in_python_report(text: str) -> str:
     """A report of the C library: only options, and the line to paste, since
     SQL and values of the user's are in it, too."""
     text = _C_REPLAY.sub(r'sqloom.replay("\1", ...)', text)
+    text = text.replace("sqloom_call_database()", "sqloom.call_database()")
+    text = _FIELD.sub(r"(\1=)", text)
     return _OPTION.sub(lambda match: _OPTIONS[match.group()], text)
 
 

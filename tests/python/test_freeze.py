@@ -72,11 +72,11 @@ def finish(process):
     return process.returncode, out, err
 
 
-def run(code):
+def run(code, quiet=True):
     status, out, err = finish(start(code))
     assert status == 0, out + err
-    assert err == ""
-    return out
+    assert err == "" or not quiet
+    return out + err
 
 
 def test_a_connection_shared_by_threads():
@@ -300,7 +300,7 @@ def test_a_lock_of_the_programs_own_around_it():
         explore_again()
     """)
     assert said.startswith("inconclusive")
-    assert "stall" in said
+    assert "a lock inside of the program" in " ".join(said.split())
 
 
 def test_a_call_that_closes_its_connection_in_the_middle():
@@ -349,9 +349,26 @@ def test_a_thread_that_is_not_joined():
             threading.Thread(target=late).start()
 
         explore([use] * 2)
+        time.sleep(0.3)
+        explore_again()
+    """, quiet=False)
+    assert "again: fine" in said
+    assert "threads that the calls had started were still running" in said
+    assert "(late()): what they do then" in " ".join(said.split())
+
+
+def test_a_pool_whose_threads_wait_for_work():
+    said = run("""
+        from concurrent.futures import ThreadPoolExecutor
+        pool = ThreadPoolExecutor(2)
+
+        def use():
+            pool.submit(add).result()
+
+        explore([use] * 2)
         explore_again()
     """)
-    assert "again: fine" in said
+    assert said.startswith("broken") and "threads that" not in said
 
 
 def test_a_thread_that_is_not_joined_and_never_ends():
@@ -368,10 +385,12 @@ def test_a_thread_that_is_not_joined_and_never_ends():
 
         explore([use] * 2, call_limit=2, max_runs=5)
         stop.set()
-        time.sleep(0.2)
+        time.sleep(0.3)
         explore_again()
-    """)
+    """, quiet=False)
     assert "again: fine" in said
+    assert "hreads that the calls had started" in said
+    assert "work()" in said
 
 
 def test_threads_of_the_test_that_go_on_meanwhile():
@@ -475,8 +494,8 @@ def test_a_signal_handler_of_the_users_own():
             time.sleep(0.002)
             add()
 
-        print("begins", flush=True)
         try:
+            print("begins", flush=True)
             explore([slow] * 6, max_runs=0, stall_after=5)
         except Stop as error:
             print(error)

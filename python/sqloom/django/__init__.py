@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqloom.django._connections import LeftoverConnectionWarning
     from sqloom.django._connections import LeftoverTransaction
     from sqloom.django._hooks import commit_hooks
-    from sqloom.django._locks import require_lock
+    from sqloom.django._locks import LockTimeout, require_lock
     from sqloom.django._signals import suspend_signals, suspendingreceiver
     from sqloom.django._testcases import CommittingLiveServerTestCase
     from sqloom.django._testcases import CommittingTestCase
@@ -28,6 +28,7 @@ __all__ = [
     "CommittingTestMixin",
     "LeftoverConnectionWarning",
     "LeftoverTransaction",
+    "LockTimeout",
     "commit_hooks",
     "committing",
     "require_lock",
@@ -42,6 +43,7 @@ _PLACES = {
     "CommittingTestMixin": "_testcases",
     "LeftoverConnectionWarning": "_connections",
     "LeftoverTransaction": "_connections",
+    "LockTimeout": "_locks",
     "commit_hooks": "_hooks",
     "committing": "_testcases",
     "require_lock": "_locks",

@@ -17,11 +17,12 @@ import contextlib
 import os
 import select
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sqloom.django import _clients, _places
+from sqloom.django import _clients, _clock, _fixtures, _places
 from sqloom.errors import Error, UsageError
 
 __all__ = ["Leading", "leading"]
@@ -29,6 +30,15 @@ __all__ = ["Leading", "leading"]
 _STALL_AFTER_MS = 300
 _VENDORS = ("postgresql", "sqlite")
 _busy = threading.Lock()
+
+
+def _stall_after_ms() -> int:
+    """When a call is passed over that does nothing: a thread of a pool may be
+    connecting meanwhile, or a worker may be at a task."""
+    workers = sys.modules.get("sqloom.django.celery")
+    if workers is not None and workers.is_used():
+        return int(workers.STALL_AFTER_MS)
+    return _STALL_AFTER_MS
 
 
 # ---- Refusals ---------------------------------------------------------------
@@ -207,8 +217,7 @@ class Leading:
         if self._vendor == "postgresql":
             if _places.check_for_tests(connections[alias], any_database):
                 self.options["any_database"] = True
-            # A thread of a pool may be connecting while its call waits for it.
-            self.options["stall_after_ms"] = _STALL_AFTER_MS
+            self.options["stall_after_ms"] = _stall_after_ms()
             self.database = _places.conninfo(
                 _places.libpq_parameters(connections[alias])
             )
@@ -421,7 +430,8 @@ def leading(using: str | None = None, *,
     try:
         made = Leading(alias, any_database)
         try:
-            with made.lead():
+            with _fixtures.set_aside(alias), _clock.pinned_signatures(), \
+                    made.lead():
                 yield made
         except BaseException as error:
             made.tell_refusal(error)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqloom._ext import Fixture
 
 __all__ = ["Kept", "Led", "close_all", "close_database", "keep",
-           "kept_as_it_is"]
+           "kept_as_it_is", "set_aside"]
 
 # What makes test databases the same one: its identity, and whether other
 # processes can open it.
@@ -109,18 +109,13 @@ class Kept:
         self._open(wrapper)
         return lines
 
-    @contextlib.contextmanager
-    def set_aside(self, wrapper: Any) -> Iterator[None]:
-        """For what wants the database for itself, such as an exploration: the
-        snapshot is out of the way, and what the test has written so far stays.
-        """
-        if self.vendor != "postgresql" or self._fixture is None:
-            yield
-            return
-        from sqloom.django import _aside
+    def open_again(self, wrapper: Any) -> None:
+        """Behind close(): a new snapshot, of what is there now."""
+        self._stale = None
+        self._open(wrapper)
 
-        with _aside.moved(self, wrapper):
-            yield
+    def is_open(self) -> bool:
+        return self._fixture is not None
 
     def close(self) -> None:
         """Puts back, and takes away what was made for it."""
@@ -226,6 +221,23 @@ def kept_as_it_is(alias: str) -> Kept | None:
                 kept.vendor == connections[alias].vendor:
             return kept
     return None
+
+
+@contextlib.contextmanager
+def set_aside(alias: str) -> Iterator[None]:
+    """For what wants the database that alias leads to for itself, such as an
+    exploration: in the block the snapshot is out of the way, and what the test
+    has written so far is there. The block leaves the database as it is."""
+    from django.db import connections
+
+    kept = kept_as_it_is(alias)
+    if kept is None or kept.vendor != "postgresql" or not kept.is_open():
+        yield
+        return
+    from sqloom.django import _aside
+
+    with _aside.moved(kept, connections[alias]):
+        yield
 
 
 def close_database(vendor: str, name: str) -> None:

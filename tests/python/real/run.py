@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python -m real.run MODULE,... [-k WORD] [--show] [--first]: explores the cases of these
-modules of real/cases, and prints a line of JSON for each.
+"""python -m real.run MODULE,... [-k WORD] [--show] [--first]: explores the
+cases of these modules of real/cases, and prints a line of JSON for each.
 
 On the database that SQLOOM_TEST_DB says; dev/python-tests sets all that is
 needed: dev/python-tests --db sqlite tests/python/real. --show prints the
@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 
 from real.case import LOCKED, cases_of, load
 
@@ -51,8 +52,8 @@ def check_that_it_works(case, connection):
         else (calls[0],)
     function(*arguments)
     if contents(connection) == before:
-        sys.exit(f"{case.module}: {case.name} leaves the database as it was: "
-                 "there is nothing to explore")
+        raise AssertionError("the first call leaves the database as it was: "
+                             "there is nothing to explore")
     put_back(connection)
 
 
@@ -102,7 +103,7 @@ def summary(case, report, seconds):
             "version": version, "database": database, "outcome": outcome,
             "expected": case.expected(version, database),
             "explored": report.explored, "wrong": report.wrong,
-            "seconds": round(seconds, 2), "text": report.text}
+            "seconds": round(seconds, 2), "text": report.render(timing=True)}
 
 
 def cases_in(modules, word):
@@ -113,14 +114,33 @@ def cases_in(modules, word):
                 yield case
 
 
-def main():
+def told_of(case, connection, first):
+    """See summary(); "failed" if it cannot be explored."""
+    try:
+        check_that_it_works(case, connection)
+        report, seconds = explore(case)
+        told = summary(case, report, seconds)
+        if first and report.broken:
+            told["first"] = runs_needed(case, connection)
+        put_back(connection)
+        return told
+    except Exception:
+        return {"case": f"{case.module}: {case.name}", "outcome": "failed",
+                "text": traceback.format_exc()}
+
+
+def arguments():
     parser = argparse.ArgumentParser(prog="python -m real.run")
     parser.add_argument("modules")
     parser.add_argument("-k", default="", help="only cases with this word")
     parser.add_argument("--show", action="store_true")
     parser.add_argument("--first", action="store_true",
                         help="also find which run is the first wrong one")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    options = arguments()
     os.environ["SQLOOM_REAL"] = options.modules
     os.environ["DJANGO_SETTINGS_MODULE"] = "real.settings"
 
@@ -135,14 +155,9 @@ def main():
     try:
         call_command("createcachetable", verbosity=0)
         for case in cases_in(options.modules.split(","), options.k):
-            check_that_it_works(case, connection)
-            report, seconds = explore(case)
-            told = summary(case, report, seconds)
-            if options.first and report.broken:
-                told["first"] = runs_needed(case, connection)
-            print(report.text if options.show else json.dumps(told),
+            told = told_of(case, connection, options.first)
+            print(told["text"] if options.show else json.dumps(told),
                   flush=True)
-            put_back(connection)
     finally:
         teardown_databases(made, verbosity=0)
 

@@ -2,6 +2,7 @@
 """django-q's schedule and its queue in the database: read, then marked (#231,
 pull requests 213 and 347)."""
 
+import contextlib
 import importlib.metadata
 import sys
 
@@ -11,7 +12,10 @@ from real.case import CONTENTS, HOLDS, RESULT, case
 from real.old_source import read_as
 
 PACKAGE = "django-q"
-if importlib.metadata.version(PACKAGE).startswith("0."):
+old = False
+with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+    old = importlib.metadata.version(PACKAGE).startswith("0.")
+if old:
     # async is a keyword since Python 3.7. Newer Djangos import no models before
     # they are ready, and have urlresolvers elsewhere.
     read_as("django_q", {r"\basync\b": "async_task",
