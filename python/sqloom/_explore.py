@@ -53,6 +53,7 @@ __all__ = [
 ]
 
 TRACEBACKS_MAX = 8  # different ones of a call
+CALL_LIMIT_MS = (10_000, 3_600_000)  # explored; replayed, under a debugger maybe
 COLLECT_EVERY = 8  # calls that ended, where connections are closed by us
 
 
@@ -183,6 +184,7 @@ class _Exploration:
     ) -> None:
         self.calls = calls
         self._place = place
+        self._address = getattr(place, "address", lambda database: database)
         self._refusals = refusals
         self._setup = setup
         self._check = check
@@ -199,6 +201,7 @@ class _Exploration:
 
     def call(self, number: int, database: str | None) -> tuple[int, bytes, str]:
         self._running.add(number)
+        database = self._address(database)
         try:
             _enter(database)
             self._place.open_call(database)
@@ -268,6 +271,7 @@ class _Exploration:
     @contextlib.contextmanager
     def _on_main(self, database: str | None) -> Iterator[None]:
         before = getattr(_here, "database", None)
+        database = self._address(database)
         _enter(database)
         try:
             with self._place.check_thread(database):
@@ -471,10 +475,14 @@ def _run(
     refusals = _value.Refusals(options.refusals)
     checked_function("setup", options.setup)
     checked_function("check", check)
+    given_fields = options.for_library()
+    limit = given_fields.get("call_limit_ms", CALL_LIMIT_MS[token is not None])
     fields: dict[str, Any] = {
         "max_runs": defaults.max_runs,
         "seed": defaults.seed,
-        **options.for_library(),
+        "call_limit_ms": limit,
+        "statement_limit_ms": limit,
+        **given_fields,
     }
     test = _find_test(options.name)
     with _alone(), place_of(options) as place:
@@ -506,7 +514,7 @@ def _run(
     if report.holds and path is not None and options.trace is None:
         pathlib.Path(path).unlink(missing_ok=True)
         report = report.without_trace()
-    if not report.broken and token is None:
+    if (report.holds or report.over_budget) and token is None:
         exploration.check_that_calls_work()
     if defaults.on_report is not None:
         defaults.on_report(report)
@@ -571,11 +579,12 @@ def explore(
     strategy: "auto", "exhaustive", "random", "uniform" or "pct". seed: of what
     is random.
     strict: errors that ask to be tried again break, too.
-    isolation: PostgreSQL's default level of transactions. pg_temp: a private
+    isolation: PostgreSQL's default level of transactions, where functions connect
+    to call_database(). pg_temp: a private
     PostgreSQL server. any_database: also one that does not look like a test's.
-    call_limit: seconds of a call (60). stall_after: seconds after which a call
+    call_limit: seconds of a call (10; of a replay 3,600). stall_after: seconds after which a call
     that does nothing is passed over (0.1). statement_limit: PostgreSQL, seconds
-    of a statement (60).
+    of a statement (as call_limit).
     trace: a file to write. name: of the test, for reports.
 
     Never raises because of a race: the Report tells. UsageError: an argument, or

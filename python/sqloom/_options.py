@@ -10,6 +10,7 @@ import importlib
 import os
 import re
 import sys
+import urllib.parse
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from sqloom.errors import UsageError
 __all__ = ["MAX_RUNS", "Options", "check_sqlite", "checked_function", "is_url", "place_of"]
 
 MAX_RUNS = 1000
+LEVELS = ("read committed", "repeatable read", "serializable")
 STRATEGIES = ("auto", "exhaustive", "random", "uniform", "pct")
 TIME_MAX = 10**9  # seconds, of any limit
 COUNT_MAX, PREEMPTIONS_MAX = (1 << 64) - 1, (1 << 31) - 1
@@ -64,7 +66,6 @@ class Options:
             "strategy": _choice("strategy", self.strategy, STRATEGIES),
             "seed": _count("seed", self.seed),
             "strict": bool(self.strict) or None,
-            "isolation": _text("isolation", self.isolation),
             "pg_temp": bool(self.pg_temp) or None,
             "any_database": bool(self.any_database) or None,
             "call_limit_ms": _milliseconds("call_limit", self.call_limit),
@@ -115,12 +116,6 @@ def _choice(name: str, value: str | None, choices: Sequence[str]) -> str | None:
         raise UsageError(
             f"{name}= is {value!r}: give one of {', '.join(map(repr, choices))}"
         )
-    return value
-
-
-def _text(name: str, value: str | None) -> str | None:
-    if value is not None and (not isinstance(value, str) or not value):
-        raise UsageError(f"{name}= is {value!r}: give a text")
     return value
 
 
@@ -183,8 +178,17 @@ class _Plain:
     closes = False  # calls may leave connections open
     options: dict[str, Any] = {}  # fields of struct sqloom_options
 
-    def __init__(self, database: str | None) -> None:
+    def __init__(self, database: str | None, isolation: str | None) -> None:
         self.database = database
+        self._isolation = isolation
+
+    def address(self, database: str | None) -> str | None:
+        """What the calls connect to, for the address that the library gives."""
+        if database is None or self._isolation is None:
+            return database
+        level = urllib.parse.quote(self._isolation.replace(" ", "\\ "))
+        option = f"options=-c%20default_transaction_isolation%3D{level}"
+        return f"{database}{'&' if '?' in database else '?'}{option}"
 
     def open_call(self, database: str | None) -> None:
         pass
@@ -199,6 +203,7 @@ class _Plain:
 def place_of(options: Options) -> contextlib.AbstractContextManager[Any]:
     """Where it runs: a context that gives what _Plain has."""
     database, using = options.database, options.using
+    isolation = _choice("isolation", options.isolation, LEVELS)
     named = database is not None or options.pg_temp
     if database is not None and options.pg_temp:
         raise UsageError(
@@ -206,6 +211,13 @@ def place_of(options: Options) -> contextlib.AbstractContextManager[Any]:
             "give one of the two"
         )
     django = None if named else _django()
+    if django is not None and isolation is not None:
+        raise UsageError(
+            f"isolation={isolation!r} is for functions that connect to "
+            "call_database(); for Django set it in DATABASES, or a copy of the "
+            "alias: OPTIONS = {'options': '-c default_transaction_isolation="
+            f"{isolation.replace(' ', chr(92) + ' ')}'}}"
+        )
     if django is not None:
         leading: contextlib.AbstractContextManager[Any] = django.leading(
             using, any_database=options.any_database
@@ -220,7 +232,13 @@ def place_of(options: Options) -> contextlib.AbstractContextManager[Any]:
                 else "Django is not set up: call django.setup() first"
             )
         )
-    return contextlib.nullcontext(_Plain(_given_database(database)))
+    given = _given_database(database)
+    if isolation and not options.pg_temp and not (given and is_url(given)):
+        raise UsageError(
+            f"isolation={isolation!r} is for PostgreSQL: transactions of SQLite are "
+            "serializable; leave it out"
+        )
+    return contextlib.nullcontext(_Plain(given, isolation))
 
 
 def check_sqlite() -> None:

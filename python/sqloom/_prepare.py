@@ -247,18 +247,18 @@ def compare_settings(state: DjangoState) -> None:
     import django.test.signals  # noqa: F401 (they act on changes)
     from django.conf import settings
 
+    settings.INSTALLED_APPS  # noqa: B018 (reads the module)
+    own = settings._wrapped
     _overrides.clear()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # of settings that are deprecated
         for name, pickled in state.settings.items():
             value = pickle.loads(pickled)
-            if not hasattr(settings, name) or not same(
-                getattr(settings, name), value
-            ):
+            if not hasattr(own, name) or not same(getattr(own, name), value):
                 _overrides[name] = value
         _deleted[:] = [
             name
-            for name in dir(settings)
+            for name in dir(own)
             if name.isupper()
             and name != "DATABASES"
             and name not in state.settings

@@ -121,10 +121,12 @@ def _settings() -> tuple[dict[str, bytes], list[str]]:
     pickled: dict[str, bytes] = {}
     kept = []
     overridden = _overridden()
-    for name in dir(settings):
+    # The object itself: asking the lazy one has effects for some names.
+    values = settings._wrapped
+    for name in dir(values):
         if not name.isupper() or name == "DATABASES":
             continue
-        value = getattr(settings, name)
+        value = getattr(values, name)
         try:
             pickled[name] = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
         except Exception as error:

@@ -31,6 +31,8 @@ static const char *const names[QUESTIONS] = {
 
 /* ---- Preparing --------------------------------------------------------- */
 
+/* A session that is idle may be in a transaction of the server's own, for a
+ * moment: it catches up with what others did to the catalogue, or ends. */
 static void put_sessions(const struct slm_keep *keep, struct slm_buf *sql)
 {
 	const struct postgres *db = slm_keep_of(keep);
@@ -41,8 +43,9 @@ static void put_sessions(const struct slm_keep *keep, struct slm_buf *sql)
 		"name'), a.state, pg_catalog.left(pg_catalog.regexp_replace("
 		"a.query, '\\s+', ' ', 'g'), " SQL_SHOWN ") FROM "
 		"pg_catalog.pg_stat_get_activity(NULL) AS a WHERE a.datid = %u "
-		"AND a.xact_start IS NOT NULL AND a.backend_type = 'client "
-		"backend' AND a.pid <> %d AND a.pid <> %d ORDER BY a.xact_start",
+		"AND a.xact_start IS NOT NULL AND a.state IS DISTINCT FROM "
+		"'idle' AND a.backend_type = 'client backend' AND a.pid <> %d "
+		"AND a.pid <> %d ORDER BY a.xact_start",
 		keep->database, db->admin.pid, db->monitor.pid);
 }
 

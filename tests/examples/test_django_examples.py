@@ -92,11 +92,13 @@ def test_pytest(run, on_each_database, tmp_path):
     assert_all_stopped(tmp_path)
 
 
-def test_the_project_is_whole(run):
+@pytest.mark.parametrize("command", [
+    "check --fail-level WARNING", "makemigrations --check --dry-run",
+    "migrate --verbosity 0", "collectstatic --dry-run --no-input"])
+def test_the_project_is_whole(run, tmp_path, command):
     """Django finds nothing to complain about, nor a migration to make."""
-    result = run("manage.py", "check", "--fail-level", "WARNING")
-    assert result.returncode == 0, result.stdout
-    result = run("manage.py", "makemigrations", "--check", "--dry-run")
+    result = run("manage.py", *command.split(),
+                 DATABASE_URL=f"sqlite:///{tmp_path}/db.sqlite3")
     assert result.returncode == 0, result.stdout
 
 

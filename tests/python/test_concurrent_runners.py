@@ -5,6 +5,7 @@ without a settings module."""
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import textwrap
@@ -74,8 +75,8 @@ def settings_module(project, on_postgresql):
 
 
 def names_of_databases(output):
-    return [line.split() for line in output.splitlines()
-            if line.startswith("database")]
+    """Of the call, and of the test."""
+    return re.findall(r"database \['(\S+)'\] (\S+)", output)
 
 
 def test_manage_py_test(project, settings_module):
@@ -92,8 +93,8 @@ def test_manage_py_test_in_parallel(project, settings_module, on_postgresql):
     if on_postgresql:
         names = names_of_databases(output)
         assert len(names) == 2
-        for _, of_call, of_test in names:
-            assert of_call == f"['{of_test}']"
+        for of_call, of_test in names:
+            assert of_call == of_test
             assert of_test[-2:] in ("_1", "_2")
 
 

@@ -112,7 +112,7 @@ def test_a_lost_update_is_found_in_three_runs_and_its_fixes_hold(database):
 def test_a_token_replays_the_same_each_time(database):
     token = explore(database, LOST).findings[0].token
     texts = {sqloom.replay(token, LOST, database=database, setup=set_up).text
-             for _ in range(20)}
+             for _ in range(5)}
     assert len(texts) == 1 and texts.pop().startswith("broken")
 
 
@@ -121,7 +121,7 @@ def test_an_isolation_level_turns_it_into_an_error_that_asks_to_be_retried(
     report = explore(database, LOST, isolation="serializable")
     assert report.holds
     assert any(outcome.cls == "retry" for outcome in report.outcomes)
-    assert explore(database, LOST, isolation="serializable",
+    assert explore(database, LOST, isolation="repeatable read",
                    strict=True).broken
 
 
@@ -309,12 +309,13 @@ def test_connections_that_are_never_closed(database):
             kept.append(db)
             db.cursor().execute("UPDATE t SET v = v + 1")
 
-        explore([use] * 2, max_runs=20)
+        explore([use] * 2, call_limit=1)
         kept.clear()
         explore_again()
     """))
     assert status == 0 and err == "", err
-    assert "again: fine" in out
+    assert out.startswith("inconclusive") and "again: fine" in out
+    assert "leaves a connection in a transaction" in out
 
 
 def test_a_connection_shared_by_threads(database):

@@ -423,7 +423,7 @@ def test_race_is_gone(mode):
 
 @pytest.mark.committing
 def test_race_without_the_lock():
-    report = explore_deposits(transaction.atomic(deposit))
+    report = explore_deposits(deposit)
     assert report.broken
     assert "lost update" in report.findings[0].title
 

@@ -13,5 +13,5 @@ urlpatterns = [
     path("language/<language>/", cart.set_language),
     path("cart-broken/<sku>/", cart.add_broken),
     path("cart/<sku>/", cart.add),
-    path("stash/<sku>/", stash.put_aside),
+    path("stash/", stash.show),
 ]

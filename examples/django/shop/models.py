@@ -23,14 +23,10 @@ class CartItem(models.Model):
 
 
 class Stash(models.Model):
-    """What somebody put aside; one for each session."""
+    """What somebody has put aside; one for each session."""
 
     session_key = models.CharField(max_length=40, unique=True)
-
-
-class StashItem(models.Model):
-    stash = models.ForeignKey(Stash, on_delete=models.CASCADE)
-    sku = models.CharField(max_length=20)
+    skus = models.TextField(default="")
 
 
 class UserProfile(models.Model):

@@ -4,7 +4,7 @@
 from django.http import HttpResponse
 from django.utils.functional import SimpleLazyObject
 
-from .models import Stash, StashItem
+from .models import Stash
 
 
 class StashMiddleware:
@@ -35,6 +35,5 @@ class BrokenStashMiddleware(StashMiddleware):
         return stash or Stash.objects.create(session_key=key)
 
 
-def put_aside(request, sku):
-    StashItem.objects.create(stash_id=request.stash.pk, sku=sku)
-    return HttpResponse("put aside")
+def show(request):
+    return HttpResponse(request.stash.skus or "nothing is put aside")

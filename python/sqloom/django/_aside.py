@@ -13,6 +13,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sqloom.django import _sequences
+
 if TYPE_CHECKING:
     from sqloom.django._fixtures import Kept
 
@@ -34,9 +36,6 @@ _WRITTEN = """
                  ORDER BY a.attnum)
     FROM written w JOIN pg_catalog.pg_class c ON c.oid = w.relid
     WHERE c.relkind = 'r' AND c.relpersistence <> 't' ORDER BY c.oid"""
-_SEQUENCES = """
-    SELECT format('%I.%I', schemaname, sequencename), last_value, start_value
-    FROM pg_catalog.pg_sequences WHERE schemaname <> 'sqloom'"""
 _MAY_REPLICATE = "SELECT current_setting('is_superuser') = 'on'"
 
 Table = tuple[int, str, list[str]]
@@ -55,7 +54,7 @@ class _Contents:
             if oid in self._filled:
                 cursor.execute(f"CREATE TEMP TABLE {prefix}{oid} AS "
                                f"SELECT * FROM ONLY {name}")
-        self._sequences = _sequences(cursor)
+        self._sequences = _sequences.positions(cursor)
 
     def put(self, noted: bool) -> None:
         """Makes the tables and the sequences what they were. noted: says so to
@@ -78,20 +77,11 @@ class _Contents:
                             f"VALUE SELECT {of} FROM {self._prefix}{oid}")
             for oid, _, _ in concerned if noted else ():
                 cursor.execute("INSERT INTO sqloom.dirty VALUES (%s)", [oid])
-            self._put_sequences()
+            _sequences.put(cursor, self._sequences)
             cursor.execute("COMMIT")
         except BaseException:
             cursor.execute("ROLLBACK")
             raise
-
-    def _put_sequences(self) -> None:
-        now = _sequences(self._cursor)
-        for name, (last, start) in self._sequences.items():
-            if now.get(name, (last, start)) == (last, start):
-                continue
-            self._cursor.execute(
-                "SELECT setval(%s, %s, %s)",
-                [name, start if last is None else last, last is not None])
 
 
 def _filled(cursor: Any, tables: Sequence[Table]) -> set[int]:
@@ -102,11 +92,6 @@ def _filled(cursor: Any, tables: Sequence[Table]) -> set[int]:
         f"SELECT {oid} WHERE EXISTS (SELECT FROM ONLY {name})"
         for oid, name, _ in tables))
     return {int(row[0]) for row in cursor.fetchall()}
-
-
-def _sequences(cursor: Any) -> dict[str, tuple[int | None, int]]:
-    cursor.execute(_SEQUENCES)
-    return {name: (last, start) for name, last, start in cursor.fetchall()}
 
 
 @contextlib.contextmanager

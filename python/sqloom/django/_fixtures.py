@@ -26,7 +26,7 @@ import types
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sqloom.django import _places
+from sqloom.django import _places, _sequences
 from sqloom.errors import Error, UnsupportedError, UsageError, translated
 
 if TYPE_CHECKING:
@@ -46,18 +46,20 @@ class Kept:
     """A test database with its snapshot.
 
     vendor: "sqlite" or "postgresql". url: what to connect to. name: of the test
-    database, as in the settings."""
+    database, as in the settings. is_stale: the last restore() failed."""
 
     def __init__(self, wrapper: Any, processes: bool) -> None:
         self.vendor: str = wrapper.vendor
         self.name = str(wrapper.settings_dict["NAME"])
         self._processes = processes
-        self._stale: str | None = None
+        self.is_stale = False
         self._open(wrapper)
 
     def _open(self, wrapper: Any) -> None:
         from sqloom import _ext
 
+        if self.vendor == "postgresql":
+            _sequences.rewind(wrapper)
         with translated():
             if self.vendor == "postgresql":
                 self._fixture: Fixture | None = _ext.Fixture(
@@ -83,35 +85,37 @@ class Kept:
         still in a transaction: it has been ended.
 
         UnsupportedError: the test changed what is not put back, the schema on
-        PostgreSQL. Other Errors: it could not be put back; the next renew()
-        takes a new snapshot."""
+        PostgreSQL. Other Errors: it could not be put back."""
         if self._fixture is None:
             return []
         try:
             with translated():
                 return self._fixture.restore().splitlines()
         except Error as error:
-            self._stale = str(error)
+            self.is_stale = True
+            if isinstance(error, UnsupportedError):
+                raise UnsupportedError(_in_tests(str(error))) from None
             raise
 
-    def renew(self, wrapper: Any) -> list[str]:
-        """As restore(), before the first test of a class: a change of the
-        schema by tests before is taken as it is."""
-        lines: list[str] = []
-        if self._fixture is not None and self._stale is None:
+    def renew(self, wrapper: Any) -> None:
+        """As restore(), before a test: what tests before have made of the
+        schema is taken as it is."""
+        if self._fixture is not None and not (
+                self.is_stale and self.vendor == "postgresql"):
             try:
-                return self.restore()
+                self.restore()
+                self.is_stale = False
+                return
             except UnsupportedError:
-                pass
+                if self.vendor == "sqlite":
+                    raise
         with contextlib.suppress(Error):
             self.close()
-        self._stale = None
-        self._open(wrapper)
-        return lines
+        self.open_again(wrapper)
 
     def open_again(self, wrapper: Any) -> None:
         """Behind close(): a new snapshot, of what is there now."""
-        self._stale = None
+        self.is_stale = False
         self._open(wrapper)
 
     def is_open(self) -> bool:
@@ -130,6 +134,17 @@ class Kept:
             # Never freed: that would put back the parent's database.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._fixture))
         self._fixture = None
+
+
+def _in_tests(message: str) -> str:
+    """The message of the C library, in the words of tests."""
+    return message.replace("when the fixture was opened",
+                           "when the test began").replace(
+        "make it in setup, or undo the change in the test, or open the fixture "
+        "anew after it",
+        "make tables in migrations, or undo the change at the end of the test. "
+        "The tests behind it find the schema as it is now").replace(
+        "before the fixture is put back", "before the test ends")
 
 
 class Led:

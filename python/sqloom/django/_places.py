@@ -123,7 +123,7 @@ def led_settings(settings: dict[str, Any], url: str) -> dict[str, Any]:
 def asking_settings(settings: dict[str, Any], url: str) -> dict[str, Any]:
     """The settings of an alias of PostgreSQL, copied: to the server itself, and
     the database that url says."""
-    made = {**lasting(settings), "NAME": parse(url).name}
+    made: dict[str, Any] = {**lasting(settings), "NAME": parse(url).name}
     if "pool" in (made.get("OPTIONS") or {}):
         made["OPTIONS"] = {key: value for key, value in made["OPTIONS"].items()
                            if key != "pool"}

@@ -24,7 +24,7 @@ from django.db import connections, transaction
 from django.test import LiveServerTestCase, TestCase, TransactionTestCase
 from django.test.testcases import TestData
 
-from sqloom.django import _connections, _fixtures
+from sqloom.django import _connections, _fixtures, _sequences
 from sqloom.django._committing import Run, refuse_hidden_rows
 from sqloom.errors import Error, UsageError
 
@@ -362,6 +362,7 @@ def _keep_before_flush() -> None:
     """A TransactionTestCase empties all tables. If there are committing tests,
     what was there before is kept first."""
     _connections.watch()
+    _sequences.watch()
     original: Any = TransactionTestCase.__dict__["_fixture_setup"]
     function = getattr(original, "__func__", original)
 

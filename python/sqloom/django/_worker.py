@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process of sqloom.django.celery.WorkerProcess: `python -m` this.
+"""The process of sqloom.django.celery.WorkerProcess.
 
 It is told by lines of JSON on its standard input (first its configuration, then
 before each task where the databases are), says what it does in lines on what
@@ -33,7 +33,6 @@ def main() -> None:
     output = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     config = json.loads(sys.stdin.readline())
-    sys.path[:] = config["path"]
     os.environ["DJANGO_SETTINGS_MODULE"] = config["settings"]
     lock = threading.Lock()
 
@@ -71,7 +70,3 @@ def main() -> None:
     app.Worker(pool="solo", queues=[config["queue"]], loglevel="ERROR",
                hostname=f"sqloom@{os.getpid()}", without_mingle=True,
                without_gossip=True, without_heartbeat=True).start()
-
-
-if __name__ == "__main__":
-    main()

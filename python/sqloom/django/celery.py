@@ -17,6 +17,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -29,6 +30,10 @@ __all__ = ["TaskFailed", "WorkerProcess"]
 STALL_AFTER_MS = 5000
 
 _SETTINGS = ("NAME", "HOST", "PORT", "USER", "PASSWORD")
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); "
+    "from sqloom.django._worker import main; main()"
+)
 _TAIL = 2000  # characters of what a worker said before it ended
 
 _alive: set[WorkerProcess] = set()
@@ -65,8 +70,10 @@ def _name_of(app: Any) -> str:
     if isinstance(app, str):
         return app
     for name, module in list(sys.modules.items()):
+        if name == "__main__" or name.partition(".")[0] == "celery":
+            continue
         for attribute, value in list(getattr(module, "__dict__", {}).items()):
-            if value is app and name != "__main__":
+            if value is app:
                 return f"{name}:{attribute}"
     raise errors.UsageError(
         f"the worker cannot import {app!r}: keep it in a variable of a module, "
@@ -110,10 +117,11 @@ class WorkerProcess:
     def __enter__(self) -> WorkerProcess:
         self._aliases = self._checked_aliases()
         self.clear()
+        self._words = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "sqloom.django._worker"],
+            [sys.executable, "-c", _START, json.dumps(sys.path)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, start_new_session=True)
+            stderr=self._words, start_new_session=True)
         _alive.add(self)
         try:
             self._say(self._configuration())
@@ -130,6 +138,7 @@ class WorkerProcess:
             return
         process.kill()  # nothing of it is to be kept
         process.communicate()
+        self._words.close()
         self.clear()
 
     def _checked_aliases(self) -> list[str]:
@@ -159,7 +168,6 @@ class WorkerProcess:
         conf = self._app.conf
         return {
             "app": self._name,
-            "path": sys.path,
             "settings": os.environ.get("DJANGO_SETTINGS_MODULE")
             or getattr(settings, "SETTINGS_MODULE", ""),
             "queue": self._mine,
@@ -196,8 +204,6 @@ class WorkerProcess:
 
     def _hand_over(self) -> bool:
         """Moves a message to the worker's queue, as it is."""
-        from kombu import Producer
-
         with self._app.connection_for_write() as connection:
             channel = connection.default_channel
             for queue in self._queues:
@@ -206,7 +212,7 @@ class WorkerProcess:
                     continue
                 kept = {key: value for key, value in message.properties.items()
                         if key in ("correlation_id", "reply_to", "priority")}
-                Producer(channel).publish(
+                self._app.amqp.Producer(channel).publish(
                     message.body, routing_key=self._mine, serializer=None,
                     content_type=message.content_type,
                     content_encoding=message.content_encoding,
@@ -258,7 +264,9 @@ class WorkerProcess:
     def _complain(self, what: str) -> None:
         process = self._running()
         process.kill()
-        _, said = process.communicate()
-        text = said.decode(errors="replace").strip()[-_TAIL:] or "nothing"
+        process.wait()
+        self._words.seek(0)
+        said = self._words.read().decode(errors="replace")
+        text = said.strip()[-_TAIL:] or "nothing"
         raise errors.Error(f"the Celery worker of {self._name} {what}. Its last "
                            f"words:\n{text}")

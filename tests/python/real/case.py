@@ -3,7 +3,8 @@
 
 A module of real/cases is about one package. It says PACKAGE (the distribution's
 name), APPS (for INSTALLED_APPS) and, if it needs some, SETTINGS; each function
-decorated with @case makes the rows that are needed and returns the calls.
+decorated with @case makes the rows that are needed and returns the calls; its
+docstring says what goes wrong.
 Whatever needs Django's models is imported inside the functions."""
 
 import dataclasses

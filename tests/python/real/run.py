@@ -57,18 +57,27 @@ def check_that_it_works(case, connection):
     put_back(connection)
 
 
-def explore(case, **options):
-    """The report of a case, and how long it took, in seconds."""
+def options_of(case):
     from django.utils.module_loading import import_string
 
+    return {"name": case.name, "max_preemptions": MAX_SWITCHES,
+            "refusals": tuple(import_string(name) for name in case.refusals)}
+
+
+def explore(case, **options):
+    """The report of a case, and how long it took, in seconds; and the report of
+    its replay, if it found something."""
     import sqloom
 
     calls = case.prepare()
-    refusals = tuple(import_string(name) for name in case.refusals)
     began = time.monotonic()
-    report = sqloom.explore(calls, name=case.name, refusals=refusals,
-                            max_preemptions=MAX_SWITCHES, **options)
-    return report, time.monotonic() - began
+    report = sqloom.explore(calls, **{**options_of(case), **options})
+    seconds = time.monotonic() - began
+    again = None
+    if report.broken:
+        again = sqloom.replay(report.findings[0].token, calls,
+                              **options_of(case))
+    return report, seconds, again
 
 
 def runs_needed(case, connection):
@@ -76,7 +85,7 @@ def runs_needed(case, connection):
     counted."""
     for number in range(1, 100):
         put_back(connection)
-        report, _ = explore(case, strategy="exhaustive", max_runs=number)
+        report, *_ = explore(case, strategy="exhaustive", max_runs=number)
         if report.broken:
             return number
     return None
@@ -103,6 +112,8 @@ def summary(case, report, seconds):
             "version": version, "database": database, "outcome": outcome,
             "expected": case.expected(version, database),
             "explored": report.explored, "wrong": report.wrong,
+            "retries": report.json["classes"]["retry"],
+            "what": " ".join((case.prepare.__doc__ or "").split()),
             "seconds": round(seconds, 2), "text": report.render(timing=True)}
 
 
@@ -118,8 +129,11 @@ def told_of(case, connection, first):
     """See summary(); "failed" if it cannot be explored."""
     try:
         check_that_it_works(case, connection)
-        report, seconds = explore(case)
+        report, seconds, again = explore(case)
         told = summary(case, report, seconds)
+        if again is not None:
+            told["replayed"] = again.findings[0].cls if again.broken \
+                else again.text
         if first and report.broken:
             told["first"] = runs_needed(case, connection)
         put_back(connection)

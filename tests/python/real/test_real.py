@@ -124,6 +124,7 @@ def test_case(directory, modules, case):
     assert name_of(case) in found, said
     told = found[name_of(case)]
     assert told["outcome"] == told.get("expected"), told["text"]
+    assert told.get("replayed", told["outcome"]) == told["outcome"]
     if directory:
         wanted = versions(HERE / "pypi" / f"{directory}.txt")
         assert told["version"] == wanted[told["package"]]

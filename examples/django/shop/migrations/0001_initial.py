@@ -54,6 +54,7 @@ class Migration(migrations.Migration):
                     auto_created=True, primary_key=True, serialize=False,
                     verbose_name="ID")),
                 ("session_key", models.CharField(max_length=40, unique=True)),
+                ("skus", models.TextField(default="")),
             ],
         ),
         migrations.CreateModel(
@@ -66,17 +67,6 @@ class Migration(migrations.Migration):
                 ("user", models.OneToOneField(
                     on_delete=CASCADE, related_name="profile",
                     to=settings.AUTH_USER_MODEL)),
-            ],
-        ),
-        migrations.CreateModel(
-            name="StashItem",
-            fields=[
-                ("id", models.BigAutoField(
-                    auto_created=True, primary_key=True, serialize=False,
-                    verbose_name="ID")),
-                ("sku", models.CharField(max_length=20)),
-                ("stash", models.ForeignKey(
-                    on_delete=CASCADE, to="shop.stash")),
             ],
         ),
     ]

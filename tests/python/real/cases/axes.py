@@ -31,11 +31,14 @@ def fail_to_log_in():
 
 @case("first failed login", {"5.18.0": CONTENTS, "5.25.0": (LOCKED, HOLDS)})
 def first():
+    """Two rows for one user: from then on each login of theirs ends with an
+    error."""
     return fail_to_log_in, fail_to_log_in
 
 
 @case("one more failed login",
       {"5.18.0": CONTENTS, "5.22.0": HOLDS, "5.25.0": (LOCKED, HOLDS)})
 def further():
+    """One of the two is not counted: guessing takes longer to be locked out."""
     fail_to_log_in()
     return fail_to_log_in, fail_to_log_in

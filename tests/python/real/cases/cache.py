@@ -30,6 +30,7 @@ def add(value):
 
 @case("cache.incr()", {"3.2": CONTENTS})
 def counting():
+    """One of the two is not counted."""
     from django.core.cache import cache
 
     cache.set("visits", 1)

@@ -19,4 +19,5 @@ def assign(value):
 
 @case("first assignment of a key", {"2.6.0": ERROR, "2.7.0": HOLDS})
 def first():
+    """One of the two requests ends with an IntegrityError."""
     return (assign, 1), (assign, 2)

@@ -27,6 +27,7 @@ def send():
 
 @case("send_queued() of two workers", {"3.6.0": CONTENTS})
 def sending():
+    """One message is sent twice."""
     from post_office import mail
 
     mail.send("ann@example.com", "shop@example.com", subject="Welcome",

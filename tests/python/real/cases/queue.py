@@ -38,6 +38,7 @@ SETTINGS = {
 @case("scheduler() of two clusters",
       {"1.0.2": CONTENTS, "1.1.0": HOLDS})
 def schedule():
+    """One hourly task is queued twice."""
     from datetime import timedelta
 
     from django.utils import timezone
@@ -58,6 +59,7 @@ def take():
 
 @case("dequeue() of two workers", {"0.7.18": RESULT, "0.8.0": HOLDS})
 def dequeue():
+    """One task is handed to both workers."""
     from datetime import timedelta
 
     from django.utils import timezone

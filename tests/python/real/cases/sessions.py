@@ -33,11 +33,13 @@ def begin():
 
 @case("two items into a cart", {"3.2": CONTENTS})
 def cart():
+    """One of the two items is lost."""
     key = begin()
     return (put, key, "book"), (put, key, "pen")
 
 
 @case("an item while the session ends", {"3.2": ERROR})
 def ended():
+    """An UpdateError, which the middleware answers with 400."""
     key = begin()
     return (put, key, "book"), (log_out, key)

@@ -32,4 +32,5 @@ def ask():
 
 @case("a view allowed once a day", {"3.14": RESULT})
 def throttled():
+    """Both are let in."""
     return ask, ask

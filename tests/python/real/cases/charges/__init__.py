@@ -31,6 +31,7 @@ def prepare(name):
 
 @case("a transition in atomic()", {"2.8.1": (LOCKED, CONTENTS)}, REFUSALS)
 def unprotected():
+    """The transition takes place twice, and so does the charge."""
     return prepare("Order")
 
 

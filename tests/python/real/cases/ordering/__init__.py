@@ -33,17 +33,20 @@ def move_to_top(name):
 
 @case("create()", {"3.6": CONTENTS})
 def creation():
+    """Two rows with the same number."""
     items()
     return (create, "x"), (create, "y")
 
 
 @case("to(0)", {"3.6": CONTENTS})
 def moving():
+    """Two rows with the same number, or a gap."""
     items()
     return (move, "d", 0), (move, "c", 0)
 
 
 @case("top()", {"3.6": CONTENTS})
 def topping():
+    """Two rows with the same number, or a gap."""
     items()
     return (move_to_top, "d"), (move_to_top, "c")

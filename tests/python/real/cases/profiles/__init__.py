@@ -17,6 +17,7 @@ def read():
 @case("first read of person.profile",
       {"0.10.4": (LOCKED, ERROR), "0.10.5": (LOCKED, HOLDS)})
 def first():
+    """RelatedObjectDoesNotExist, though the row is made if it is missing."""
     from real.cases.profiles.models import Person
 
     Person.objects.create()

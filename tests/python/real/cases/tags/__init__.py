@@ -25,12 +25,14 @@ def update_or_create(model):
 
 @case("get_or_create() without a constraint", {"3.2": CONTENTS})
 def getting():
+    """Two rows; from then on MultipleObjectsReturned."""
     return (get_or_create, "Tag"), (get_or_create, "Tag")
 
 
 @case("update_or_create() without a constraint",
       {"3.2": (LOCKED, CONTENTS)})
 def updating():
+    """Two rows; from then on MultipleObjectsReturned."""
     return (update_or_create, "Tag"), (update_or_create, "Tag")
 
 

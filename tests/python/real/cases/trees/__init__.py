@@ -23,6 +23,8 @@ def add_root(name):
 @case("add_child()", {"4.6.1": CONTENTS, "5.0.2": ERROR,
                       "5.0.3": (LOCKED, HOLDS)})
 def child():
+    """An IntegrityError; in 4.6.1 the parent counts a child too many or too
+    few as well."""
     add_root("root")
     return (add_child, "x"), (add_child, "y")
 
@@ -30,5 +32,6 @@ def child():
 @case("add_root()", {"4.6.1": ERROR, "5.0.2": (LOCKED, ERROR),
                      "5.0.3": (LOCKED, HOLDS)})
 def root():
+    """An IntegrityError."""
     add_root("root")
     return (add_root, "x"), (add_root, "y")
