@@ -194,6 +194,7 @@ class _Exploration:
         self._ended = 0
         self._running: set[int] = set()
         self._threads = set(threading.enumerate())
+        self._counted: set[threading.Thread] = set()
         self._left: dict[str, int] = {}  # threads that calls left, and how often
         self._tracebacks: dict[int, dict[str, str]] = {}
 
@@ -223,10 +224,10 @@ class _Exploration:
 
     def _count_threads(self) -> None:
         """All calls have returned: so should the threads that they started."""
-        for thread in self._new_threads():
+        for thread in set(self._new_threads()) - self._counted:
             name = _thread_name(thread)
             self._left[name] = self._left.get(name, 0) + 1
-            self._threads.add(thread)
+            self._counted.add(thread)
 
     def _new_threads(self) -> list[threading.Thread]:
         return [
@@ -514,7 +515,7 @@ def _run(
     if report.holds and path is not None and options.trace is None:
         pathlib.Path(path).unlink(missing_ok=True)
         report = report.without_trace()
-    if (report.holds or report.over_budget) and token is None:
+    if not report.broken and report.explored and token is None:
         exploration.check_that_calls_work()
     if defaults.on_report is not None:
         defaults.on_report(report)

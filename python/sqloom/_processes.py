@@ -309,6 +309,7 @@ class _Batch:
                 )
             except (socket.timeout, TimeoutError):
                 helper.process.kill()
+                helper.process.wait()
                 raise Error(
                     "the helper of clean processes did not answer, and was"
                     f" killed, while it was {self.doing}"

@@ -267,4 +267,7 @@ void slm_dialog_result_error(struct dialog_result *result,
 		one->message = slm_arena_strdup(result->arena, message);
 	one->digest = slm_hash(state, strlen(state), 0);
 	result->nomem |= !one->code || !one->message;
+	/* It is told all the same, before memory is found to be out. */
+	one->code = one->code ? one->code : "XX000";
+	one->message = one->message ? one->message : "";
 }

@@ -52,7 +52,7 @@ def started_by(directory):
 
 
 def descriptors():
-    return sorted(os.listdir("/proc/self/fd"))
+    return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.fixture(autouse=True)

@@ -89,18 +89,22 @@ def server(tmp_path_factory):
         process.wait()
 
 
+def forget_connections():
+    """To a Redis that is another one by now."""
+    app._pool = None
+    app.amqp._producer_pool = None
+
+
 @pytest.fixture
 def broker(server):
     """The application works on it."""
     before = app.conf.broker_url, app.conf.result_backend
     app.conf.update(broker_url=server, result_backend=None,
                     task_always_eager=False)
-    app.pool.force_close_all()
-    app.amqp._producer_pool = None
+    forget_connections()
     yield server
     app.conf.update(broker_url=before[0], result_backend=before[1])
-    app.pool.force_close_all()
-    app.amqp._producer_pool = None
+    forget_connections()
 
 
 @pytest.fixture

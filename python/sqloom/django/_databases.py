@@ -366,10 +366,11 @@ class Leading:
     @contextlib.contextmanager
     def lead(self) -> Iterator[Leading]:
         """The aliases are led inside of the block."""
+        from asgiref.local import Local
         from django.db import connections
 
         aside = connections._connections
-        locals_: Any = type(aside)(connections.thread_critical)
+        locals_: Any = Local(connections.thread_critical)
         # The caller may use its other databases in a check.
         for alias in connections:
             if alias not in self.aliases and hasattr(aside, alias):
