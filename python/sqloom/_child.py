@@ -9,17 +9,17 @@ import faulthandler
 import os
 import pickle
 import signal
+import socket
 import struct
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from sqloom import _prepare, _wrapped
+from sqloom._naming import Spec, load_function
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from sqloom._helper import Order
 
 # The first byte of the file with the result; what follows is a pickle.
 NOTHING = b"\0"  # the call did not come to an end
@@ -33,28 +33,37 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
-class Duty(NamedTuple):
-    """All that a child must know."""
+class Place(NamedTuple):
+    """What a child knows from the start."""
 
-    function: Callable[..., Any]
-    order: Order
-    number: int  # index of the call
     parent: int
+    orders: socket.socket
     result: int
     errors: int
-    output: int
-    ready: int
-    wait: int
     close: list[int]
     signals: Iterable[signal.Signals]
 
 
-def run(duty: Duty) -> NoReturn:
+class Work(NamedTuple):
+    """What it is told later: the call."""
+
+    function: Spec
+    arguments: bytes
+    label: str
+    number: int  # index of the call
+    databases: dict[str, bytes]
+    connect: list[str]
+
+
+def run(place: Place) -> NoReturn:
     """The life of a child."""
     status = 1
     try:
-        _settle(duty)
-        _work(duty)
+        _settle(place)
+        _prepare.warm_up()
+        order = _take_order(place)
+        if order is not None:
+            _work(place, *order)
         status = 0
     except BaseException:
         with contextlib.suppress(BaseException):
@@ -64,7 +73,7 @@ def run(duty: Duty) -> NoReturn:
         os._exit(status)
 
 
-def _settle(duty: Duty) -> None:
+def _settle(place: Place) -> None:
     """A session of its own, the descriptors of a program, no signal handlers
     of the helper."""
     os.setsid()
@@ -73,48 +82,65 @@ def _settle(duty: Duty) -> None:
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, duty.signals)
-    if os.getppid() != duty.parent:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, place.signals)
+    if os.getppid() != place.parent:
         os._exit(1)
-    os.dup2(duty.output, 1)
-    os.dup2(duty.errors, 2)
-    for descriptor in (*duty.close, duty.output, duty.errors):
+    os.dup2(place.errors, 2)
+    for descriptor in (*place.close, place.errors):
         os.close(descriptor)
     faulthandler.enable(2)
 
 
-def _work(duty: Duty) -> None:
+def _take_order(place: Place) -> tuple[Work, int, int] | None:
+    """The work, where to say that all is ready, and where to wait for the
+    others. None: there will be none."""
+    packet, descriptors, _, _ = socket.recv_fds(place.orders, 128 * 1024, 4)
+    place.orders.close()
+    if not packet:
+        return None
+    output, ready, wait, *file = descriptors
+    os.dup2(output, 1)
+    os.close(output)
+    for descriptor in file:
+        with os.fdopen(descriptor, "rb") as content:
+            content.seek(0)
+            packet = content.read()
+    return pickle.loads(packet), ready, wait
+
+
+def _work(place: Place, work: Work, ready: int, wait: int) -> None:
+    what = work.label
     try:
-        args, kwargs = _arguments(duty.order)
-        _prepare.enter_child()
+        _prepare.enter_child(work.databases, work.connect)
+        function = load_function(work.function)
+        what = f"the arguments of {work.label}"
+        args, kwargs = pickle.loads(work.arguments)
     except BaseException as error:
         text = f"{_wrapped.class_name(error)}: {_wrapped.shown(error)}"
-        message = f"the arguments of {duty.order.label} cannot be used in a"
-        _commit(duty, REFUSED, f"{message} clean process: {text}")
+        refusal = f"{what} cannot be used in a clean process: {text}"
+        _commit(place.result, REFUSED, refusal)
         return
-    os.write(duty.ready, struct.pack("=i", duty.number))
-    os.close(duty.ready)
-    os.read(duty.wait, 1)  # until the helper closes its end
-    os.close(duty.wait)
-    kind, value = _outcome(duty, args, kwargs)
+    os.write(ready, struct.pack("=i", work.number))
+    os.close(ready)
+    os.read(wait, 1)  # until the helper closes its end
+    os.close(wait)
+    kind, value = _outcome(function, work.label, args, kwargs)
     _prepare.leave_child()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
-    _commit(duty, kind, value)
-
-
-def _arguments(order: Order) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    args, kwargs = pickle.loads(order.arguments)
-    return args, kwargs
+    _commit(place.result, kind, value)
 
 
 def _outcome(
-    duty: Duty, args: tuple[Any, ...], kwargs: dict[str, Any]
+    function: Callable[..., Any],
+    label: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> tuple[bytes, Any]:
     """The kind of end, and what is told of it: bytes are pickled already."""
     try:
-        value = duty.function(*args, **kwargs)
+        value = function(*args, **kwargs)
     except SystemExit as error:
         return EXITED, error.code
     except BaseException as error:
@@ -123,7 +149,7 @@ def _outcome(
         return RETURNED, pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     except BaseException as error:
         return NO_RESULT, (
-            f"{duty.order.label} returned a {type(value).__qualname__} that"
+            f"{label} returned a {type(value).__qualname__} that"
             " cannot be pickled, so it cannot be sent to this process"
             f" ({_wrapped.class_name(error)}: {_wrapped.shown(error)});"
             " return something plain, as a primary key or a list of values"
@@ -135,7 +161,7 @@ def _inside(where: TracebackType | None) -> TracebackType | None:
     return where.tb_next if where is not None and where.tb_next else where
 
 
-def _commit(duty: Duty, kind: bytes, value: Any) -> None:
+def _commit(result: int, kind: bytes, value: Any) -> None:
     """Writes the result, and last that it is whole."""
     content = value
     if not isinstance(value, bytes):
@@ -146,5 +172,5 @@ def _commit(duty: Duty, kind: bytes, value: Any) -> None:
     view = memoryview(content)
     offset = 0
     while offset < len(view):
-        offset += os.pwrite(duty.result, view[offset:], 1 + offset)
-    os.pwrite(duty.result, kind, 0)
+        offset += os.pwrite(result, view[offset:], 1 + offset)
+    os.pwrite(result, kind, 0)

@@ -5,6 +5,9 @@ It is started by _processes.py, sets up Django as the test process has it,
 imports the modules of the functions, and never has a connection open when it
 forks. It has one thread, which never waits for anybody but in select().
 
+When it has nothing else to do, it forks children for the next calls: spares,
+which go as far as they can without knowing their call.
+
 One batch of calls is one socket to the test process. A batch ends when all its
 calls have ended and nothing that they started is left; if the test process
 shuts the socket down, or ends in whatever way, the calls are killed.
@@ -26,7 +29,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from sqloom import _child, _prepare
@@ -37,6 +40,8 @@ __all__ = ["Order", "Request", "main"]
 
 STDERR_MAX = 64 * 1024  # bytes of standard error that are kept
 ABORT_S = 0.5  # from the signal that shows the traceback to SIGKILL
+PACKET_MAX = 64 * 1024  # bytes of work that are sent in a message
+SPARES_MAX = 8  # children that wait for an order
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -59,15 +64,27 @@ class Request(NamedTuple):
 
 
 class Call:
-    """One child."""
+    """One child: first a spare, that waits for an order, then a call."""
 
-    def __init__(self, index: int, pid: int, result: int, errors: int) -> None:
-        self.index = index
+    def __init__(
+        self, pid: int, orders: socket.socket, result: int, errors: int
+    ) -> None:
         self.pid = pid
+        self.orders = orders  # where it waits
         self.result = result  # descriptor of the file with the result
         self.errors = errors  # descriptor: end of a pipe
+        self.index = -1
         self.tail = bytearray()
         self.late = False
+
+    def descriptors(self) -> list[int]:
+        """Ours; one that is closed is negative."""
+        return [self.orders.fileno(), self.result, self.errors]
+
+    def close(self) -> None:
+        self.orders.close()
+        os.close(self.result)
+        os.close(self.errors)
 
     def read_errors(self) -> bool:
         """What it wrote to standard error. False: there is no more."""
@@ -119,14 +136,14 @@ class Batch:
 
     # Start
 
-    def start(self, functions: list[Callable[..., Any]], output: int) -> None:
+    def start(self, output: int) -> None:
         watch = self.helper.watch
         watch(self.link.fileno(), self.cancel)
         watch(self.ready, self.read_ready)
         for index in range(len(self.request.orders)):
             self.waiting.add(index)
             try:
-                self.fork(index, functions, output)
+                self.order(index, output)
             except OSError as error:
                 self.waiting.discard(index)
                 self.tell("lost", index, str(error))
@@ -136,45 +153,25 @@ class Batch:
         self.release_if_ready()
         self.end_if_over()
 
-    def fork(
-        self, index: int, functions: list[Callable[..., Any]], output: int
-    ) -> None:
-        """Starts one call. OSError: cannot be."""
+    def order(self, index: int, output: int) -> None:
+        """Gives one call to a child. OSError: cannot be."""
         order = self.request.orders[index]
-        with contextlib.ExitStack() as undo:
-            result = os.memfd_create("sqloom-result")
-            undo.callback(os.close, result)
-            errors, write_errors = os.pipe()
-            undo.callback(os.close, errors)
-            with contextlib.closing(os.fdopen(write_errors, "wb", 0)):
-                signal.pthread_sigmask(signal.SIG_BLOCK, self.helper.SIGNALS)
-                try:
-                    pid = os.fork()
-                    if pid == 0:
-                        _child.run(
-                            _child.Duty(
-                                functions[order.function],
-                                order,
-                                index,
-                                self.helper.pid,
-                                result,
-                                write_errors,
-                                output,
-                                self.tell_ready,
-                                self.wait,
-                                [*self.helper.descriptors(), errors],
-                                self.helper.SIGNALS,
-                            )
-                        )
-                finally:
-                    signal.pthread_sigmask(
-                        signal.SIG_UNBLOCK, self.helper.SIGNALS
-                    )
-            undo.pop_all()
-        os.set_blocking(errors, False)
-        call = Call(index, pid, result, errors)
-        self.calls[pid] = call
-        self.helper.watch(errors, lambda: self.read_errors(call))
+        django = self.request.surroundings.django
+        work = _child.Work(
+            self.request.functions[order.function],
+            order.arguments,
+            order.label,
+            index,
+            django.databases if django is not None else {},
+            django.connect if django is not None else [],
+        )
+        call = self.helper.take_child(
+            pickle.dumps(work, pickle.HIGHEST_PROTOCOL),
+            [output, self.tell_ready, self.wait],
+        )
+        call.index = index
+        self.calls[call.pid] = call
+        self.helper.watch(call.errors, lambda: self.read_errors(call))
 
     def read_errors(self, call: Call) -> None:
         if not call.read_errors():
@@ -211,7 +208,6 @@ class Batch:
         while before != len(call.tail) and call.read_errors():
             before = len(call.tail)
         self.helper.unwatch(call.errors)
-        os.close(call.errors)
         code = os.waitstatus_to_exitcode(status)
         if os.pread(call.result, 1, 0) == _child.REFUSED:
             self.refused = True
@@ -224,7 +220,7 @@ class Batch:
             bytes(call.tail),
             descriptor=call.result,
         )
-        os.close(call.result)
+        call.close()
         self.waiting.discard(call.index)
         self.release_if_ready()
         self.end_if_over()
@@ -287,6 +283,9 @@ class Helper:
         signal.signal(signal.SIGTERM, lambda *_: self.end())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.parent = -1
+        self.spares: list[Call] = []
+        self.wanted = 0  # spares that should be there
+        self.generation: object = None
         self.watch(self.woken, self.reap)
         self.watch(control.fileno(), self.take_request)
         self.watch_parent(parent)
@@ -319,12 +318,117 @@ class Helper:
             if batch.go >= 0:
                 kept.append(batch.go)
             for call in batch.calls.values():
-                kept += [call.result, call.errors]
-        return kept
+                kept += call.descriptors()
+        for call in self.spares:
+            kept += call.descriptors()
+        return [descriptor for descriptor in kept if descriptor >= 0]
+
+    # Children
+
+    def fork(self, more: Sequence[int] = ()) -> Call:
+        """A child that waits for an order. OSError: cannot be.
+
+        more: descriptors that it shall close, too."""
+        with contextlib.ExitStack() as undo:
+            result = os.memfd_create("sqloom-result")
+            undo.callback(os.close, result)
+            errors, write_errors = os.pipe()
+            undo.callback(os.close, errors)
+            ours, its = socket.socketpair(
+                socket.AF_UNIX, socket.SOCK_SEQPACKET
+            )
+            undo.callback(ours.close)
+            with its, os.fdopen(write_errors, "wb", 0):
+                signal.pthread_sigmask(signal.SIG_BLOCK, self.SIGNALS)
+                try:
+                    pid = os.fork()
+                    if pid == 0:
+                        close = [*self.descriptors(), *more]
+                        close += [errors, ours.fileno()]
+                        _child.run(
+                            _child.Place(
+                                self.pid,
+                                its,
+                                result,
+                                write_errors,
+                                close,
+                                self.SIGNALS,
+                            )
+                        )
+                finally:
+                    signal.pthread_sigmask(signal.SIG_UNBLOCK, self.SIGNALS)
+            undo.pop_all()
+        os.set_blocking(errors, False)
+        return Call(pid, ours, result, errors)
+
+    def take_child(self, work: bytes, descriptors: list[int]) -> Call:
+        """A child that has got the work. OSError: there can be none."""
+        with contextlib.ExitStack() as stack:
+            if len(work) > PACKET_MAX:
+                file = stack.enter_context(
+                    os.fdopen(os.memfd_create("sqloom-work"), "wb")
+                )
+                file.write(work)
+                file.flush()
+                work, descriptors = b"-", [*descriptors, file.fileno()]
+            while True:
+                is_new = not self.spares
+                call = (
+                    self.fork(descriptors) if is_new else self.spares.pop(0)
+                )
+                try:
+                    socket.send_fds(call.orders, [work], descriptors)
+                except OSError:  # somebody killed it
+                    self.discard(call)
+                    if is_new:
+                        raise
+                    continue
+                call.orders.close()
+                return call
+        raise AssertionError
+
+    def discard(self, call: Call) -> None:
+        call.kill()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(call.pid, 0)
+        call.close()
+
+    def renew(self, request: Request) -> None:
+        """Spares know what was imported, and was around, when they were made.
+        Only databases come with an order."""
+        around = request.surroundings
+        if around.django is not None:
+            around = around._replace(
+                django=around.django._replace(databases={}, connect=[])
+            )
+        generation = around, len(sys.modules)
+        if generation != self.generation:
+            self.generation = generation
+            for call in self.spares:
+                self.discard(call)
+            self.spares.clear()
+            gc.collect()
+            gc.freeze()
+        self.wanted = min(len(request.orders), SPARES_MAX)
+
+    def lacks_spares(self) -> bool:
+        """While calls run, they have the machine for themselves."""
+        return not self.batches and len(self.spares) < self.wanted
+
+    def make_spare(self) -> None:
+        try:
+            self.spares.append(self.fork())
+        except OSError:
+            self.wanted = 0
+
+    # The loop
 
     def run(self) -> None:
         while True:
-            for key, _ in self.selector.select(self.patience()):
+            events = self.selector.select(self.patience())
+            if not events and self.lacks_spares():
+                self.make_spare()
+            for key, _ in events:
                 # An earlier one may have ended what this one is about.
                 if self.selector.get_map().get(key.fd) == key:
                     key.data()
@@ -333,6 +437,8 @@ class Helper:
                 batch.look_at_clock(now)
 
     def patience(self) -> float | None:
+        if self.lacks_spares():
+            return 0
         deadlines = [
             batch.deadline
             for batch in self.batches
@@ -356,20 +462,29 @@ class Helper:
                 if pid in batch.calls:
                     batch.ended(pid, status)
                     break
+            for call in self.spares:
+                if call.pid == pid:
+                    self.spares.remove(call)
+                    call.close()
+                    break
 
     def kill_orphans(self) -> None:
         """What ended calls left in sessions of their own. While there are
         other calls it cannot be told whose they are; the last batch does it."""
         if self.batches:
             return
+        spares = {call.pid for call in self.spares}
         while True:
-            for pid in children():
+            orphans = [pid for pid in children() if pid not in spares]
+            if not orphans:
+                return
+            for pid in orphans:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
-            try:
-                os.waitpid(-1, 0)
-            except ChildProcessError:
-                return
+            for pid in orphans:
+                # What it leaves is ours before it can be waited for.
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
 
     def take_request(self) -> None:
         message, descriptors, _, _ = socket.recv_fds(self.control, 16, 3)
@@ -387,7 +502,7 @@ class Helper:
 
     def begin(self, link: socket.socket, content: bytes, output: int) -> None:
         try:
-            functions, request, warned = self.preparation.prepare(
+            request, warned = self.preparation.prepare(
                 content, lambda text: notify(link, "doing", text)
             )
         except Exception as error:
@@ -396,17 +511,17 @@ class Helper:
             return
         for text in warned:
             notify(link, "warning", text)
+        self.renew(request)
         batch = Batch(self, link, request)
         self.batches.append(batch)
-        gc.collect()
-        gc.freeze()
-        batch.start(functions, output)
+        batch.start(output)
 
     def end(self) -> None:
         """Ends this process; nothing is left."""
         for batch in self.batches:
             batch.kill()
         self.batches.clear()
+        self.spares.clear()
         self.kill_orphans()
         os._exit(0)
 

@@ -34,8 +34,6 @@ MAIN = "__sqloom_main__"
 is_preparing = False  # is a module being imported for clean processes?
 _overrides: dict[str, Any] = {}
 _deleted: list[str] = []
-_connect: list[str] = []
-_database_errors: list[str] = []
 
 
 class Preparation:
@@ -51,11 +49,10 @@ class Preparation:
 
     def prepare(
         self, content: bytes, doing: Callable[[str], None]
-    ) -> tuple[list[Callable[..., Any]], Request, list[str]]:
+    ) -> tuple[Request, list[str]]:
         """Reads a request, and imports what it needs.
 
-        doing: is told what is going on. Gives the functions, the request, and
-        warnings.
+        doing: is told what is going on. Gives the request, and warnings.
         """
         global is_preparing
         is_preparing = True
@@ -72,13 +69,12 @@ class Preparation:
                 doing(f"running {around.main}")
                 load_main(around.main)
                 self._main = around.main
-            functions = []
             for spec in request.functions:
                 doing(f"importing {spec.label}")
-                functions.append(load_function(spec))
+                load_function(spec)
         finally:
             is_preparing = False
-        return functions, request, self._check(around)
+        return request, self._check(around)
 
     def _prepare_django(
         self, state: DjangoState, doing: Callable[[str], None]
@@ -102,7 +98,6 @@ class Preparation:
         if state.settings != self._seen:
             compare_settings(state)
             self._seen = state.settings
-        _connect[:] = state.connect
 
     def _configure(self, state: DjangoState) -> None:
         from django.conf import settings
@@ -227,12 +222,10 @@ def make_wrappers() -> None:
     """Imports the backends, and connects to nothing."""
     from django.db import connections
 
-    _database_errors.clear()
     for alias in connections:
-        try:
+        # If it cannot be, the call finds out itself.
+        with contextlib.suppress(Exception):
             connections[alias].introspection  # noqa: B018
-        except Exception as error:
-            _database_errors.append(f"{alias}: {shown(error)}")
 
 
 def set_up_testing() -> None:
@@ -286,9 +279,27 @@ def close_connections() -> list[str]:
     return found
 
 
-def enter_child() -> None:
+def warm_up() -> None:
+    """The first write to each page of memory after a fork takes time. This
+    does some of what most calls do, before they are waited for."""
+    pickle.loads(pickle.dumps(ValueError("nothing")))
+    if "django.db.models" not in sys.modules:
+        return
+    with contextlib.suppress(Exception):
+        from django.apps import apps
+        from django.db.models import QuerySet
+
+        model = apps.get_models()[0]
+        str(QuerySet(model).filter(pk=1).order_by("pk").query)
+    with contextlib.suppress(Exception):
+        close_connections()
+
+
+def enter_child(databases: dict[str, bytes], connect: list[str]) -> None:
     """Settings and connections, before the barrier: they would not take the
     same time in all processes."""
+    if databases:
+        set_databases(databases)
     if _overrides or _deleted:
         from django.conf import settings
         from django.test.utils import override_settings
@@ -298,10 +309,10 @@ def enter_child() -> None:
             override_settings(**_overrides).enable()
             for name in _deleted:
                 delattr(settings, name)
-    if _connect:
+    if connect:
         from django.db import connections
 
-        for alias in _connect:
+        for alias in connect:
             # If it cannot be, the call finds out itself.
             with contextlib.suppress(Exception):
                 connections[alias].ensure_connection()

@@ -301,6 +301,9 @@ def _check_django(what: str) -> None:
         raise pytest.UsageError(
             f"{what} is marked committing, which is about Django's databases, "
             "and Django has no settings: set DJANGO_SETTINGS_MODULE")
+    from sqloom.django._testcases import expect
+
+    expect()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -372,8 +375,9 @@ class _WithoutPytestDjango:
         if _options_of(item) is None:
             return
         _check_django(item.nodeid)
-        item.fixturenames.insert(0, "_sqloom_databases" if _is_django_case(
-            item.cls) else "_sqloom_committing")
+        item.fixturenames.insert(
+            _first_of_functions(item), "_sqloom_databases" if _is_django_case(
+                item.cls) else "_sqloom_committing")
 
     @pytest.fixture(scope="session")
     def _sqloom_databases(self) -> Iterator[None]:
@@ -400,6 +404,15 @@ class _WithoutPytestDjango:
         options["databases"] = _aliases(request.node)
         with _committing(request.node.nodeid, options):
             yield
+
+
+def _first_of_functions(item: Any) -> int:
+    """Behind the fixtures of the session, which may make databases."""
+    names = item.fixturenames
+    known = item._fixtureinfo.name2fixturedefs
+    return next((at for at, name in enumerate(names)
+                 if known.get(name) and known[name][-1].scope != "session"),
+                len(names))
 
 
 def _aliases(node: Any) -> list[str]:

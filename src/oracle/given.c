@@ -149,6 +149,12 @@ uint32_t slm_given_parts(const struct slm_result *given)
 	return given && given->rows.nkept ? given->rows.ncolumns : 0;
 }
 
+uint32_t slm_given_status_parts(const struct slm_result *given)
+{
+	return slm_given_parts(given) > 0 &&
+	       strncmp(given->rows.columns[0], "$.", 2) != 0;
+}
+
 uint32_t slm_given_find(const struct slm_result *given, const char *name)
 {
 	uint32_t n = slm_given_parts(given), i = 0;
@@ -321,7 +327,62 @@ static void narrow(struct slm_given_key *key, int64_t number,
 	key->ntables = kept;
 }
 
-/* A number that was not seen before. */
+/* Is the word the end of the table's name, in the singular or the plural? */
+static bool ends_in_word(const char *table, const char *word, size_t size)
+{
+	size_t whole = strlen(table);
+
+	for (size_t plural = 0; plural < 2 && whole >= size; plural++) {
+		size_t at = whole - size;
+
+		if (strncasecmp(table + at, word, size) == 0 &&
+		    (at == 0 || table[at - 1] == '_'))
+			return true;
+		if (whole == 0 || tolower(table[whole - 1]) != 's')
+			break;
+		whole--;
+	}
+	return false;
+}
+
+/* Does the name of a part speak of the table? "Order.id" and "order_id" do of
+ * shop_order. */
+static bool speaks_of(const char *name, const char *table)
+{
+	size_t end = strlen(name), begin;
+
+	if (!ends_with(name, ".id") && !ends_with(name, ".pk") &&
+	    !ends_with(name, "_id"))
+		return false;
+	end -= strlen("_id");
+	for (begin = end; begin > 0 && name[begin - 1] != '.'; begin--)
+		;
+	return end > begin && ends_in_word(table, name + begin, end - begin);
+}
+
+/* Adds the tables that have the number as a generated key, and of which the
+ * name speaks, or does not. */
+static bool add_tables(struct slm_oracle *oracle, struct slm_given_key *key,
+		       bool spoken_of, const struct slm_canonical *contents)
+{
+	for (uint32_t i = 0;
+	     i < contents->ntables && key->ntables < SLM_KEY_TABLES_MAX; i++) {
+		const struct slm_contents_table *table =
+			contents->tables[i].table;
+
+		if (find_row(table, key->value) == SLM_NO_ROW ||
+		    speaks_of(key->name, table->name) != spoken_of)
+			continue;
+		key->tables[key->ntables] =
+			slm_arena_strdup(&oracle->keep, table->name);
+		if (!key->tables[key->ntables++])
+			return false;
+	}
+	return true;
+}
+
+/* A number that was not seen before. Of several tables that have it as a key
+ * the first counts. */
 static bool add_key(struct slm_oracle *oracle, uint32_t call, const char *name,
 		    uint32_t nth, int64_t number,
 		    const struct slm_canonical *contents)
@@ -332,20 +393,10 @@ static bool add_key(struct slm_oracle *oracle, uint32_t call, const char *name,
 							      name),
 				     .value = number };
 
-	for (uint32_t i = 0;
-	     i < contents->ntables && key.ntables < SLM_KEY_TABLES_MAX; i++) {
-		const struct slm_contents_table *table =
-			contents->tables[i].table;
-
-		if (find_row(table, number) == SLM_NO_ROW)
-			continue;
-		key.tables[key.ntables] =
-			slm_arena_strdup(&oracle->keep, table->name);
-		if (!key.tables[key.ntables++])
-			return false;
-	}
-	if (!key.name ||
-	    !slm_oracle_grow(&oracle->given_keys, oracle->ngiven_keys,
+	if (!key.name || !add_tables(oracle, &key, true, contents) ||
+	    !add_tables(oracle, &key, false, contents))
+		return false;
+	if (!slm_oracle_grow(&oracle->given_keys, oracle->ngiven_keys,
 			     &oracle->given_keys_room, sizeof(key)))
 		return false;
 	oracle->given_keys[oracle->ngiven_keys++] = key;
@@ -381,8 +432,8 @@ bool slm_given_learn_keys(struct slm_oracle *oracle,
 			view->results.calls[call].given;
 		struct number numbers[NUMBERS_MAX];
 
-		/* The first part is the status: no key, whatever it is. */
-		for (uint32_t i = 1; i < slm_given_parts(given); i++) {
+		for (uint32_t i = slm_given_status_parts(given);
+		     i < slm_given_parts(given); i++) {
 			uint32_t n =
 				find_numbers(&given->rows.values[i], numbers);
 

@@ -282,6 +282,10 @@ bool slm_given_declares(const struct slm_result *error);
 
 /* The first row of a result of at least one; its columns are the parts. */
 uint32_t slm_given_parts(const struct slm_result *given);
+/* How many parts, the first ones, say how the call ended: 1; or 0 of a function
+ * whose value says by itself what it returned. These are no key, and never
+ * masked. */
+uint32_t slm_given_status_parts(const struct slm_result *given);
 /* The number of the part of that name, or the number of parts. */
 uint32_t slm_given_find(const struct slm_result *given, const char *name);
 enum slm_hiding slm_given_hiding(const struct slm_oracle *oracle, uint32_t call,

@@ -341,7 +341,7 @@ static const struct slm_value *part_value(const struct slm_result *given,
 	return &given->rows.values[part];
 }
 
-/* A part that both runs have. The first is the status. */
+/* A part that both runs have. */
 static void compare_part(struct pair *pair, uint32_t call, uint32_t part,
 			 uint32_t other)
 {
@@ -354,7 +354,7 @@ static void compare_part(struct pair *pair, uint32_t call, uint32_t part,
 	if (slm_given_part(oracle, call, a, part, &pair->first.contents) ==
 	    slm_given_part(oracle, call, b, other, &pair->again.contents))
 		return;
-	if (part == 0) {
+	if (part < slm_given_status_parts(a)) {
 		note(pair, "%s ends with another %s", call_name(pair, call),
 		     a->rows.columns[0]);
 		return;

@@ -228,10 +228,11 @@ static void show_status(struct slm_buf *buf, const struct slm_rows *rows)
 }
 
 /* A part: " ok='yes'", of a line of output only the text. */
-static void show_part(struct slm_buf *buf, const char *name,
+static void show_part(struct slm_buf *buf, bool first, const char *name,
 		      const struct slm_value *value)
 {
-	slm_buf_putc(buf, ' ');
+	if (!first)
+		slm_buf_putc(buf, ' ');
 	if (strncmp(name, "line ", 5) != 0)
 		slm_buf_printf(buf, "%s=",
 			       strncmp(name, "$.", 2) == 0 ? name + 2 : name);
@@ -245,20 +246,21 @@ static void show_program(const struct slm_oracle *oracle, struct slm_buf *buf,
 			 struct slm_arena *arena)
 {
 	uint32_t n = slm_given_parts(result->given);
+	uint32_t from = n > 0 ? slm_given_status_parts(result->given) : 1;
 	struct slm_value value;
 	size_t size;
 
-	if (n > 0)
+	if (from > 0 && n > 0)
 		show_status(buf, &result->given->rows);
-	else
+	else if (n == 0)
 		slm_buf_puts(buf, result->ok ? "ok" : "failed");
-	for (uint32_t i = 1; i < n && i <= SHOWN_PARTS; i++) {
+	for (uint32_t i = from; i < n && i <= SHOWN_PARTS; i++) {
 		if (!slm_given_value(oracle, call, result->given, i, contents,
 				     orders, arena, &value)) {
 			buf->failed = true;
 			return;
 		}
-		show_part(buf, result->given->rows.columns[i], &value);
+		show_part(buf, i == 0, result->given->rows.columns[i], &value);
 	}
 	if (n > SHOWN_PARTS + 1)
 		slm_buf_printf(buf, " ... (%" PRIu32 " parts)", n - 1);

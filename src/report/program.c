@@ -51,12 +51,19 @@ void slm_page_statement(struct slm_page *page, struct slm_buf *buf,
 
 /* ---- Outcomes --------------------------------------------------------- */
 
-/* "$.ok" is told as ok, as in the JSON it comes from. */
+static const char *skip(const char *text, const char *prefix)
+{
+	size_t size = strlen(prefix);
+
+	return strncmp(text, prefix, size) == 0 ? text + size : text;
+}
+
+/* "$.ok" is told as ok, as in the JSON it comes from; and what a function has
+ * returned stands behind that word. */
 static void put_part_name(struct slm_page *page, struct slm_buf *buf,
 			  const char *name)
 {
-	slm_page_clean(page, buf,
-		       strncmp(name, "$.", 2) == 0 ? name + 2 : name);
+	slm_page_clean(page, buf, skip(skip(name, "$."), "returned."));
 }
 
 static bool is_line(const char *name)
@@ -64,20 +71,20 @@ static bool is_line(const char *name)
 	return strncmp(name, "line ", 5) == 0;
 }
 
-/* What stands behind the status: {ok: 'yes', id: 7}, or the lines. */
+/* The parts from that one on: {ok: 'yes', id: 7}, or the lines. */
 static void put_parts(struct slm_page *page, struct slm_buf *buf,
-		      const struct slm_rows *rows)
+		      const struct slm_rows *rows, uint32_t from)
 {
-	bool braces = rows->ncolumns > 1 && !is_line(rows->columns[1]);
+	bool braces = rows->ncolumns > from && !is_line(rows->columns[from]);
 	bool cut = false;
 
-	if (rows->ncolumns < 2)
+	if (rows->ncolumns <= from)
 		return;
 	slm_buf_puts(buf, braces ? " {" : " ");
-	for (uint32_t i = 1; i < rows->ncolumns; i++) {
-		if (i > 1)
+	for (uint32_t i = from; i < rows->ncolumns; i++) {
+		if (i > from)
 			slm_buf_puts(buf, ", ");
-		if (i > PARTS_MAX) {
+		if (i >= from + PARTS_MAX) {
 			slm_page_glyph(page, buf, SLM_G_ELLIPSIS);
 			break;
 		}
@@ -91,11 +98,30 @@ static void put_parts(struct slm_page *page, struct slm_buf *buf,
 		slm_buf_putc(buf, '}');
 }
 
+/* What came first: "exit 0", "HTTP 200"; of a function that tells by its value
+ * what became of it, "returned" or "raised". How many parts that was. */
+static uint32_t put_status(struct slm_page *page, struct slm_buf *buf,
+			   const struct slm_rows *rows)
+{
+	const char *name = rows->columns[0], *word = skip(name, "$.");
+	bool http = strcmp(name, "status") == 0, cut = false;
+
+	if (word != name && strncmp(word, "returned", 8) == 0 && word[8]) {
+		slm_buf_puts(buf, "returned");
+		return 0;
+	}
+	slm_page_clean(page, buf, http ? "HTTP" : word);
+	slm_buf_putc(buf, ' ');
+	slm_page_value(page, buf, &rows->values[0], &cut);
+	return 1;
+}
+
 void slm_page_given(struct slm_page *page, struct slm_buf *buf,
 		    const struct slm_result *result, bool ok)
 {
 	const struct slm_rows *rows = &result->rows;
-	bool known = rows->ncolumns > 0 && rows->nkept > 0, cut = false;
+	bool known = rows->ncolumns > 0 && rows->nkept > 0;
+	uint32_t told = 0;
 
 	slm_buf_puts(buf, ok ? M_GOOD : M_BAD);
 	if (!known) {
@@ -104,15 +130,11 @@ void slm_page_given(struct slm_page *page, struct slm_buf *buf,
 			       ok	    ? "ok" :
 					      "failed");
 	} else {
-		bool http = strcmp(rows->columns[0], "status") == 0;
-
-		slm_page_clean(page, buf, http ? "HTTP" : rows->columns[0]);
-		slm_buf_putc(buf, ' ');
-		slm_page_value(page, buf, &rows->values[0], &cut);
+		told = put_status(page, buf, rows);
 	}
 	slm_buf_puts(buf, M_PLAIN);
 	if (known)
-		put_parts(page, buf, rows);
+		put_parts(page, buf, rows, told);
 	/* Standard error, or why there is no answer. */
 	if (!ok && slm_result_says_more(result)) {
 		slm_buf_puts(buf, M_BAD ": ");

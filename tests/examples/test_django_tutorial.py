@@ -171,7 +171,9 @@ def desk(environment, tmp_path):
     directory.mkdir()
     return Desk(directory, environment(
         PATH=f"{programs}:{os.defpath}", PYTHONPATH=path, HOME=str(tmp_path),
-        PYTHONDONTWRITEBYTECODE="1"))
+        PYTHONDONTWRITEBYTECODE="1",
+        # As on a terminal: lines in the order in which they are written.
+        PYTHONUNBUFFERED="1"))
 
 
 def test_the_page_is_true(desk):

@@ -52,8 +52,8 @@ class WritesInTests:
         self.assertEqual([mine.pk, other.pk], [1, 2])
         with transaction.atomic():
             Item.objects.create(name="kept")
-            elsewhere(Coupon.objects.filter(code="WELCOME").delete) \
-                if connection.vendor == "postgresql" else None
+            if connection.vendor == "postgresql":  # SQLite has one writer
+                elsewhere(Coupon.objects.filter(code="WELCOME").delete)
         ContentType.objects.filter(model="coupon").delete()
         self.assertEqual(elsewhere(Account.objects.count), 2)
 
@@ -106,7 +106,7 @@ class Plain(WritesInTests, CommittingTestCase):
         self.seen.add(id(connection.connection))
         self.assertEqual(len(self.seen), 1)
 
-    test_one_connection_for_the_next = test_one_connection_for_all_tests_of_a_class
+    test_the_same_again = test_one_connection_for_all_tests_of_a_class
 
 
 class AfterTransactionTestCase(WritesInTests, CommittingTestCase):
@@ -506,7 +506,7 @@ def test_function(database_access, turn):
 
 def test_function_inside_of_a_transaction(db):
     with pytest.raises(UsageError, match="a committing test was used while a "
-                                         "transaction is open.*'default'"):
+                       "transaction is open.*'default'"):
         with committing_test("this one"):
             pass
 
@@ -581,7 +581,8 @@ class Schema(CommittingTestCase):
     def test_left(self):
         if connection.vendor != "sqlite":
             self.skipTest("see test_committing_runs.py")
-        self.assertNotIn("made_in_a_test", connection.introspection.table_names())
+        self.assertNotIn("made_in_a_test",
+                         connection.introspection.table_names())
         self.make()
 
     test_left_again = test_left

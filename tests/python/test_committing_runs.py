@@ -32,7 +32,8 @@ MIXED = """
     from django.test import TestCase, TransactionTestCase
 
     from shop.models import Account, Coupon
-    from sqloom.django import CommittingTestCase, CommittingTestMixin, committing
+    from sqloom.django import (CommittingTestCase, CommittingTestMixin,
+                               committing)
 
     def count():
         counted = []

@@ -51,6 +51,24 @@ def started_by(directory):
             for word in path.read_text().split()]
 
 
+def left_of_calls():
+    """Children of the helper that are no spares: those wait for an order on a
+    socket, which is neither that of a call nor anything that a call starts."""
+    pid = _processes._helper.process.pid
+    path = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
+    return [child for child in path.read_text().split()
+            if not is_spare(child)]
+
+
+def is_spare(pid):
+    try:
+        files = [os.readlink(path) for path in
+                 pathlib.Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return True  # it has ended
+    return any(file.startswith("socket:") for file in files)
+
+
 def descriptors():
     return len(os.listdir("/proc/self/fd"))
 
@@ -58,15 +76,13 @@ def descriptors():
 @pytest.fixture(autouse=True)
 def _nothing_is_left():
     """Neither a child of the helper nor a descriptor of ours."""
-    pid = helper_pid()
+    helper_pid()
     before = descriptors()
     yield
-    after = helper_pid()
+    if _processes._helper.is_alive():
+        assert left_of_calls() == []
+    helper_pid()
     assert descriptors() == before
-    for number in {pid, after}:
-        path = pathlib.Path(f"/proc/{number}/task/{number}/children")
-        if path.exists():
-            assert path.read_text() == ""
 
 
 def failed(calls, function, *args):
@@ -272,6 +288,28 @@ def test_what_an_import_leaves_is_told(tmp_path, monkeypatch):
     _processes.stop_helper()
 
 
+def test_spares_that_were_killed_are_not_used():
+    sqloom.call_concurrently(3, called.process)
+    pid = helper_pid()
+    path = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
+    spares = wait_until(lambda: path.read_text().split())
+    for spare in spares:
+        os.kill(int(spare), signal.SIGKILL)
+    pids = sqloom.call_concurrently(5, called.process)
+    assert len(set(pids)) == 5
+    assert not set(map(str, pids)) & set(spares)
+
+
+def test_spares_see_what_was_imported_later(tmp_path, monkeypatch):
+    sqloom.call_concurrently(3, called.process)
+    (tmp_path / "imported_later.py").write_text(
+        "import os\nhelper = os.getpid()\n"
+        "def f():\n    return helper == os.getppid()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for _ in range(3):
+        assert sqloom.call_concurrently(2, "imported_later.f") == [True] * 2
+
+
 # This process
 
 
@@ -337,9 +375,8 @@ LONG = """
     try:
         sqloom.call_concurrently(3, called.start_and_hang, sys.argv[1], True)
     except KeyboardInterrupt:
-        left = open(f"/proc/{_processes._helper.process.pid}/task"
-                    f"/{_processes._helper.process.pid}/children").read()
-        print("interrupted", repr(left), flush=True)
+        from test_concurrent_ends import left_of_calls
+        print("interrupted", left_of_calls(), flush=True)
         print(sqloom.call_concurrently(2, called.add, 1))
     """
 
@@ -351,7 +388,7 @@ def test_ctrl_c(tmp_path):
         wait_until(lambda: len(started_by(tmp_path)) == 6)
         program.send_signal(signal.SIGINT)
         out, err = program.communicate(timeout=PATIENCE_S)
-    assert out == "interrupted ''\n[3, 3]\n"
+    assert out == "interrupted []\n[3, 3]\n"
     assert err == ""
     assert not any(map(is_there, [helper, *started_by(tmp_path)]))
 

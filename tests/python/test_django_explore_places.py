@@ -118,9 +118,9 @@ def test_production(alias, on_postgresql):
         sqloom.explore(pair(1), using="live")
     for word in ("'live'", '"shop"', "no \"test\"", "any_database=True"):
         assert word in str(caught.value)
-    # Nobody has migrated it.
-    with pytest.raises(sqloom.CallError, match="shop_account"):
-        sqloom.explore(pair(1, "live"), using="live", any_database=True)
+    with leading("live", any_database=True) as led:
+        assert led.options["any_database"]
+        assert "dbname='shop'" in led.database
 
 
 @committing
@@ -174,14 +174,11 @@ def test_another_database_beside_the_explored_one(ann):
 
 
 @committing
-def test_two_aliases_of_one_database(ann, alias):
+def test_aliases_of_one_database(alias):
     alias("again")
-    report = sqloom.explore([(calls.deposit, ann.pk, 10),
-                             (calls.deposit, ann.pk, 20, "again")])
-    assert report.broken, report.text
-    assert "lost update" in report.findings[0].title
-    ann.refresh_from_db()
-    assert ann.balance == 1
+    alias("mine", NAME="test_mine", HOST="127.0.0.1")
+    with leading() as led:
+        assert led.aliases == ["default", "again"]
 
 
 @committing
@@ -237,21 +234,12 @@ def test_copy_of_a_database_in_memory(on_sqlite, ann):
 
 
 @committing
-def test_file(on_sqlite, ann, alias, tmp_path):
-    """It is read, and never written."""
+def test_file(on_sqlite, alias, tmp_path):
     path = tmp_path / "shop.sqlite3"
-    with contextlib.closing(sqlite3.connect(path)) as target:
-        connection.connection.backup(target)
-    before = path.read_bytes()
     alias("file", NAME=path)  # a Path, as in settings that Django makes
-    report = sqloom.explore(
-        pair(ann.pk, "file"), using="file",
-        setup=lambda: Account.objects.using("file").update(balance=7),
-        check=lambda: Account.objects.using("file").get().balance > 16)
-    assert report.findings[0].cls == "contents", report.text
-    assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["shop.sqlite3"]
-    assert Account.objects.using("file").get().balance == 1
+    with leading("file") as led:
+        assert led.database == str(path)
+    assert not path.exists()
 
 
 @committing

@@ -119,7 +119,10 @@ def test_a_server_error_is_found_without_an_exception():
     report = sqloom.explore([(view, request)] * 2)
     assert report.broken
     assert report.findings[0].cls == "error"
-    assert "HTTP 500: IntegrityError" in report.text
+    assert "integrity error" in report.findings[0].title
+    [end] = [event for event in report.findings[0].events
+             if event.kind == "end" and not event.ok]
+    assert end.error == "HTTP 500: IntegrityError"
 
 
 def test_a_call_that_always_fails_shows_its_traceback():

@@ -59,7 +59,8 @@ def line_of(function, text):
     """file:line of a line of a function."""
     lines, first = inspect.getsourcelines(function)
     number = next(first + i for i, line in enumerate(lines) if text in line)
-    return f"{inspect.getsourcefile(function)}:{number} in {function.__name__}()"
+    return (f"{inspect.getsourcefile(function)}:{number} in "
+            f"{function.__name__}()")
 
 
 def test_thread_that_is_running(parked):
@@ -285,7 +286,8 @@ POOL = """
 
 
 @pytest.mark.parametrize("runner", ["test", "pytest"])
-def test_database_can_be_destroyed(project, on_postgresql, runner):  # noqa: F811
+def test_database_can_be_destroyed(project,  # noqa: F811
+                                   on_postgresql, runner):
     """A thread of one of Django's own test cases is still there."""
     if not on_postgresql:
         pytest.skip("a server refuses it, files do not")

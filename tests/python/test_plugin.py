@@ -66,7 +66,7 @@ def test_sound(sqloom, database):
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    """Runs pytest as a program of its own, in a directory of its own."""
+    """Runs pytest in a directory of its own; apart: in a process of its own."""
     for name in ("MAX_RUNS", "SEED", "REPLAY", "TRACES"):
         monkeypatch.delenv(f"SQLOOM_{name}", raising=False)
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
@@ -75,10 +75,11 @@ def run(pytester, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     pytester.makepyfile(accounts=ACCOUNTS)
 
-    def run_pytest(*arguments):
-        return pytester.runpytest_subprocess(
-            "-p", "no:django", "-p", "no:cacheprovider", *arguments,
-            timeout=120)
+    def run_pytest(*arguments, apart=False):
+        arguments = "-p", "no:django", "-p", "no:cacheprovider", *arguments
+        if apart:
+            return pytester.runpytest_subprocess(*arguments, timeout=120)
+        return pytester.runpytest_inprocess(*arguments)
     return run_pytest
 
 
@@ -122,9 +123,9 @@ def pasted(result):
 
 def test_line_to_paste_reproduces(pytester, run):
     pytester.makepyfile(test_race=RACE, test_sound=SOUND)
-    line = pasted(run())
-    for _ in range(3):
-        result = run(*line)
+    line = pasted(run(apart=True))
+    for _ in range(2):
+        result = run(*line, apart=True)
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines([
             f"sqloom: every exploration is a replay of {line[-1]}",
@@ -145,7 +146,7 @@ def test_wrong_token(pytester, run):
     pytester.makepyfile(test_race=RACE)
     result = run("--sqloom-replay", "nonsense")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E*TokenError*nonsense*"])
+    result.stdout.fnmatch_lines(["E*TokenError*paste it whole*"])
 
 
 def test_report_that_is_only_asserted(pytester, run):
@@ -227,7 +228,8 @@ def shown(pytester, run):
     pytester.makepyfile(test_shown=SHOWN)
 
     def show(*arguments):
-        result = run("-s", *arguments)
+        # The environment is read when sqloom is imported.
+        result = run("-s", *arguments, apart=True)
         result.assert_outcomes(passed=1)
         return re.search(r"SHOWN (.*)", told(result))[1].replace(
             str(pytester.path), "HERE")
@@ -300,13 +302,13 @@ def test_max_runs_that_end_it(pytester, run):
 def test_no_directory_is_left(pytester, run):
     """Also not of a failure that is repaired."""
     pytester.makepyfile(test_sound=SOUND)
-    run().assert_outcomes(passed=1)
+    run(apart=True).assert_outcomes(passed=1)
     assert not (pytester.path / ".sqloom").exists()
     pytester.makepyfile(test_sound=SOUND.replace("(add", "(deposit"))
-    run().assert_outcomes(failed=1)
+    run(apart=True).assert_outcomes(failed=1)
     assert traces(pytester) == [".gitignore", "test_sound.py_test_sound.trace"]
     pytester.makepyfile(test_sound=SOUND)
-    run().assert_outcomes(passed=1)
+    run(apart=True).assert_outcomes(passed=1)
     assert not (pytester.path / ".sqloom").exists()
 
 
@@ -322,20 +324,22 @@ def test_directory_of_the_user(pytester, run):
 
 # Beside others.
 
-def test_nothing_of_django_is_imported(pytester, run):
+def test_nothing_of_django_is_imported(pytester, run, monkeypatch):
+    """Neither by the plugin nor by an exploration."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(test_race=SOUND + '''
 
 def test_modules():
     import sys
     assert not [name for name in sys.modules if name.startswith("django")]
 ''')
-    run().assert_outcomes(passed=2)
+    run("-p", "sqloom.pytest_plugin", apart=True).assert_outcomes(passed=2)
 
 
 def test_xdist(pytester, run):
     pytest.importorskip("xdist")
     pytester.makepyfile(test_race=RACE, test_more=RACE, test_sound=SOUND)
-    result = run("-n2", "--sqloom-max-runs=100")
+    result = run("-n2", "--sqloom-max-runs=100", apart=True)
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines([
         "E*lost update*",
@@ -364,16 +368,9 @@ def test_once(sqloom, database):
     call = deposit if len(attempts) < 3 else add
     sqloom.assert_race_free([(call, 1), (call, 2)], database=database)
 ''')
-    result = run("-p", "flaky.flaky_pytest_plugin") if not pytest_finds_flaky(
-        ) else run()
+    result = run(apart=True)
     result.assert_outcomes(passed=1, failed=1)
     assert told(result).count("- sqloom -") <= 1
-
-
-def pytest_finds_flaky():
-    from importlib.metadata import distribution
-    return any(each.group == "pytest11"
-               for each in distribution("flaky").entry_points)
 
 
 def test_two_runs_in_one_process(pytester, monkeypatch):

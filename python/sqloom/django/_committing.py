@@ -33,7 +33,8 @@ def refuse_hidden_rows(aliases: Iterable[str], what: str) -> None:
 
     for alias in aliases:
         wrapper = connections[alias]
-        if not (wrapper.in_atomic_block or _connections.in_transaction(wrapper)):
+        if not (wrapper.in_atomic_block
+                or _connections.in_transaction(wrapper)):
             continue
         raise UsageError(
             f"{what} was used while a transaction is open on database alias "

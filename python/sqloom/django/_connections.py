@@ -44,9 +44,9 @@ STEP_S = 0.02
 
 # Frames of these are passed over on the way to the user's code.
 _NOT_THE_USERS = frozenset(
-    "asgiref asyncio concurrent contextlib django functools psycopg psycopg2 "
-    "queue sqlite3 sqloom socketserver threading unittest _pytest pluggy pytest "
-    "pytest_django".split()
+    "asgiref asyncio concurrent contextlib django functools pluggy psycopg "
+    "psycopg2 pytest _pytest pytest_django queue socketserver sqlite3 sqloom "
+    "threading unittest".split()
 )
 # The first letters of statements that leave nothing behind in a session.
 _PLAIN = frozenset("SEL INS UPD DEL SAV REL ROL BEG COM WIT".split())

@@ -34,6 +34,7 @@ __all__ = [
     "CommittingTestMixin",
     "committing",
     "committing_test",
+    "expect",
     "is_committing",
     "refuse_hidden_rows",
 ]
@@ -96,7 +97,7 @@ class CommittingTestMixin:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.__module__ != __name__:
-            _keep_before_flush()
+            expect()
         order = cls.__mro__
         if (TransactionTestCase in order and order.index(CommittingTestMixin)
                 > order.index(TransactionTestCase)):
@@ -211,9 +212,10 @@ def committing(test: _Decorated) -> _Decorated:
 
     Raises UsageError: a class that is no test case of Django with databases."""
     if isinstance(test, type):
-        return _committing_class(test)
+        made: _Decorated = _committing_class(test)
+        return made
     setattr(getattr(test, "__func__", test), _MARK, True)
-    _keep_before_flush()
+    expect()
     _hook_methods()
     return test
 
@@ -358,9 +360,10 @@ def _hook_methods() -> None:
 
 
 @functools.lru_cache(maxsize=None)
-def _keep_before_flush() -> None:
-    """A TransactionTestCase empties all tables. If there are committing tests,
-    what was there before is kept first."""
+def expect() -> None:
+    """Says, before the first test, that there will be committing ones: then
+    connections and positions of sequences are looked at from the beginning, and
+    what there was before a TransactionTestCase empties all tables is kept."""
     _connections.watch()
     _sequences.watch()
     original: Any = TransactionTestCase.__dict__["_fixture_setup"]

@@ -53,6 +53,30 @@ class SecondCommittingCase(Explores, CommittingTestCase):
     pass
 
 
+class TwoAliasesCase(TransactionTestCase):
+    """Of one database; on SQLite it may be a file, which is never written."""
+
+    databases = {"default", "again"}
+
+    def setUp(self):
+        self.ann = Account.objects.create(name="ann", balance=1)
+
+    def test_lost_update(self):
+        written = self.written()
+        report = sqloom.explore([(calls.deposit, self.ann.pk, 10),
+                                 (calls.deposit, self.ann.pk, 20, "again")])
+        self.assertTrue(report.broken, report.text)
+        self.assertIn("lost update", report.findings[0].title)
+        self.assertEqual(self.written(), written)
+        self.ann.refresh_from_db()
+        self.assertEqual(self.ann.balance, 1)
+
+    @staticmethod
+    def written():
+        path = os.environ.get("EXPLORED_FILE")
+        return os.stat(path).st_mtime_ns if path else None
+
+
 class RollingBackCase(TestCase):
     def test_refused(self):
         with self.assertRaisesRegex(sqloom.UsageError, "CommittingTestCase"):

@@ -8,7 +8,10 @@ from project.settings import *  # noqa: F403
 from project.settings import DATABASES
 
 ROOT_URLCONF = "explored.urls"
-DATABASES = {"default": DATABASES["default"]}
+DATABASES = {
+    "default": DATABASES["default"],
+    "again": {**DATABASES["default"], "TEST": {"MIRROR": "default"}},
+}
 if "postgresql" in DATABASES["default"]["ENGINE"]:
     DATABASES["default"]["TEST"] = {"NAME": "test_explored"}
 elif os.environ.get("EXPLORED_FILE"):

@@ -33,35 +33,58 @@ def row(*cells):
     print("| " + " | ".join(cells) + " |")
 
 
-def key(told):
+def key(group):
+    told = next(iter(group.values()))
     return told["package"], told["case"], numbers(told["version"])
 
 
-def print_table(title, groups):
-    row(*title)
-    row(*["---"] * len(title))
-    for group in groups:
-        any_ = next(iter(group.values()))
-        operation = any_["case"].partition(": ")[2]
-        more = [any_["what"]] if "goes wrong" in title[3] else []
-        row(any_["package"], any_["version"], operation, *more,
-            *(cell(group.get(database)) for database in CELLS))
+def is_broken(group):
+    return any(each["outcome"] in BROKEN for each in group.values())
+
+
+def holds_in(group, groups):
+    """The first later version that holds on all databases."""
+    for other in groups:
+        if key(other)[:2] == key(group)[:2] and key(other) > key(group) \
+                and not is_broken(other):
+            return next(iter(other.values()))["version"]
+    return "-"
+
+
+def print_found(groups):
+    row("package", "version", "called twice", "what goes wrong", "PostgreSQL",
+        "SQLite", "holds in")
+    row(*["---"] * 7)
+    for group in filter(is_broken, groups):
+        told = next(iter(group.values()))
+        row(told["package"], told["version"],
+            told["case"].partition(": ")[2], told["what"].rstrip("."),
+            *(cell(group.get(database)) for database in CELLS),
+            holds_in(group, groups))
     print()
+
+
+def print_holding(groups):
+    row("package", "version", "called twice", "PostgreSQL", "SQLite")
+    row(*["---"] * 5)
+    for group in groups:
+        if is_broken(group):
+            continue
+        told = next(iter(group.values()))
+        row(told["package"], told["version"],
+            told["case"].partition(": ")[2],
+            *(cell(group.get(database)) for database in CELLS))
 
 
 def main():
     groups = {}
     for line in sys.stdin:
         told = json.loads(line)
-        groups.setdefault(str(key(told)), {})[told["database"]] = told
-    groups = sorted(groups.values(),
-                    key=lambda group: key(next(iter(group.values()))))
-    broken = [group for group in groups
-              if any(each["outcome"] in BROKEN for each in group.values())]
-    head = ("package", "version", "called twice")
-    print_table((*head, "what goes wrong", "PostgreSQL", "SQLite"), broken)
-    print_table((*head, "PostgreSQL", "SQLite"),
-                [group for group in groups if group not in broken])
+        name = told["case"], told["version"]
+        groups.setdefault(name, {})[told["database"]] = told
+    groups = sorted(groups.values(), key=key)
+    print_found(groups)
+    print_holding(groups)
 
 
 main()

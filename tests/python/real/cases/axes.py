@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""django-axes counts failed logins and locks out. Get, else create, without a
-unique constraint (#683, #788; the fixes of 5.20.0 and 5.22.0 are not enough)."""
+"""django-axes counts failed logins and locks out: get, else create, without a
+unique constraint (#683, #788; the fixes of 5.20.0 and 5.22.0 do not do)."""
 
 from real.case import CONTENTS, HOLDS, LOCKED, case
 
@@ -31,14 +31,13 @@ def fail_to_log_in():
 
 @case("first failed login", {"5.18.0": CONTENTS, "5.25.0": (LOCKED, HOLDS)})
 def first():
-    """Two rows for one user: from then on each login of theirs ends with an
-    error."""
+    """Two rows for one user: later logins end with MultipleObjectsReturned."""
     return fail_to_log_in, fail_to_log_in
 
 
 @case("one more failed login",
       {"5.18.0": CONTENTS, "5.22.0": HOLDS, "5.25.0": (LOCKED, HOLDS)})
 def further():
-    """One of the two is not counted: guessing takes longer to be locked out."""
+    """One of the two is not counted, so that more can be tried."""
     fail_to_log_in()
     return fail_to_log_in, fail_to_log_in

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""django-post_office sends queued mail: read, sent, then marked (#326, #248)."""
+"""django-post_office sends queued mail: read, sent, marked (#326, #248)."""
 
 from real.case import CONTENTS, case
 

@@ -16,7 +16,7 @@ def log_in(user):
 @case("the same one-time token twice",
       {"1.0.6": (CONTENTS, CONTENTS), "1.1.0": (LOCKED, HOLDS)})
 def token():
-    """Both are let in with a token that is good for one."""
+    """Both are let in, and the failure is not counted."""
     from django.contrib.auth.models import User
     from django_otp.plugins.otp_static.models import StaticDevice
 

@@ -40,6 +40,6 @@ def cart():
 
 @case("an item while the session ends", {"3.2": ERROR})
 def ended():
-    """An UpdateError, which the middleware answers with 400."""
+    """An UpdateError, which the middleware answers with status 400."""
     key = begin()
     return (put, key, "book"), (log_out, key)

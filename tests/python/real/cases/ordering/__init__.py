@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""django-ordered-model numbers rows: max() + 1, and moves (#184, #217, #260)."""
+"""django-ordered-model numbers rows: max() + 1; moves (#184, #217, #260)."""
 
 from real.case import CONTENTS, case
 
@@ -40,13 +40,13 @@ def creation():
 
 @case("to(0)", {"3.6": CONTENTS})
 def moving():
-    """Two rows with the same number, or a gap."""
+    """Two rows with the same number."""
     items()
     return (move, "d", 0), (move, "c", 0)
 
 
 @case("top()", {"3.6": CONTENTS})
 def topping():
-    """Two rows with the same number, or a gap."""
+    """Two rows with the same number."""
     items()
     return (move_to_top, "d"), (move_to_top, "c")

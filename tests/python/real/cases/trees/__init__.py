@@ -23,8 +23,8 @@ def add_root(name):
 @case("add_child()", {"4.6.1": CONTENTS, "5.0.2": ERROR,
                       "5.0.3": (LOCKED, HOLDS)})
 def child():
-    """An IntegrityError; in 4.6.1 the parent counts a child too many or too
-    few as well."""
+    """An IntegrityError, and in 4.6.1 the parent counts a child that is not
+    there."""
     add_root("root")
     return (add_child, "x"), (add_child, "y")
 
