@@ -98,7 +98,8 @@ accept: $(BUILD)/sqloom ## rewrite tests/spec/expected on purpose
 
 install: all ## install under PREFIX (/usr/local); DESTDIR works
 	meson configure $(BUILD) -Dprefix=$(abspath $(PREFIX))
-	meson install -C $(BUILD)
+	@# The Python package is installed by pip, into an environment of its own.
+	meson install -C $(BUILD) --tags runtime,devel,man
 	@# Programs find the shared library from now on.
 	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || ldconfig
 

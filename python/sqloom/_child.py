@@ -8,6 +8,7 @@ import ctypes
 import faulthandler
 import os
 import pickle
+import select
 import signal
 import socket
 import struct
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from sqloom import _prepare, _wrapped
 from sqloom._naming import Spec, load_function
+from sqloom._surroundings import Databases
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -29,6 +31,7 @@ EXITED = b"X"  # what was given to exit()
 NO_RESULT = b"U"  # a text: the value cannot be pickled
 REFUSED = b"R"  # a text: the call cannot be made
 
+PATIENCE_S = 0.02  # until a spare does something useful
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -51,8 +54,8 @@ class Work(NamedTuple):
     arguments: bytes
     label: str
     number: int  # index of the call
-    databases: dict[str, bytes]
-    connect: list[str]
+    environment: bytes  # pickle
+    databases: Databases
 
 
 def run(place: Place) -> NoReturn:
@@ -60,7 +63,8 @@ def run(place: Place) -> NoReturn:
     status = 1
     try:
         _settle(place)
-        _prepare.warm_up()
+        if not select.select([place.orders], [], [], PATIENCE_S)[0]:
+            _prepare.warm_up()
         order = _take_order(place)
         if order is not None:
             _work(place, *order)
@@ -111,7 +115,7 @@ def _take_order(place: Place) -> tuple[Work, int, int] | None:
 def _work(place: Place, work: Work, ready: int, wait: int) -> None:
     what = work.label
     try:
-        _prepare.enter_child(work.databases, work.connect)
+        _prepare.enter_child(work.environment, work.databases)
         function = load_function(work.function)
         what = f"the arguments of {work.label}"
         args, kwargs = pickle.loads(work.arguments)

@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 
 from sqloom import _child, _prepare
 from sqloom._naming import Spec
-from sqloom._surroundings import Surroundings
+from sqloom._surroundings import Databases
 
 __all__ = ["Order", "Request", "main"]
 
@@ -57,7 +57,11 @@ class Order(NamedTuple):
 class Request(NamedTuple):
     """What the test process wants."""
 
-    surroundings: Surroundings
+    surroundings: bytes  # pickle
+    environment: bytes  # pickle of a dict
+    databases: Databases
+    libraries: list[str]  # for a new helper
+    django_module: str | None  # of the settings
     functions: list[Spec]
     orders: list[Order]
     timeout: float  # of each call, in seconds
@@ -156,14 +160,13 @@ class Batch:
     def order(self, index: int, output: int) -> None:
         """Gives one call to a child. OSError: cannot be."""
         order = self.request.orders[index]
-        django = self.request.surroundings.django
         work = _child.Work(
             self.request.functions[order.function],
             order.arguments,
             order.label,
             index,
-            django.databases if django is not None else {},
-            django.connect if django is not None else [],
+            self.request.environment,
+            self.request.databases,
         )
         call = self.helper.take_child(
             pickle.dumps(work, pickle.HIGHEST_PROTOCOL),
@@ -395,13 +398,8 @@ class Helper:
 
     def renew(self, request: Request) -> None:
         """Spares know what was imported, and was around, when they were made.
-        Only databases come with an order."""
-        around = request.surroundings
-        if around.django is not None:
-            around = around._replace(
-                django=around.django._replace(databases={}, connect=[])
-            )
-        generation = around, len(sys.modules)
+        Only the environment and databases come with an order."""
+        generation = request.surroundings, len(sys.modules)
         if generation != self.generation:
             self.generation = generation
             for call in self.spares:
@@ -409,7 +407,8 @@ class Helper:
             self.spares.clear()
             gc.collect()
             gc.freeze()
-        self.wanted = min(len(request.orders), SPARES_MAX)
+        # One more: it is there while the next ones are made.
+        self.wanted = min(len(request.orders) + 1, SPARES_MAX)
 
     def lacks_spares(self) -> bool:
         """While calls run, they have the machine for themselves."""

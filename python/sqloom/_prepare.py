@@ -19,8 +19,8 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sqloom._naming import load_function
-from sqloom._surroundings import DjangoState, Surroundings
+from sqloom._naming import Spec, load_function
+from sqloom._surroundings import Databases, DjangoState, Surroundings
 from sqloom._wrapped import class_name, shown
 from sqloom.errors import UsageError
 
@@ -34,15 +34,18 @@ MAIN = "__sqloom_main__"
 is_preparing = False  # is a module being imported for clean processes?
 _overrides: dict[str, Any] = {}
 _deleted: list[str] = []
+_databases: dict[str, bytes] = {}
+_environment = b""
 
 
 class Preparation:
     """The state of the helper."""
 
     def __init__(self) -> None:
-        self._libraries_are_there = False
         self._django_is_set_up = False
-        self._seen: dict[str, bytes] = {}
+        self._around = b""
+        self._known: set[Spec] = set()
+        self._settings: dict[str, bytes] = {}
         self._main: str | None = None
         self._own = open_sockets()
         self._told: set[str] = set()
@@ -55,69 +58,83 @@ class Preparation:
         doing: is told what is going on. Gives the request, and warnings.
         """
         global is_preparing
+        request: Request = pickle.loads(content)
+        functions = set(request.functions)
+        if request.surroundings == self._around and functions <= self._known:
+            return request, []
         is_preparing = True
+        if request.surroundings != self._around:
+            self._known.clear()
+        self._around = b""  # until all has been done
         try:
-            request: Request = pickle.loads(content)
-            around = request.surroundings
-            surround(around)
-            if around.django is not None:
-                self._prepare_django(around.django, doing)
-            if not self._libraries_are_there:
-                self._libraries_are_there = True
-                import_quietly(around.libraries)
-            if around.main is not None and around.main != self._main:
-                doing(f"running {around.main}")
-                load_main(around.main)
-                self._main = around.main
-            for spec in request.functions:
-                doing(f"importing {spec.label}")
-                load_function(spec)
+            self._prepare(request, doing)
         finally:
             is_preparing = False
-        return request, self._check(around)
+        self._around = request.surroundings
+        self._known |= functions
+        return request, self._check()
+
+    def _prepare(
+        self, request: Request, doing: Callable[[str], None]
+    ) -> None:
+        around: Surroundings = pickle.loads(request.surroundings)
+        surround(around, request.environment)
+        if around.django is not None:
+            self._prepare_django(around.django, request.databases, doing)
+        import_quietly(request.libraries)
+        if around.main is not None and around.main != self._main:
+            doing(f"running {around.main}")
+            load_main(around.main)
+            self._main = around.main
+        for spec in request.functions:
+            doing(f"importing {spec.label}")
+            load_function(spec)
 
     def _prepare_django(
-        self, state: DjangoState, doing: Callable[[str], None]
+        self,
+        state: DjangoState,
+        databases: Databases,
+        doing: Callable[[str], None],
     ) -> None:
         from django.conf import settings
 
         if not settings.configured:
             doing("reading Django's settings")
-            self._configure(state)
-        set_databases(state.databases)
+            self._configure(state, databases)
+        set_databases(databases.settings)
         if state.ready and not self._django_is_set_up:
             import django
 
             doing("django.setup()")
             django.setup()
             self._django_is_set_up = True
-            set_databases(state.databases)
+            set_databases(databases.settings)
         if state.testing:
             set_up_testing()
         make_wrappers()
-        if state.settings != self._seen:
+        if state.settings != self._settings:
             compare_settings(state)
-            self._seen = state.settings
+            self._settings = state.settings
 
-    def _configure(self, state: DjangoState) -> None:
+    def _configure(self, state: DjangoState, databases: Databases) -> None:
         from django.conf import settings
 
-        databases = {
-            alias: pickle.loads(pickled)
-            for alias, pickled in state.databases.items()
-        }
-        if state.module is None:
-            values = {
-                name: pickle.loads(pickled)
-                for name, pickled in state.settings.items()
-            }
-            settings.configure(**values, DATABASES=databases)
-        else:
+        if state.module is not None:
             os.environ["DJANGO_SETTINGS_MODULE"] = state.module
+            return
+        values = {
+            name: pickle.loads(pickled)
+            for name, pickled in state.settings.items()
+        }
+        known = {
+            alias: pickle.loads(pickled)
+            for alias, pickled in databases.settings.items()
+        }
+        settings.configure(**values, DATABASES=known)
 
-    def _check(self, around: Surroundings) -> list[str]:
+    def _check(self) -> list[str]:
         """Nothing must be there that two processes cannot share."""
-        found = close_connections() if around.django else []
+        found = close_connections() if self._django_is_set_up else []
         found += [
             f"a thread, {thread.name!r}"
             for thread in threading.enumerate()
@@ -148,17 +165,27 @@ def explain(error: BaseException) -> str:
     )
 
 
-def surround(around: Surroundings) -> None:
+def surround(around: Surroundings, environment: bytes) -> None:
     """Directory, import path, environment."""
     os.chdir(around.directory)
     if sys.path != around.path:
         sys.path[:] = around.path
         importlib.invalidate_caches()
     sys.argv[:] = around.argv
+    set_environment(environment)
+
+
+def set_environment(pickled: bytes) -> None:
+    """pickled: of the whole environment."""
+    global _environment
+    if pickled == _environment:
+        return
+    _environment = pickled
+    wanted: dict[str, str] = pickle.loads(pickled)
     zone = os.environ.get("TZ")
-    for name in set(os.environ) - set(around.environment):
+    for name in set(os.environ) - set(wanted):
         del os.environ[name]
-    for name, value in around.environment.items():
+    for name, value in wanted.items():
         if os.environ.get(name) != value:
             os.environ[name] = value
     if os.environ.get("TZ") != zone:
@@ -213,6 +240,9 @@ def set_databases(databases: dict[str, bytes]) -> None:
     from django.db import connections
 
     for alias, pickled in databases.items():
+        if _databases.get(alias) == pickled:
+            continue
+        _databases[alias] = pickled
         known = connections.databases.setdefault(alias, {})
         known.clear()
         known.update(pickle.loads(pickled))
@@ -295,11 +325,12 @@ def warm_up() -> None:
         close_connections()
 
 
-def enter_child(databases: dict[str, bytes], connect: list[str]) -> None:
+def enter_child(environment: bytes, databases: Databases) -> None:
     """Settings and connections, before the barrier: they would not take the
     same time in all processes."""
-    if databases:
-        set_databases(databases)
+    set_environment(environment)
+    if databases.settings:
+        set_databases(databases.settings)
     if _overrides or _deleted:
         from django.conf import settings
         from django.test.utils import override_settings
@@ -309,10 +340,10 @@ def enter_child(databases: dict[str, bytes], connect: list[str]) -> None:
             override_settings(**_overrides).enable()
             for name in _deleted:
                 delattr(settings, name)
-    if connect:
+    if databases.connect:
         from django.db import connections
 
-        for alias in connect:
+        for alias in databases.connect:
             # If it cannot be, the call finds out itself.
             with contextlib.suppress(Exception):
                 connections[alias].ensure_connection()

@@ -26,8 +26,9 @@ from sqloom._helper import Order, Request
 from sqloom._memory import MemoryCopies
 from sqloom._naming import GivenCall, Spec, function_for, packed
 from sqloom._surroundings import (
-    DjangoState,
-    Surroundings,
+    Databases,
+    databases_now,
+    libraries,
     refuse_open_transactions,
     surroundings,
 )
@@ -67,10 +68,18 @@ def run_in_processes(
         )
     refuse_open_transactions(databases)
     specs, orders = _orders(calls)
-    around = surroundings(databases, _main_file(specs, orders))
+    around = surroundings(_main_file(specs, orders))
     with MemoryCopies(databases) as copies:
-        around = _with_copies(around, copies.names)
-        request = Request(around, specs, orders, timeout)
+        request = Request(
+            pickle.dumps(around, pickle.HIGHEST_PROTOCOL),
+            pickle.dumps(dict(os.environ), pickle.HIGHEST_PROTOCOL),
+            _with_copies(databases_now(databases), copies.names),
+            [],
+            around.django.module if around.django is not None else None,
+            specs,
+            orders,
+            timeout,
+        )
         return _Batch(request).run()
 
 
@@ -115,16 +124,15 @@ def _main_file(specs: list[Spec], orders: list[Order]) -> str | None:
     return os.path.abspath(file)
 
 
-def _with_copies(around: Surroundings, names: dict[str, str]) -> Surroundings:
-    if around.django is None or not names:
-        return around
-    databases = dict(around.django.databases)
+def _with_copies(databases: Databases, names: dict[str, str]) -> Databases:
+    """names: of files, by alias."""
+    known = dict(databases.settings)
     for alias, path in names.items():
-        settings = pickle.loads(databases[alias])
+        settings = pickle.loads(known[alias])
         settings["NAME"] = path
-        databases[alias] = pickle.dumps(settings, pickle.HIGHEST_PROTOCOL)
-    django: DjangoState = around.django._replace(databases=databases)
-    return around._replace(django=django)
+        known[alias] = pickle.dumps(settings, pickle.HIGHEST_PROTOCOL)
+    return databases._replace(settings=known)
+
 
 # The innermost of our lines in what faulthandler writes, and all that follow.
 _OWN_LINES = re.compile(
@@ -138,6 +146,7 @@ class _Helper:
 
     def __init__(self, key: object) -> None:
         self.key = key
+        self.is_new = True
         self.errors = tempfile.TemporaryFile(prefix="sqloom-")
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control = ours
@@ -230,8 +239,7 @@ _helper: _Helper | None = None
 def _helper_for(request: Request) -> _Helper:
     """The one that runs, if it is good for the request; else a new one."""
     global _helper
-    django = request.surroundings.django
-    module = django.module if django is not None else None
+    module = request.django_module
     with _lock:
         if _helper is not None and (
             not _helper.is_alive()
@@ -281,6 +289,9 @@ class _Batch:
 
     def run(self) -> list[Any]:
         helper = _helper_for(self.request)
+        if helper.is_new:
+            helper.is_new = False
+            self.request = self.request._replace(libraries=libraries())
         link, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with link:
             with its, _file_of(self.request) as file, _output() as output:

@@ -17,11 +17,14 @@ from sqloom._wrapped import class_name, shown
 from sqloom.errors import UsageError
 
 __all__ = [
+    "Databases",
     "DjangoState",
     "Surroundings",
     "django_is_ready",
+    "libraries",
     "refuse_open_transactions",
     "surroundings",
+    "databases_now",
 ]
 
 # What libraries do when they are imported does not depend on the test, so the
@@ -37,41 +40,58 @@ class DjangoState(NamedTuple):
     kept: list[str]  # settings that cannot be pickled, and were not changed
     ready: bool  # django.setup() ran
     testing: bool  # setup_test_environment() ran
-    databases: dict[str, bytes]  # pickles of settings_dict
-    connect: list[str]  # aliases that are in use
 
 
 class Surroundings(NamedTuple):
+    """What seldom differs from one call to the next."""
+
     path: list[str]
     directory: str
-    environment: dict[str, str]
     argv: list[str]
     main: str | None  # file of __main__, where it is needed
-    libraries: list[str]
     django: DjangoState | None
 
 
-def surroundings(
-    databases: Collection[str] | None, main: str | None
-) -> Surroundings:
-    """What is around the caller.
+class Databases(NamedTuple):
+    """The test databases, as they are now."""
 
-    databases: the aliases to carry; None for all. UsageError: a setting that
-    was overridden cannot be pickled.
-    """
-    django = _django_state(databases) if django_is_ready() else None
+    settings: dict[str, bytes]  # pickles of settings_dict, by alias
+    connect: list[str]  # aliases that are in use
+
+
+def surroundings(main: str | None) -> Surroundings:
+    """What is around the caller. UsageError: a setting that was overridden
+    cannot be pickled."""
     return Surroundings(
         [entry for entry in sys.path if isinstance(entry, str)],
         os.getcwd(),
-        dict(os.environ),
         list(sys.argv),
         main,
-        _libraries(),
-        django,
+        _django_state() if django_is_ready() else None,
     )
 
 
-def _libraries() -> list[str]:
+def databases_now(wanted: Collection[str] | None) -> Databases:
+    """wanted: the aliases; None for all."""
+    if not django_is_ready():
+        return Databases({}, [])
+    from django.db import connections
+
+    aliases = [
+        alias for alias in connections if wanted is None or alias in wanted
+    ]
+    return Databases(
+        {alias: _database(alias) for alias in aliases},
+        [
+            alias
+            for alias in aliases
+            if connections[alias].connection is not None
+        ],
+    )
+
+
+def libraries() -> list[str]:
+    """Those of this process that the helper should import, too."""
     return [
         name
         for name in list(sys.modules)
@@ -85,33 +105,21 @@ def django_is_ready() -> bool:
     return conf is not None and bool(conf.settings.configured)
 
 
-def _django_state(databases: Collection[str] | None) -> DjangoState:
+def _django_state() -> DjangoState:
     from django.apps import apps
     from django.conf import settings
-    from django.db import connections
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of settings that are deprecated
         pickled, kept = _settings()
     module = getattr(settings, "SETTINGS_MODULE", None)
     utils = sys.modules.get("django.test.utils")
-    carried = [
-        alias
-        for alias in connections
-        if databases is None or alias in databases
-    ]
     return DjangoState(
         module if isinstance(module, str) else None,
         pickled,
         kept,
         bool(apps.ready),
         utils is not None and hasattr(utils._TestState, "saved_data"),
-        {alias: _database(alias) for alias in carried},
-        [
-            alias
-            for alias in carried
-            if connections[alias].connection is not None
-        ],
     )
 
 
@@ -180,7 +188,9 @@ def refuse_open_transactions(databases: Collection[str] | None) -> None:
     for alias in connections:
         if databases is not None and alias not in databases:
             continue
-        if connections[alias].in_atomic_block:
+        wrapper = connections[alias]
+        # commit_hooks shows the connection without the test's transaction.
+        if wrapper.in_atomic_block or hasattr(wrapper, "_sqloom_view"):
             raise UsageError(
                 f"this test is inside a transaction on the database {alias!r},"
                 " as every test of a TestCase is: the calls have connections"

@@ -176,7 +176,7 @@ class _Session:
         file, separator, rest = item.nodeid.partition("::")
         path = os.path.relpath(self._config.rootpath / file,
                                self._config.invocation_params.dir)
-        return path + separator + rest
+        return f"{path}{separator}{rest}"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:

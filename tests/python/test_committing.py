@@ -8,6 +8,7 @@ import threading
 import unittest
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.apps.registry import Apps
 from django.contrib.contenttypes.models import ContentType
 from django.db import IntegrityError, connection, connections, transaction
@@ -225,6 +226,30 @@ class WithFixtures(CommittingTestCase):
 
     def test_second(self):
         self.check()
+
+
+class OnlySomeApplications(CommittingTestCase):
+    available_apps = ["django.contrib.auth", "django.contrib.contenttypes",
+                      "shop"]
+
+    def test_first(self):
+        self.assertTrue(ContentType.objects.filter(model="coupon").exists())
+        self.assertEqual(Coupon.objects.get().code, "WELCOME")
+        self.assertEqual(Account.objects.create(name="a").pk, 1)
+        ContentType.objects.all().delete()
+        Coupon.objects.all().delete()
+
+    test_second = test_first
+
+
+class Asynchronous(CommittingTestCase):
+    async def test_first(self):
+        create = sync_to_async(Account.objects.create)
+        self.assertEqual((await create(name="a")).pk, 1)
+        answer = await self.async_client.get("/stock/1")
+        self.assertEqual(answer.status_code, 404)
+
+    test_second = test_first
 
 
 class TwoDatabases(CommittingTestCase):

@@ -79,7 +79,7 @@ def _nothing_is_left():
     helper_pid()
     before = descriptors()
     yield
-    if _processes._helper.is_alive():
+    if _processes._helper is not None and _processes._helper.is_alive():
         assert left_of_calls() == []
     helper_pid()
     assert descriptors() == before

@@ -4,7 +4,11 @@
 import asyncio
 import contextvars
 import functools
+import os
+import re
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -406,3 +410,54 @@ def test_an_exception_of_setup_or_check_is_raised_as_it_is():
     with pytest.raises(KeyError, match="a defect"):
         sqloom.explore(FINE, wrong, **EMPTY)
     assert sqloom.explore(FINE, **EMPTY).holds
+
+
+UNITTEST = """
+import sqlite3, unittest
+import sqloom
+
+def set_up():
+    db = sqlite3.connect(sqloom.call_database())
+    db.executescript("CREATE TABLE t (v INT); INSERT INTO t VALUES (1)")
+    db.close()
+
+def add():
+    db = sqlite3.connect(sqloom.call_database(), isolation_level=None)
+    [(v,)] = db.execute("SELECT v FROM t")
+    db.execute("UPDATE t SET v = ?", [v + 1])
+    db.close()
+
+class CounterTests(unittest.TestCase):
+    def test_add(self):
+        sqloom.assert_race_free([add] * 2, setup=set_up, database=":memory:")
+"""
+
+
+def test_the_line_to_paste_of_unittest_works(tmp_path):
+    (tmp_path / "counters.py").write_text(UNITTEST)
+    kept = {name: value for name, value in os.environ.items()
+            if name not in ("PYTEST_CURRENT_TEST", "DJANGO_SETTINGS_MODULE")}
+
+    def shell(command):
+        return subprocess.run(["sh", "-c", command], cwd=tmp_path, text=True,
+                              env=kept, timeout=60, stderr=subprocess.STDOUT,
+                              stdout=subprocess.PIPE).stdout
+
+    said = shell(f"{sys.executable} -m unittest counters")
+    assert "broken: 4 of 6 schedules" in said
+    [line] = re.findall(r"replay it with:\n *(SQLOOM_REPLAY=.*)", said)
+    assert line.endswith("python -m unittest counters.CounterTests.test_add")
+    again = shell(line.replace(" python ", f" {sys.executable} "))
+    assert "broken: the replayed schedule ends wrong" in again, again
+
+
+def test_a_connection_that_nobody_closes():
+    """sqlite3's are in a cycle: with-blocks commit, and do not close."""
+    def use():
+        with connect() as db:
+            db.execute("UPDATE account SET balance = balance - 1").fetchall()
+            db.execute("UPDATE account SET balance = balance - 1").fetchall()
+            db.execute("UPDATE account SET balance = balance - 1").fetchall()
+
+    report = sqloom.explore([use] * 2, **EMPTY)
+    assert report.holds and report.total == 20, report.text

@@ -52,3 +52,57 @@ def test_three_processes_tell_the_same(tmp_path, strategy):
     [(text, trace)] = seen
     assert text.startswith(b"broken")
     assert trace
+
+
+DJANGO = r"""
+import sys
+import django
+django.setup()
+from django.db import transaction
+from django.test.utils import setup_databases, teardown_databases
+import sqloom
+
+old = setup_databases(verbosity=0, interactive=False)
+try:
+    from django.contrib.auth.models import Group
+    from shop.models import Account, Item, Order
+    account = Account.objects.create(name="ann", balance=100)
+
+    def order(name, amount):
+        with transaction.atomic():
+            mine = Account.objects.get(pk=account.pk)
+            with transaction.atomic():
+                item = Item.objects.create(name=name)
+            mine.balance -= amount
+            mine.save()
+        return {"order": Order.objects.create(account=mine, item=item),
+                "groups": Group.objects.all(), "names": {"x", "y", name}}
+
+    report = sqloom.explore([(order, "tea", 10), (order, "milk", 20)],
+                            trace=sys.argv[1], max_runs=60)
+    sys.stdout.buffer.write(report.render(findings=9).encode())
+    sys.stdout.buffer.write(repr(report.json).encode())
+finally:
+    teardown_databases(old, verbosity=0)
+"""
+
+
+def test_three_processes_with_django_tell_the_same(tmp_path, on_postgresql):
+    seen = set()
+    for hash_seed in ("0", "1", "4711"):
+        path = tmp_path / f"{hash_seed}.trace"
+        # Beside the test database of pytest-django.
+        done = subprocess.run(
+            [sys.executable, "-c", DJANGO.replace(
+                "import sqloom", "import sqloom\nfrom django.conf import "
+                "settings\nfor name in settings.DATABASES: "
+                "settings.DATABASES[name].setdefault('TEST', {})['NAME'] = "
+                f"f'test_again_{{name}}'" if on_postgresql else
+                "import sqloom"), path],
+            timeout=120, capture_output=True,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed})
+        assert done.returncode == 0, done.stderr.decode()
+        seen.add((done.stdout, path.read_bytes()))
+    [(text, trace)] = seen
+    assert text.startswith(b"broken" if on_postgresql else b"")
+    assert trace

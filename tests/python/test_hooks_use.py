@@ -373,3 +373,16 @@ def test_what_cannot_be_decorated():
         commit_hooks(3)
     with pytest.raises(UsageError, match="has no tests"):
         commit_hooks(Entry)
+
+
+@pytest.mark.django_db
+@commit_hooks
+def test_transaction_is_still_there_for_others():
+    """Calls of other connections see nothing of the test, and are refused."""
+    import sqloom
+
+    place("one")
+    with pytest.raises(UsageError, match="transaction"):
+        sqloom.explore([Entry.objects.count, Entry.objects.count])
+    with pytest.raises(UsageError, match="transaction"):
+        sqloom.call_concurrently(2, Entry.objects.count)

@@ -271,6 +271,7 @@ def test_managed(pytester, run, monkeypatch):
     """`manage.py test`: limits, traces and replay by the environment."""
     pytester.makepyfile(manage=MANAGE, test_race=RACE)
     arguments = sys.executable, "manage.py", "test", "test_race"
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # of the one around it
     traces = pytester.path / "traces"
     monkeypatch.setenv("SQLOOM_TRACES", str(traces))
     result = pytester.run(*arguments, timeout=240)

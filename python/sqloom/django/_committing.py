@@ -22,6 +22,9 @@ from sqloom.errors import Error, UsageError
 __all__ = ["Recorder", "Run", "refuse_hidden_rows"]
 
 POLICIES = ("fail", "warn", "ignore")
+# What the C library says of an iterator() that was not used up, and of nothing
+# else: no transaction was meant.
+_UNREAD = "(a statement is not read to its end)"
 
 
 def refuse_hidden_rows(aliases: Iterable[str], what: str) -> None:
@@ -201,25 +204,27 @@ class Run:
         test left something open. Error: something could not be put back."""
         from django.db import connections
 
-        transactions = []
+        transactions, known = [], []
         for alias in self.aliases:
             wrapper = connections[alias]
             line = _connections.own_transaction(wrapper)
             if line:
                 transactions.append(line)
+                known.append(_connections.track(wrapper).name_in_fixture())
             if line or _connections.is_worn(wrapper):
                 _connections.close_own(wrapper)
         others = _connections.left_by_others(self._patience_s)
         lines = [other.describe() for other in others]
         busy = [other.is_in_transaction() for other in others]
-        pids = {other.server_process() for other in others}
+        known += [other.name_in_fixture() for other in others]
         try:
             ended = self._restore()
             self._dirty = False
         finally:
             _connections.close_others(others)
         transactions += [line for line, is_busy in zip(lines, busy) if is_busy]
-        transactions += [line for line in ended if not _is_of(line, pids)]
+        transactions += [line for line in ended
+                         if not (line.startswith(tuple(known)) or _UNREAD in line)]
         idle = [line for line, is_busy in zip(lines, busy) if not is_busy]
         self._tell_idle(name, idle)
         self._tell_open(name, transactions)
@@ -300,9 +305,3 @@ class Run:
             yield
         finally:
             self.end(name)
-
-
-def _is_of(line: str, pids: Iterable[int | None]) -> bool:
-    """Is this line of a restore about a connection that is known?"""
-    return any(pid is not None and line.startswith(f"server process {pid} ")
-               for pid in pids)

@@ -65,8 +65,8 @@ class Connection:
     """What is known of a connection. Also the execute wrapper that learns it:
     called by Django around each statement, on the connection's thread."""
 
-    __slots__ = ("wrapper", "alias", "thread_name", "thread", "place", "sql",
-                 "sticky", "listener", "told", "__weakref__")
+    __slots__ = ("wrapper", "alias", "thread_name", "thread", "native_id",
+                 "place", "sql", "sticky", "listener", "told", "__weakref__")
 
     def __init__(self, wrapper: Any) -> None:
         self.wrapper: Callable[[], Any] = weakref.ref(wrapper)
@@ -79,6 +79,7 @@ class Connection:
         thread = threading.current_thread()
         self.thread_name = thread.name
         self.thread: Callable[[], threading.Thread | None] = weakref.ref(thread)
+        self.native_id = threading.get_native_id()
         self.place = _place()
         self.sql: Any = None
         self.sticky = False
@@ -115,14 +116,18 @@ class Connection:
         wrapper = self.wrapper()
         return wrapper is not None and in_transaction(wrapper)
 
-    def server_process(self) -> int | None:
-        """The process of the server that it is connected to."""
+    def name_in_fixture(self) -> str:
+        """How the C library calls it, when it ends it: so does the line about
+        it begin."""
         wrapper = self.wrapper()
-        info = getattr(getattr(wrapper, "connection", None), "info", None)
+        if wrapper is None or wrapper.connection is None:
+            return "gone"
+        if wrapper.vendor == "sqlite":
+            return f"connection of thread {self.native_id} "
         try:
-            return None if info is None else int(info.backend_pid)
+            return f"server process {wrapper.connection.info.backend_pid} "
         except Exception:
-            return None  # it is closed
+            return "closed"
 
     def describe(self) -> str:
         """A line for people."""

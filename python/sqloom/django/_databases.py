@@ -75,7 +75,7 @@ def _check_allowed(wrapper: Any) -> None:
 
 
 def _is_in_transaction(wrapper: Any) -> bool:
-    if wrapper.in_atomic_block:
+    if wrapper.in_atomic_block or hasattr(wrapper, "_sqloom_view"):
         return True
     return wrapper.connection is not None and not wrapper.autocommit
 
@@ -206,6 +206,7 @@ class Leading:
         self._lock = threading.RLock()
         self._of_call: dict[int, dict[str, _Led]] = {}  # by thread
         self._of_others: list[_Led] = []  # threads that calls have started
+        self._foreign: list[Any] = []  # of calls, to other databases
         self._asking: dict[str, _Led] = {}  # of the caller's thread
         self._made: dict[tuple[str, str, bool], dict[str, Any]] = {}
         self._seed: str | None = None  # its directory
@@ -326,6 +327,8 @@ class Leading:
         made = self._new(alias)
         if threading.get_ident() != self._caller:
             made.execute_wrappers.append(self._refusal(alias))
+            with self._lock:
+                self._foreign.append(made)
         return made
 
     def _create_led(self, alias: str) -> Any:
@@ -391,8 +394,11 @@ class Leading:
         middle of a statement."""
         for led in [*self._asking.values(), *self._of_others]:
             led.close()
+        for wrapper in self._foreign:
+            _close(wrapper)
         self._asking.clear()
         self._of_others.clear()
+        self._foreign.clear()
 
     def remove_seed(self) -> None:
         """Removes the copy of a database in memory."""

@@ -230,10 +230,13 @@ def kept_as_it_is(alias: str) -> Kept | None:
     """The database that alias leads to at this moment, if it is kept."""
     from django.db import connections
 
-    name = str(connections[alias].settings_dict["NAME"])
-    for kept in _kept.values():
-        if name == (kept.url if kept.vendor == "sqlite" else kept.name) and \
-                kept.vendor == connections[alias].vendor:
+    wrapper = connections[alias]
+    identity = _places.identity(wrapper)
+    for (kept_identity, _), kept in _kept.items():
+        if kept.vendor == "sqlite" and kept.vendor == wrapper.vendor:
+            if str(wrapper.settings_dict["NAME"]) == kept.url:
+                return kept
+        elif identity == kept_identity:
             return kept
     return None
 

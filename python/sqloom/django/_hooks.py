@@ -293,7 +293,7 @@ class _Fetched:
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
-        self._rows = iter(cursor.fetchall())
+        self._rows: Iterator[Any] = iter(cursor.fetchall())
 
     @classmethod
     def put_before(cls, wrapper: Any) -> None:
@@ -408,7 +408,9 @@ class CommitHooks(Scope):
         return end
 
     async def begin_async(self) -> Callable[[bool], Any]:
-        return sync_to_async(await sync_to_async(self.begin)())
+        end = await sync_to_async(self.begin)()
+        ending: Callable[[bool], Any] = sync_to_async(end)
+        return ending
 
     def of_class(self, cls: type) -> None:
         import unittest

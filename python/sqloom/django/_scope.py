@@ -62,22 +62,27 @@ class Scope:
             return self._ends.pop(mine[-1] if mine else newest)[1]
 
     def __call__(self, decorated: T) -> T:
+        made: T = self._decorated(decorated)
+        return made
+
+    def _decorated(self, decorated: Any) -> Any:
         if isinstance(decorated, type):
             self.of_class(decorated)
             return decorated
         if isinstance(decorated, (staticmethod, classmethod)):
-            return type(decorated)(self(decorated.__func__))
+            return type(decorated)(self._decorated(decorated.__func__))
         if not callable(decorated):
             raise TypeError(f"{self._name} decorates functions and test "
                             f"classes, not {decorated!r}")
         return self._of_function(decorated)
 
     def _of_function(self, function: Any) -> Any:
-        for is_kind, wrap in ((inspect.iscoroutinefunction, self._coroutine),
-                              (inspect.isasyncgenfunction, self._async_steps),
-                              (inspect.isgeneratorfunction, self._steps)):
-            if is_kind(function):
-                return wrap(function)
+        if inspect.iscoroutinefunction(function):
+            return self._coroutine(function)
+        if inspect.isasyncgenfunction(function):
+            return self._async_steps(function)
+        if inspect.isgeneratorfunction(function):
+            return self._steps(function)
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:

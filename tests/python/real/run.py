@@ -2,9 +2,9 @@
 """python -m real.run MODULE,... [-k WORD] [--show] [--first]: explores the
 cases of these modules of real/cases, and prints a line of JSON for each.
 
-On the database that SQLOOM_TEST_DB says; dev/python-tests sets all that is
-needed: dev/python-tests --db sqlite tests/python/real. --show prints the
-reports instead. The version of a package is the one that Python imports."""
+On SQLite, or on the database that SQLOOM_TEST_DB says (see dev/python-tests),
+with the versions that Python finds first. --show prints the reports instead.
+"""
 
 import argparse
 import importlib.metadata
@@ -136,11 +136,12 @@ def told_of(case, connection, first):
                 else again.text
         if first and report.broken:
             told["first"] = runs_needed(case, connection)
-        put_back(connection)
         return told
     except Exception:
         return {"case": f"{case.module}: {case.name}", "outcome": "failed",
                 "text": traceback.format_exc()}
+    finally:
+        put_back(connection)
 
 
 def arguments():
@@ -156,6 +157,7 @@ def arguments():
 def main():
     options = arguments()
     os.environ["SQLOOM_REAL"] = options.modules
+    os.environ.setdefault("SQLOOM_TEST_DB", "sqlite")
     os.environ["DJANGO_SETTINGS_MODULE"] = "real.settings"
 
     import django

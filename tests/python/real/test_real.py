@@ -3,9 +3,9 @@
 versions in which they are fixed hold, and so do the controls.
 
 With Debian's packages (and Django's own cases with the Django there is); or, if
-SQLOOM_REAL_PYPI says where dev/pypi-real put them, with those of PyPI. Cases run
-in processes of their own, several at a time: a case may need settings, and a
-version, that others cannot have.
+SQLOOM_REAL_PYPI says where dev/pypi-real put them, with those of PyPI. Cases
+run in processes of their own, several at a time: a case may need settings, and
+a version, that others cannot have.
 """
 
 import functools

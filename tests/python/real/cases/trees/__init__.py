@@ -20,12 +20,22 @@ def add_root(name):
     Node.add_root(name=name)
 
 
-@case("add_child()", {"4.6.1": CONTENTS, "5.0.2": ERROR,
-                      "5.0.3": (LOCKED, HOLDS)})
-def child():
+@case("add_child() of a leaf", {"4.6.1": CONTENTS, "5.0.2": ERROR,
+                                "5.0.3": (LOCKED, HOLDS)})
+def first_child():
     """An IntegrityError, and in 4.6.1 the parent counts a child that is not
     there."""
     add_root("root")
+    return (add_child, "x"), (add_child, "y")
+
+
+@case("add_child() of a parent", {"4.6.1": CONTENTS, "5.0.2": (LOCKED, ERROR),
+                                  "5.0.3": (LOCKED, HOLDS)})
+def further_child():
+    """An IntegrityError, and in 4.6.1 the parent counts a child that is not
+    there."""
+    add_root("root")
+    add_child("w")
     return (add_child, "x"), (add_child, "y")
 
 
