@@ -31,7 +31,7 @@ EXITED = b"X"  # what was given to exit()
 NO_RESULT = b"U"  # a text: the value cannot be pickled
 REFUSED = b"R"  # a text: the call cannot be made
 
-PATIENCE_S = 0.02  # until a spare does something useful
+PATIENCE_S = 0.1  # until a spare does something useful
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 

@@ -17,16 +17,21 @@ import re
 import sys
 import threading
 import traceback
-import types
-import unittest
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from sqloom import _calls, _ext, _value
 from sqloom._calls import Call, GivenCall
+from sqloom._defaults import (
+    Defaults,
+    Test,
+    defaults_of_environment,
+    find_test,
+    quoted,
+    trace_path,
+)
 from sqloom._options import (
-    MAX_RUNS,
     Options,
     check_sqlite,
     checked_function,
@@ -49,55 +54,14 @@ __all__ = [
     "call_database",
     "defaults",
     "explore",
+    "failure_text",
+    "quoted",
     "replay",
 ]
 
 TRACEBACKS_MAX = 8  # different ones of a call
 CALL_LIMIT_MS = (10_000, 3_600_000)  # explored; replayed, under a debugger maybe
 COLLECT_EVERY = 8  # calls that ended, where connections are closed by us
-
-
-# ---- Defaults -------------------------------------------------------------
-
-
-@dataclasses.dataclass
-class Defaults:
-    """What holds where explore() is not told. The pytest plugin sets these for
-    each test; without it they are taken from the environment.
-
-    max_runs (SQLOOM_MAX_RUNS): 0 is no limit. seed (SQLOOM_SEED). token
-    (SQLOOM_REPLAY): every exploration becomes a replay of it. trace_directory
-    (SQLOOM_TRACES): traces of explorations that do not hold are kept there.
-    name: of the test; None: worked out. paste: the line to paste, to which a
-    token is to be added; None: worked out. on_report: called with each Report.
-    """
-
-    max_runs: int = MAX_RUNS
-    seed: int = 0
-    token: str | None = None
-    trace_directory: str | os.PathLike[str] | None = None
-    name: str | None = None
-    paste: str | None = None
-    on_report: Callable[[Report], None] | None = None
-
-
-def _number_of(variable: str, otherwise: int) -> int:
-    text = os.environ.get(variable, "")
-    if not text:
-        return otherwise
-    if not text.isdecimal():
-        raise UsageError(f"{variable} is {text!r} in the environment: give a number")
-    return int(text)
-
-
-def defaults_of_environment() -> Defaults:
-    return Defaults(
-        max_runs=_number_of("SQLOOM_MAX_RUNS", MAX_RUNS),
-        seed=_number_of("SQLOOM_SEED", 0),
-        token=os.environ.get("SQLOOM_REPLAY") or None,
-        trace_directory=os.environ.get("SQLOOM_TRACES") or None,
-    )
-
 
 defaults = defaults_of_environment()
 
@@ -192,6 +156,8 @@ class _Exploration:
         self._ended_well: set[int] = set()
         self._failed: set[int] = set()
         self._ended = 0
+        closes = getattr(place, "closes", True)
+        self._collect_every = COLLECT_EVERY if closes else 1
         self._running: set[int] = set()
         self._threads = set(threading.enumerate())
         self._counted: set[threading.Thread] = set()
@@ -241,7 +207,7 @@ class _Exploration:
         statements, as Django's are with theirs: it would stay open for a while,
         and so would its locks."""
         self._ended += 1
-        if self._ended % COLLECT_EVERY == 0 or not getattr(self._place, "closes", True):
+        if self._ended % self._collect_every == 0:
             gc.collect()
 
     def _make(self, number: int) -> tuple[int, bytes, str]:
@@ -346,92 +312,6 @@ def _thread_name(thread: threading.Thread) -> str:
     return re.sub(r"-\d+", "", thread.name)
 
 
-# ---- Names, traces, the line to paste -------------------------------------
-
-
-def _test_case() -> unittest.TestCase | None:
-    """The unittest.TestCase that we are in."""
-    frame: types.FrameType | None = sys._getframe()
-    while frame is not None:
-        found = frame.f_locals.get("self")
-        if isinstance(found, unittest.TestCase):
-            return found
-        frame = frame.f_back
-    return None
-
-
-@dataclasses.dataclass(frozen=True)
-class _Test:
-    """The test that explores: its name, and how it is run with a token."""
-
-    name: str
-    source: str | None  # to which the C library adds a token; one word
-    template: str | None  # what is shown instead, with {token}
-
-    def paste(self, text: str) -> str:
-        if self.template is None or self.source is None:
-            return text
-        pattern = re.escape(self.source) + r" (\S+)"
-        template = self.template
-        return re.sub(pattern, lambda m: template.replace("{token}", m[1]), text)
-
-
-def quoted(word: str) -> str:
-    """A word for a shell, as traces allow it: in single quotes if need be."""
-    word = "".join(c if c.isprintable() else "?" for c in word)
-    if re.fullmatch(r"[\w./:=,+@%-]+", word, re.ASCII):
-        return word
-    return "'" + word.replace("'", "'\\''") + "'"
-
-
-def _command(program: str, test: str) -> str:
-    """How a test of unittest is run alone."""
-    if os.path.basename(program) == "manage.py":
-        return f"python {quoted(program)} test {test}"
-    if os.path.basename(program).startswith("django-admin"):
-        return f"django-admin test {test}"
-    return f"python -m unittest {test}"
-
-
-def _find_test(given: str | None) -> _Test:
-    item = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
-    case = None if item else _test_case()
-    name = given or defaults.name or item or (case.id() if case else "calls")
-    if defaults.paste is not None:
-        return _Test(name, quoted(defaults.paste), f"{defaults.paste} {{token}}")
-    if item:
-        command = f"pytest {quoted(item)}"
-    elif case is not None:
-        command = _command(sys.argv[0], case.id())
-    else:
-        return _Test(name, None, None)
-    return _Test(
-        name,
-        quoted(f"{command} with SQLOOM_REPLAY ="),
-        f"SQLOOM_REPLAY={{token}} {command}",
-    )
-
-
-_written: dict[pathlib.Path, int] = {}
-
-
-def _trace_path(name: str) -> pathlib.Path | None:
-    """Where the trace of this exploration is kept, if it is."""
-    if defaults.trace_directory is None:
-        return None
-    directory = pathlib.Path(defaults.trace_directory)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"traces cannot be kept in {directory}: {error}") from None
-    stem = re.sub(r"[^\w.-]+", "_", name).strip("_")[-120:] or "calls"
-    path = directory / f"{stem}.trace"
-    _written[path] = _written.get(path, 0) + 1
-    if _written[path] > 1:
-        path = directory / f"{stem}.{_written[path]}.trace"
-    return path
-
-
 def _traceback_of(report: Report, event: Event) -> str:
     """The traceback of the exception with which the call ended in that run."""
     texts = report.tracebacks.get(event.call, {})
@@ -447,7 +327,7 @@ def _run_library(
     token: str | None,
     recorded: str | os.PathLike[str] | None,
     fields: dict[str, Any],
-    test: _Test,
+    test: Test,
 ) -> _ext.Report:
     with translated():
         return _ext.explore(
@@ -465,6 +345,36 @@ def _run_library(
         )
 
 
+def _fields(options: Options, replays: bool) -> dict[str, Any]:
+    """Fields of struct sqloom_options: what was given, else the defaults."""
+    given = options.for_library()
+    limit = given.get("call_limit_ms", CALL_LIMIT_MS[replays])
+    return {
+        "max_runs": defaults.max_runs,
+        "seed": defaults.seed,
+        "call_limit_ms": limit,
+        "statement_limit_ms": limit,
+        **given,
+    }
+
+
+def _conclude(
+    report: Report, exploration: _Exploration, keep_trace: bool, replays: bool
+) -> Report:
+    """Tells what there is to be told, and raises what is no result."""
+    for note in exploration.notes():
+        # Of who called the function that called _run().
+        warnings.warn(note, RuntimeWarning, stacklevel=4)
+    if report.holds and report.trace is not None and not keep_trace:
+        pathlib.Path(report.trace).unlink(missing_ok=True)
+        report = report.without_trace()
+    if not report.broken and report.explored and not replays:
+        exploration.check_that_calls_work()
+    if defaults.on_report is not None:
+        defaults.on_report(report)
+    return report
+
+
 def _run(
     token: str | None,
     given: Iterable[GivenCall],
@@ -476,50 +386,38 @@ def _run(
     refusals = _value.Refusals(options.refusals)
     checked_function("setup", options.setup)
     checked_function("check", check)
-    given_fields = options.for_library()
-    limit = given_fields.get("call_limit_ms", CALL_LIMIT_MS[token is not None])
-    fields: dict[str, Any] = {
-        "max_runs": defaults.max_runs,
-        "seed": defaults.seed,
-        "call_limit_ms": limit,
-        "statement_limit_ms": limit,
-        **given_fields,
-    }
-    test = _find_test(options.name)
+    fields = _fields(options, token is not None)
+    test = find_test(options.name, defaults)
     with _alone(), place_of(options) as place:
-        if place.database is None or not is_url(place.database):
-            if not options.pg_temp:
-                check_sqlite()
+        if not options.pg_temp and not is_url(place.database or ""):
+            check_sqlite()
         exploration = _Exploration(calls, place, refusals, options.setup, check)
-        path = options.trace or _trace_path(test.name)
-        if path is not None:
-            fields["trace_path"] = os.fspath(path)
+        path = options.trace or trace_path(test.name, defaults)
+        trace = None if path is None else os.fspath(path)
         # A place may know more, such as any_database.
         fields = {**place.options, **fields, "database": place.database}
         with _old_objects_aside():
             try:
                 source = _run_library(
-                    exploration, options, token, recorded, fields, test
+                    exploration,
+                    options,
+                    token,
+                    recorded,
+                    {**fields, "trace_path": trace},
+                    test,
                 )
             except LimitError as error:
                 raise exploration.explained(error) from None
     report = Report(
         source,
-        trace=None if path is None else os.fspath(path),
+        trace=trace,
         tracebacks=exploration.tracebacks,
         paste=test.paste,
         notes=exploration.notes(),
     )
-    for note in exploration.notes():
-        warnings.warn(note, RuntimeWarning, stacklevel=3)
-    if report.holds and path is not None and options.trace is None:
-        pathlib.Path(path).unlink(missing_ok=True)
-        report = report.without_trace()
-    if not report.broken and report.explored and token is None:
-        exploration.check_that_calls_work()
-    if defaults.on_report is not None:
-        defaults.on_report(report)
-    return report
+    return _conclude(
+        report, exploration, options.trace is not None, token is not None
+    )
 
 
 def _options(function: str, same: dict[str, Any]) -> Options:
@@ -581,11 +479,12 @@ def explore(
     is random.
     strict: errors that ask to be tried again break, too.
     isolation: PostgreSQL's default level of transactions, where functions connect
-    to call_database(). pg_temp: a private
-    PostgreSQL server. any_database: also one that does not look like a test's.
-    call_limit: seconds of a call (10; of a replay 3,600). stall_after: seconds after which a call
-    that does nothing is passed over (0.1). statement_limit: PostgreSQL, seconds
-    of a statement (as call_limit).
+    to call_database().
+    pg_temp: a private PostgreSQL server. any_database: also one that does not
+    look like a test's.
+    call_limit: seconds of a call (10; of a replay 3,600). stall_after: seconds
+    after which a call that does nothing is passed over (0.1). statement_limit:
+    PostgreSQL, seconds of a statement (as call_limit).
     trace: a file to write. name: of the test, for reports.
 
     Never raises because of a race: the Report tells. UsageError: an argument, or
@@ -593,7 +492,8 @@ def explore(
     of setup and check, and KeyboardInterrupt, are raised as they are.
     """
     given = dict(locals())
-    return _run(defaults.token, given.pop("calls"), given.pop("check"), Options(**given))
+    del given["calls"], given["check"]
+    return _run(defaults.token, calls, check, Options(**given))
 
 
 def replay(

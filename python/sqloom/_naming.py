@@ -39,6 +39,10 @@ _THREADS = (
 )
 
 
+# Where functools.wraps, and a Celery task, keep the function that they got.
+_ORIGINALS = ("__wrapped__", "run")
+
+
 class GivenCall(NamedTuple):
     """One call, as the user gave it."""
 
@@ -184,8 +188,12 @@ def _name_of(function: Any) -> tuple[str, str] | None:
         module = getattr(known, "__module__", None)
         for name in ("__qualname__", "__name__"):
             attribute = getattr(known, name, None)
-            if _is(_lookup(module, attribute), function):
+            found = _lookup(module, attribute)
+            if _is(found, function):
                 return str(module), str(attribute)
+            for inside in _ORIGINALS:
+                if getattr(found, inside, None) is function:
+                    return str(module), f"{attribute}.{inside}"
     return _search(function)
 
 

@@ -17,7 +17,14 @@ from typing import Any
 from sqloom import _ext, _value
 from sqloom.errors import UsageError
 
-__all__ = ["MAX_RUNS", "Options", "check_sqlite", "checked_function", "is_url", "place_of"]
+__all__ = [
+    "MAX_RUNS",
+    "Options",
+    "check_sqlite",
+    "checked_function",
+    "is_url",
+    "place_of",
+]
 
 MAX_RUNS = 1000
 LEVELS = ("read committed", "repeatable read", "serializable")
@@ -196,7 +203,9 @@ class _Plain:
     def drop(self) -> None:
         pass
 
-    def check_thread(self, database: str | None) -> contextlib.AbstractContextManager[None]:
+    def check_thread(
+        self, database: str | None
+    ) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
 

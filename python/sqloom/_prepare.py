@@ -25,7 +25,7 @@ from sqloom._wrapped import class_name, shown
 from sqloom.errors import UsageError
 
 if TYPE_CHECKING:
-    from sqloom._helper import Request
+    from sqloom._batch import Request
 
 __all__ = ["Preparation", "enter_child", "explain", "leave_child"]
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from sqloom import _child, _prepare
-from sqloom._helper import Order, Request
+from sqloom._batch import Order, Request
 from sqloom._memory import MemoryCopies
 from sqloom._naming import GivenCall, Spec, function_for, packed
 from sqloom._surroundings import (
@@ -177,7 +177,6 @@ class _Helper:
                 stderr=self.errors,
                 pass_fds=[its.fileno()],
                 start_new_session=True,
-                env={**_MEMORY, **os.environ},
             )
 
     def is_alive(self) -> bool:
@@ -215,13 +214,6 @@ class _Helper:
         self.control.close()
         self.errors.close()
         self.process.returncode = 0
-
-
-# A heap of huge pages is forked in half the time.
-_MEMORY = {
-    "PYTHONMALLOC": "malloc",
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-}
 
 
 def _interpreter_options() -> list[str]:
@@ -416,8 +408,7 @@ class _Batch:
                 self._ending(index, _bad_value(label, error), stderr)
                 return
             self.missing.discard(index)
-            if stderr:
-                sys.stderr.write(stderr)
+            print(stderr, end="", file=sys.stderr)
         elif kind == _child.REFUSED:
             self.refusal = pickle.loads(content)
         elif kind == _child.RAISED:
@@ -491,7 +482,8 @@ def _file_of(request: Request) -> Iterator[int]:
 @contextlib.contextmanager
 def _output() -> Iterator[int]:
     """Where standard output goes now."""
-    sys.stdout.flush()
+    with contextlib.suppress(AttributeError, OSError):
+        sys.stdout.flush()
     try:
         descriptor = os.dup(1)
     except OSError:

@@ -134,8 +134,9 @@ def _defaults_set(new: Defaults) -> Iterator[None]:
 
 def pytest_configure(config: Any) -> None:
     config.addinivalue_line("markers", MARKER)
-    if config.pluginmanager.hasplugin("django"):
-        config.pluginmanager.register(_BesidePytestDjango(config),
+    if any(config.pluginmanager.hasplugin(name)
+           for name in ("django", "pytest_django.plugin")):
+        config.pluginmanager.register(_BesidePytestDjango(),
                                       "sqloom-beside-django")
     else:
         config.pluginmanager.register(_WithoutPytestDjango(),
@@ -339,8 +340,8 @@ class _BesidePytestDjango:
     """pytest-django makes the databases and lets tests use them; whether there
     is a transaction around the test is decided in one fixture of it."""
 
-    def __init__(self, config: Any) -> None:
-        self._config = config
+    def __init__(self) -> None:
+        self._committing: set[str] = set()  # tests that became so
 
     def pytest_itemcollected(self, item: Any) -> None:
         options = _options_of(item)
@@ -364,8 +365,19 @@ class _BesidePytestDjango:
         request.getfixturevalue("django_db_setup")
         blocker = request.getfixturevalue("django_db_blocker")
         options["databases"] = _aliases(request.node)
+        self._committing.add(request.node.nodeid)
         with blocker.unblock(), _committing(request.node.nodeid, options):
             yield
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: Any) -> None:
+        """Says so if the fixture is not asked for any more."""
+        if (_options_of(item) is not None and not _is_django_case(item.cls)
+                and item.nodeid not in self._committing):
+            pytest.fail("the test is marked committing, and this version of "
+                        "pytest-django does not let sqloom do that; use a "
+                        "class: sqloom.django.CommittingTestCase",
+                        pytrace=False)
 
 
 class _WithoutPytestDjango:

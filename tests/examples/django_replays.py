@@ -28,16 +28,17 @@ def each_test(suite):
             yield test
 
 
-def run(runner, test):
-    """The reports of one test, run as Django would."""
+def run(test, times):
+    """The reports of a test that is run so many times, in one class."""
     reports = []
     defaults.on_report = reports.append
+    load = unittest.defaultTestLoader.loadTestsFromName
     result = unittest.TestResult()
-    runner.build_suite([test]).run(result)
-    if not result.wasSuccessful() or result.testsRun != 1:
-        print(test, (result.errors + result.failures)[0][1])
-        return []
-    return reports
+    result.failfast = True
+    unittest.TestSuite(load(test) for _ in range(times)).run(result)
+    for _, text in result.errors + result.failures:
+        print(test, text)
+    return reports if result.wasSuccessful() else []
 
 
 def told(report):
@@ -45,16 +46,15 @@ def told(report):
             if found.wrong]
 
 
-def replay(runner, test):
+def replay(test):
     defaults.token = None
-    reports = run(runner, test)
+    reports = run(test, 1)
     if not reports:  # it does not explore
         return
-    [report] = reports
-    found = report.findings[0]
+    found = reports[0].findings[0]
     defaults.token = found.token
     same = [told(again) == [(found.cls, found.schedule)]
-            for _ in range(TIMES) for again in run(runner, test)]
+            for again in run(test, TIMES)]
     print(test, found.token, f"{sum(same)}/{TIMES}", flush=True)
 
 
@@ -66,7 +66,7 @@ def main():
     databases = runner.setup_databases()
     try:
         for test in tests:
-            replay(runner, test)
+            replay(test)
     finally:
         runner.teardown_databases(databases)
         runner.teardown_test_environment()

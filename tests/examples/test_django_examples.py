@@ -3,6 +3,7 @@
 PostgreSQL, with manage.py and with pytest; and it is as its README says."""
 
 import importlib.util
+import os
 import pathlib
 import re
 import subprocess
@@ -11,15 +12,18 @@ import time
 
 import pytest
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+HERE = pathlib.Path(__file__).resolve().parent
+CHECKOUT = HERE.parents[1]
 PROJECT = CHECKOUT / "examples" / "django"
 STORIES = sorted(PROJECT.glob("*/tests/test_*.py"))
+# Their broken twins are found by an exploration; that of a hierarchy is refused.
+REPLAYED = len(STORIES) - 1
 # Only a run that hangs gets there.
 TIMEOUT_S = 600
 
 spec = importlib.util.spec_from_file_location(
     "sqloom_examples_python_package",
-    pathlib.Path(__file__).parent / "python_package.py")
+    HERE / "python_package.py")
 python_package = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(python_package)
 
@@ -87,9 +91,21 @@ def test_manage_py_test(run, on_each_database, tmp_path):
 
 
 def test_pytest(run, on_each_database, tmp_path):
-    assert_ran_all(run("-m", "pytest", "-q", **on_each_database),
+    """In two processes, by pytest-xdist."""
+    more = [] if "SQLOOM_EXAMPLES_PYTHON" in os.environ else ["-n", "2"]
+    assert_ran_all(run("-m", "pytest", "-q", *more, **on_each_database),
                    r"(\d+) passed")
     assert_all_stopped(tmp_path)
+
+
+def test_every_token_replays(run, on_each_database):
+    """What is found in a broken twin is seen again, 20 times of 20."""
+    result = run(HERE / "django_replays.py", **on_each_database)
+    assert result.returncode == 0, result.stdout
+    lines = result.stdout.splitlines()
+    assert len(lines) == REPLAYED, result.stdout
+    for line in lines:
+        assert line.endswith(" 20/20"), result.stdout
 
 
 @pytest.mark.parametrize("command", [

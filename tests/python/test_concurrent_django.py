@@ -2,6 +2,8 @@
 """Concurrent calls that use the test databases: in clean processes, and on
 threads."""
 
+import time
+
 import pytest
 from django.conf import settings
 from django.core import mail
@@ -16,6 +18,7 @@ from django.test import (
 
 import sqloom
 from shop.models import Account, Book, Coupon
+from sqloom.django import CommittingTestCase
 
 on_both = pytest.mark.parametrize("threads", [False, True])
 committing = pytest.mark.django_db(transaction=True)
@@ -216,19 +219,25 @@ def test_connections_are_open_before_the_start_if_the_test_has_one():
 @on_both
 def test_no_connection_is_left(threads, on_postgresql):
     sqloom.Calls(threads=threads).call_concurrently(3, count_accounts)
-    if on_postgresql:
+    if not on_postgresql:
+        # Nobody else has it locked.
         with connection.cursor() as cursor:
-            # A server process takes a moment to end after its connection.
-            cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname ="
-                           " current_database() AND pid <> pg_backend_pid()")
-            for pid, in cursor.fetchall():
-                cursor.execute("SELECT pg_stat_clear_snapshot()")
-                while True:
-                    cursor.execute("SELECT count(*) FROM pg_stat_get_activity"
-                                   "(NULL) WHERE pid = %s", [pid])
-                    if cursor.fetchone() == (0,):
-                        break
-                    cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute("BEGIN EXCLUSIVE")
+            cursor.execute("COMMIT")
+        return
+    # A server process takes a moment to end after its connection.
+    deadline = time.monotonic() + 60
+    while others_on_this_database():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def others_on_this_database():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname ="
+                       " current_database() AND pid <> pg_backend_pid() AND"
+                       " backend_type = 'client backend'")
+        return cursor.fetchall()
 
 
 @committing
@@ -251,6 +260,35 @@ def test_a_query_that_is_open_is_told(on_postgresql):
     assert Account.objects.count() == 5
     sqloom.call_concurrently(1, create_account, "newer")
     assert Account.objects.filter(name="newer").exists()
+
+
+# What sqloom has for tests that commit; on SQLite, with databases in memory
+# that are not Django's.
+
+
+class InACommittingTestCase(CommittingTestCase):
+    def test_is_made(self):
+        Account.objects.create(name="of the test")
+        self.assertEqual(sqloom.call_concurrently(2, count_accounts), [1, 1])
+        for threads, name in ((False, "a"), (True, "b")):
+            results = sqloom.Calls(threads=threads).call_concurrently(
+                3, create_account, name)
+            made = [result for result in results
+                    if isinstance(result, Account)]
+            self.assertEqual(made, [Account.objects.get(name=name)])
+
+    def test_is_made_again(self):
+        self.test_is_made()
+
+
+@pytest.mark.committing
+@on_both
+def test_the_marker(threads):
+    Account.objects.create(name="of the test")
+    assert sqloom.Calls(threads=threads).call_concurrently(
+        2, count_accounts) == [1, 1]
+    sqloom.Calls(threads=threads).call_concurrently(1, create_account, "new")
+    assert names_of(accounts()) == ["new", "of the test"]
 
 
 # Settings

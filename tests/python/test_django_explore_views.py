@@ -3,12 +3,13 @@
 connections."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.db.backends.signals import connection_created
 from django.test import Client, RequestFactory
-from explored import views
+from explored import calls, views
 
 import sqloom
 from shop.models import Account, Coupon
@@ -59,6 +60,51 @@ def test_atomic_requests(ann, on_postgresql, monkeypatch):
 def test_view_with_a_pool(ann, coupon):
     report = sqloom.explore(gets(*[f"/pool/{ann.pk}/SPRING"] * 2))
     assert report.broken, report.text
+
+
+def test_a_pool_is_the_same_each_time(ann, coupon):
+    """Its threads come one after another, so a schedule can be repeated."""
+    pair = gets(*[f"/pool/{ann.pk}/SPRING"] * 2)
+    reports = [sqloom.explore(pair) for _ in range(3)]
+    assert {(report.wrong, report.explored, report.total)
+            for report in reports} == {
+                (reports[0].wrong, reports[0].total, reports[0].total)}
+    for _ in range(5):
+        again = sqloom.replay(reports[0].findings[0].token, pair)
+        assert again.broken, again.text
+
+
+def test_threads_that_wait_for_each_other(ann):
+    """A task that needs its call, or the next task, is not waited for."""
+    def call():
+        met = threading.Barrier(3)
+
+        def task(amount):
+            met.wait(30)
+            return calls.deposit_in_database(ann.pk, amount)
+
+        with ThreadPoolExecutor(2) as threads:
+            said = [threads.submit(task, amount) for amount in (1, 2)]
+            met.wait(30)
+            return [one.result() for one in said]
+
+    report = sqloom.explore([call, call], max_runs=5)
+    assert not report.broken, report.text
+    assert report.explored
+
+
+def test_a_pool_inside_of_a_transaction(ann):
+    """Its task would wait for the lock of its call."""
+    def call(amount):
+        with ThreadPoolExecutor(1) as threads:
+            with transaction.atomic():
+                Account.objects.filter(pk=ann.pk).update(balance=amount)
+                said = threads.submit(calls.redeem, "SPRING")
+            return said.result()
+
+    Coupon.objects.create(code="SPRING")
+    report = sqloom.explore([(call, 1), (call, 2)], max_runs=5)
+    assert report.explored
 
 
 @pytest.fixture

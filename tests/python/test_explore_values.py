@@ -3,11 +3,14 @@
 times, random texts, caches that are filled by the first run."""
 
 import functools
+import threading
 import uuid
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
+from django.db import connection, connections, transaction
+from django.db.models import F
 from django.http import HttpResponse, JsonResponse
 from django.test import RequestFactory
 from django.utils import timezone
@@ -149,6 +152,51 @@ def test_coroutines_that_use_the_orm():
         await deposit()
 
     assert sqloom.explore([call] * 2, max_runs=3).broken
+
+
+def test_a_view_that_closes_its_connection():
+    """Also in the middle of a transaction; the next statement opens another."""
+    account = Account.objects.create(name="ann", balance=100)
+
+    def withdraw(in_block):
+        Account.objects.filter(pk=account.pk).update(balance=F("balance") - 1)
+        if in_block:
+            with pytest.raises(Exception, match="."), transaction.atomic():
+                Account.objects.filter(pk=account.pk).update(balance=0)
+                connection.close()
+                Account.objects.count()
+        connection.close()
+        connections.close_all()
+        return Account.objects.filter(balance__lt=0).count()
+
+    for in_block in (False, True):
+        report = sqloom.explore([(withdraw, in_block)] * 2, max_runs=50)
+        assert not report.broken, report.text
+        assert report.explored, report.text
+    assert Account.objects.get().balance == 100
+
+
+def test_a_thread_of_a_view_that_is_not_joined():
+    Account.objects.create(name="ann", balance=100)
+    go_on = threading.Event()
+    threads = []
+
+    def late():
+        go_on.wait(20)
+        connections.close_all()
+
+    def withdraw():
+        Account.objects.update(balance=F("balance") - 1)
+        threads.append(threading.Thread(target=late))
+        threads[-1].start()
+
+    with pytest.warns(RuntimeWarning, match=r"late\(\)"):
+        report = sqloom.explore([withdraw] * 2)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert report.holds, report.text
+    assert "late()" in report.notes[-1]
 
 
 def test_isolation_is_djangos_own_business():

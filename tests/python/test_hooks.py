@@ -292,6 +292,12 @@ def autocommit_off():
             entry("three")
             hook("in a block")
         transaction.rollback()
+        # A commit that fails has rolled back, and the next one begins.
+        entry("of a commit that fails")
+        Line.objects.create(entry_id=987)
+        attempt(transaction.commit)
+        entry("of the next")
+        transaction.commit()
     transaction.rollback()
     transaction.set_autocommit(True)
     tell(Entry.objects.count())

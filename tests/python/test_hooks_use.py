@@ -181,7 +181,8 @@ class InTestCase(TestCase):
         assert "an atomic block on 'default' was still open" in str(
             refused.value)
         assert Entry.objects.count() == 0
-        place("well")
+        with transaction.atomic(durable=True):
+            place("well")
 
     def test_left_without_autocommit(self):
         with pytest.raises(UsageError, match="autocommit is off"):

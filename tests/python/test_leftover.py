@@ -201,6 +201,15 @@ def test_other_policies(parked, what, kind):
             write_and_stay()
 
 
+def test_both_are_told(parked):
+    with pytest.raises(LeftoverTransaction) as caught:
+        with committing_test("it", leftover_connections="fail"):
+            parked(count, "idle one")
+            parked(write_and_stay, "busy one")
+    assert "busy one" in str(caught.value)
+    assert "idle one" in str(caught.value.__context__)
+
+
 def test_the_error_of_the_test_comes_first(parked):
     """What the test itself has to say is not lost."""
 

@@ -2,11 +2,15 @@
 """The pytest plugin, in runs of pytest of its own: the fixture, the options,
 what failing tests print, and what lies beside."""
 
+import os
 import re
 
 import pytest
 
 pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.skipif(
+    os.environ["SQLOOM_TEST_DB"] != "sqlite",
+    reason="the same on any database")
 
 ACCOUNTS = '''
 import sqlite3
@@ -174,7 +178,7 @@ def test_report_of_a_test_that_passes_is_not_told(pytester, run):
     assert "sqloom show" not in told(result)
 
 
-def test_names_for_the_shell(pytester, run):
+def test_names_for_the_shell(pytester, run, monkeypatch):
     """Of a parametrized test, called from a folder that is not the root."""
     pytester.makeini("[pytest]")
     folder = pytester.mkdir("sub")
@@ -182,9 +186,7 @@ def test_names_for_the_shell(pytester, run):
         "def test", '@pytest.mark.parametrize("x", ["it\'s 1"])\ndef test'
     ).replace("(sqloom,", "(x, sqloom,"))
     (folder / "accounts.py").write_text(ACCOUNTS)
-    pytester.chdir()
-    import os
-    os.chdir(folder)
+    monkeypatch.chdir(folder)
     result = run("--rootdir", str(pytester.path))
     result.assert_outcomes(failed=1)
     assert (r"pytest 'test_race.py::test_race[it'\''s 1]' --sqloom-replay "

@@ -22,7 +22,7 @@ from django.dispatch import Signal, receiver
 from django.test import SimpleTestCase, TestCase, override_settings
 
 from ledger.models import Entry, Line
-from sqloom.django import suspend_signals, suspendingreceiver
+from sqloom.django import _signals, suspend_signals, suspendingreceiver
 from sqloom.errors import UsageError
 
 HAS_ASYNC_SIGNALS = django.VERSION >= (5, 0)
@@ -392,6 +392,7 @@ def test_this_thread(four):
         with suspend_signals(receiver=first):
             assert in_thread(sent, four[0]) == [2]
     assert sent(four[0]) == [1, 2]
+    assert _signals._here.get() == _signals._everywhere == ()
 
 
 def test_undone_by_another_thread(four):

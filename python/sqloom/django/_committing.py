@@ -11,9 +11,8 @@ keeps of these rows are right.
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqloom.django import _connections, _fixtures
@@ -223,11 +222,14 @@ class Run:
         finally:
             _connections.close_others(others)
         transactions += [line for line, is_busy in zip(lines, busy) if is_busy]
-        transactions += [line for line in ended
-                         if not (line.startswith(tuple(known)) or _UNREAD in line)]
+        transactions += [
+            line for line in ended
+            if not (line.startswith(tuple(known)) or _UNREAD in line)]
         idle = [line for line, is_busy in zip(lines, busy) if not is_busy]
-        self._tell_idle(name, idle)
-        self._tell_open(name, transactions)
+        try:
+            self._tell_idle(name, idle)
+        finally:
+            self._tell_open(name, transactions)
 
     def _tell_idle(self, name: str, lines: list[str]) -> None:
         if not lines or self._connections == "ignore":
@@ -296,12 +298,3 @@ class Run:
         for led in self._led:
             led.unlead()
         self._led.clear()
-
-    @contextlib.contextmanager
-    def test(self, name: str) -> Iterator[None]:
-        """One test, in a block."""
-        self.begin()
-        try:
-            yield
-        finally:
-            self.end(name)

@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sqloom.django import _clients, _clock, _fixtures, _places
+from sqloom.django import _clients, _clock, _fixtures, _places, _threads
 from sqloom.errors import Error, UsageError
 
 __all__ = ["Leading", "leading"]
@@ -212,6 +212,7 @@ class Leading:
         self._seed: str | None = None  # its directory
         self._refused: str | None = None
         self._separation = _clients.Separation()
+        self._inside = _threads.Inside()
         _check_allowed(connections[alias])
         for one in self.aliases:
             _check_committed(connections[one])
@@ -345,7 +346,15 @@ class Leading:
                 led.close()
             made = _Led(self._new(alias), threading.current_thread())
             self._of_others.append(made)
+            self._inside.watch(made.wrapper)
             return made.wrapper
+
+    def _waits_for_threads(self) -> bool:
+        """Is this the thread of a call, and in no transaction? The threads that
+        it starts might wait for its locks."""
+        mine = self._of_call.get(threading.get_ident())
+        return mine is not None and not any(
+            _is_in_transaction(led.wrapper) for led in mine.values())
 
     def _refusal(self, alias: str) -> Callable[..., Any]:
         """A wrapper of statements on a database that is not explored: there
@@ -381,7 +390,8 @@ class Leading:
         connections._connections = locals_
         connections.create_connection = self._create
         try:
-            with _clients.separated(self._separation):
+            with _clients.separated(self._separation), \
+                    _threads.one_by_one(self._waits_for_threads, self._inside):
                 yield self
         finally:
             del connections.create_connection

@@ -805,6 +805,77 @@ static void what_is_called_an_id(void **state)
 	}
 }
 
+/* A function tells by its value what it returned: also the first part may be a
+ * key, or differ between equal runs. */
+static void the_first_part_of_a_function(void **state)
+{
+	struct slm_oracle *oracle = new_oracle(&program_config);
+	struct scene s, again;
+
+	(void)state;
+	for (int id = 1; id <= 2; id++) {
+		scene_begin(&s, 1);
+		GAVE(&s, ALICE, true, "$.returned.id", INT(id));
+		table(&s, "orders", "id who", 0);
+		NEW(&s, 0, INT(id), TEXT("alice"));
+		if (id == 1)
+			add_pair(oracle, "a", &s, &s);
+		else
+			assert_class(oracle, &s, SERIAL);
+		scene_end(&s);
+	}
+	slm_oracle_free(oracle);
+
+	oracle = new_oracle(&program_config);
+	scene_begin(&s, 1);
+	GAVE(&s, ALICE, true, "$.returned", TEXT("f3a9"));
+	scene_begin(&again, 1);
+	GAVE(&again, ALICE, true, "$.returned", TEXT("07bc"));
+	add_pair(oracle, "a", &s, &again);
+	scene_end(&s);
+	scene_end(&again);
+	scene_begin(&s, 1);
+	GAVE(&s, ALICE, true, "$.returned", TEXT("55aa"));
+	assert_class(oracle, &s, SERIAL);
+	scene_end(&s);
+	slm_oracle_free(oracle);
+}
+
+/* Of two tables that have the number as a key, the one that is spoken of. */
+static void a_name_speaks_of_its_table(void **state)
+{
+	static const char *const names[] = { "$.returned.Order.id",
+					     "status $.order_id",
+					     "status $.other_id" };
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		struct slm_oracle *oracle = new_oracle(&program_config);
+		struct scene s;
+
+		for (int id = 1; id <= 2; id++) {
+			scene_begin(&s, 1);
+			if (i == 0)
+				GAVE(&s, ALICE, true, names[i], INT(id));
+			else
+				GAVE(&s, ALICE, true, names[i], INT(201),
+				     INT(id));
+			table(&s, "accounts", "id who", 0);
+			NEW(&s, 0, INT(id == 1 ? 1 : 3), TEXT("alice"));
+			table(&s, "shop_orders", "id who", 0);
+			NEW(&s, 1, INT(id), TEXT("alice"));
+			if (id == 1)
+				add_pair(oracle, "a", &s, &s);
+			else
+				assert_int_equal(judge(oracle, &s).class,
+						 i == 2 ? SLM_CLASS_RESULT :
+							  SLM_CLASS_SERIAL);
+			scene_end(&s);
+		}
+		slm_oracle_free(oracle);
+	}
+}
+
 /* ---- Names ------------------------------------------------------------ */
 
 /* Explains a run with two redemptions. */
@@ -1126,6 +1197,8 @@ int main(void)
 		cmocka_unit_test(a_number_that_looks_like_a_key),
 		cmocka_unit_test(once_a_key_is_no_key),
 		cmocka_unit_test(what_is_called_an_id),
+		cmocka_unit_test(the_first_part_of_a_function),
+		cmocka_unit_test(a_name_speaks_of_its_table),
 		cmocka_unit_test(named_check_then_act),
 		cmocka_unit_test(named_lost_update),
 		cmocka_unit_test(named_a_decision),

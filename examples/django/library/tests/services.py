@@ -87,3 +87,5 @@ def services():
                               perform_ping_check=False,
                               loglevel="CRITICAL"):
                 yield Services(server)
+        # Celery forgets its connections; the next Redis is another one.
+        app._after_fork()
