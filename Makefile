@@ -4,7 +4,7 @@
 # is in meson.build and in the scripts of dev/.
 #
 # Variables: PREFIX and DESTDIR (install), FUZZ_SECONDS (fuzz), SKIP_SETUP=1
-# (do not look for Debian packages), CC.
+# (do not look for Debian packages), PYTEST_JOBS (test), CC.
 
 BUILD ?= build
 PREFIX ?= /usr/local
@@ -12,6 +12,8 @@ FUZZ_SECONDS ?= 60
 # Another python may come first in PATH; Debian's has Debian's pytest.
 PYTHON ?= /usr/bin/python3
 PYTEST = $(PYTHON) -m pytest -q
+# How many tests of the command run at once; 0 turns that off.
+PYTEST_JOBS ?= 2
 
 # A memory limit is a result that the code must handle, not a reason to abort.
 ASAN_ENV = ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 \
@@ -40,7 +42,7 @@ python: $(BUILD)/.python ## build the Python package, into build/site
 test: $(BUILD)/sqloom $(BUILD)/.tests python ## run all tests
 	@ninja --quiet -C $(BUILD)
 	dev/unit-tests $(BUILD)
-	SQLOOM=$(BUILD)/sqloom $(PYTEST) tests
+	SQLOOM=$(BUILD)/sqloom $(PYTEST) -n $(PYTEST_JOBS) --dist loadfile tests
 	dev/python-tests --build $(BUILD) --db both
 
 test-clients: $(BUILD)/sqloom ## run drivers of npm, Go and Maven through the proxy

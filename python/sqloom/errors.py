@@ -96,6 +96,10 @@ class RaceFound(AssertionError):
         super().__init__(message)
         self.report = report
 
+    def __reduce__(self) -> tuple[type[RaceFound], tuple[Any, ...]]:
+        """To another process, as of manage.py test --parallel, goes the text."""
+        return type(self), self.args
+
 
 class Inconclusive(RaceFound):
     """assert_race_free() saw nothing wrong, but not all was seen."""
@@ -143,6 +147,7 @@ _OPTION = re.compile(
 )
 _PHRASES = (
     ("sqloom_explore_calls()", "sqloom.explore()"),
+    (" or by --before", ""),
     ("--db postgresql://...", "database='postgresql://...'"),
     ("give -1 or more, or NULL", "give None or more"),
     ("options.", ""),

@@ -147,7 +147,9 @@ def pytest_configure(config: Any) -> None:
 def pytest_report_header(config: Any) -> str | None:
     session = config.pluginmanager.get_plugin("sqloom-session")
     token = session.defaults.token
-    return f"sqloom: every exploration is a replay of {token}" if token else None
+    if token is None:
+        return None
+    return f"sqloom: every exploration is a replay of {token}"
 
 
 # ---- The tests --------------------------------------------------------------

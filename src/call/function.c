@@ -3,12 +3,14 @@
 #include "call/function.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -265,4 +267,61 @@ bool slm_thread_is_quiet(pid_t tid, uint64_t *last)
 	same = switches == *last;
 	*last = switches;
 	return same && state && (state[7] == 'S' || state[7] == 'D');
+}
+
+/* The state of a thread, and when it was started, in ticks since the machine
+ * was. '\0': it has ended. */
+static char look_at_thread(const char *tid, uint64_t *started)
+{
+	char path[64], text[1024];
+	const char *at;
+	ssize_t size;
+	char state;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%.20s/stat", tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return '\0';
+	size = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[size > 0 ? size : 0] = '\0';
+	at = strrchr(text, ')'); /* the name may have anything in it */
+	if (!at || at[1] != ' ')
+		return '\0';
+	at += 2;
+	state = *at;
+	for (int field = 3; at && field < 22; field++) {
+		at = strchr(at, ' ');
+		at += at != NULL;
+	}
+	*started = at ? strtoull(at, NULL, 10) : 0;
+	return state;
+}
+
+static bool younger_ones_sleep(pid_t tid)
+{
+	pid_t self = (pid_t)syscall(SYS_gettid);
+	char name[24];
+	uint64_t since = 0, started = 0;
+	bool sleep = true;
+	struct dirent *entry;
+	DIR *directory;
+
+	snprintf(name, sizeof(name), "%d", (int)tid);
+	if (!look_at_thread(name, &since) ||
+	    !(directory = opendir("/proc/self/task")))
+		return true;
+	while (sleep && (entry = readdir(directory)))
+		if (entry->d_name[0] != '.' && atoi(entry->d_name) != self)
+			sleep = look_at_thread(entry->d_name, &started) !=
+					'R' ||
+				started < since;
+	closedir(directory);
+	return sleep;
+}
+
+bool slm_call_is_quiet(pid_t tid, uint64_t *last)
+{
+	return slm_thread_is_quiet(tid, last) && younger_ones_sleep(tid);
 }

@@ -23,7 +23,7 @@ struct sqloom_call {
 	struct slm_buf value;
 	bool too_large; /* more than SQLOOM_VALUE_MAX */
 	bool has_error;
-	bool refuses; /* the error is a refusal */
+	bool refuses;			   /* the error is a refusal */
 	char error[SQLOOM_CALL_ERROR_MAX]; /* one line */
 
 	/* What it keeps from one run to the next */
@@ -67,5 +67,9 @@ void slm_function_point_text(const char *name, char text[SLM_POINT_TEXT]);
 /* Is the thread asleep, and was it asleep, without a break, since it was asked
  * about last with the same *switches? */
 bool slm_thread_is_quiet(pid_t tid, uint64_t *switches);
+/* The same for a call's own thread: is nothing to be expected of the call? Not
+ * while a thread of this process that is younger, but the calling one, wants to
+ * run: it may be what the call waits for. */
+bool slm_call_is_quiet(pid_t tid, uint64_t *switches);
 
 #endif

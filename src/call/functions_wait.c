@@ -43,7 +43,7 @@ void slm_functions_note(struct functions *functions, const char *fmt, ...)
 static uint64_t quiet_ms(struct functions *functions, unsigned call)
 {
 	struct agent *own = &functions->calls[call].agent;
-	bool quiet = slm_thread_is_quiet(own->tid, &own->switches);
+	bool quiet = slm_call_is_quiet(own->tid, &own->switches);
 
 	pthread_mutex_lock(&functions->mutex);
 	for (struct agent *agent = functions->agents; agent;
@@ -431,7 +431,7 @@ static bool all_asleep(struct functions *functions, uint32_t calls)
 		struct agent *agent =
 			&functions->calls[__builtin_ctz(calls)].agent;
 
-		if (!slm_thread_is_quiet(agent->tid, &agent->switches))
+		if (!slm_call_is_quiet(agent->tid, &agent->switches))
 			return false;
 	}
 	return true;

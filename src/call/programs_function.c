@@ -229,7 +229,7 @@ bool slm_programs_function_is_quiet(struct programs *programs, unsigned call)
 {
 	struct program_function *function = programs->calls[call].function;
 
-	return slm_thread_is_quiet(function->tid, &function->switches);
+	return slm_call_is_quiet(function->tid, &function->switches);
 }
 
 static bool is_running(struct program_function *function)

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs each broken twin of examples/django, in whose directory it is started,
-and then what it found again: TIMES replays of its token, each in a test of its
-own. A line for each: the test, the token, how many were the same finding."""
+"""django_replays.py TIMES: runs each broken twin of examples/django, in whose
+directory it is started, and then what it found again: TIMES replays of its
+token, each in a test of its own. A line for each: the test, the token, how many
+were the same finding."""
 
 import os
 import sys
 import unittest
 
-TIMES = 20
+TIMES = int(sys.argv[1])
 
 sys.path.insert(0, os.getcwd())
 os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"

@@ -239,6 +239,8 @@ def test_process_that_is_forked(project):
                 if not child:
                     # As at the end of the interpreter, but nothing printed.
                     atexit._run_exitfuncs()
+                    del A._sqloom_run
+                    A._class_cleanups.clear()
                     _fixtures._led.clear()
                     _fixtures._kept.clear()
                     gc.collect()

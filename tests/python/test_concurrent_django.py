@@ -218,6 +218,7 @@ def test_connections_are_open_before_the_start_if_the_test_has_one():
 @committing
 @on_both
 def test_no_connection_is_left(threads, on_postgresql):
+    before = others_on_this_database() if on_postgresql else set()
     sqloom.Calls(threads=threads).call_concurrently(3, count_accounts)
     if not on_postgresql:
         # Nobody else has it locked.
@@ -227,7 +228,7 @@ def test_no_connection_is_left(threads, on_postgresql):
         return
     # A server process takes a moment to end after its connection.
     deadline = time.monotonic() + 60
-    while others_on_this_database():
+    while others_on_this_database() - before:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -237,7 +238,7 @@ def others_on_this_database():
         cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname ="
                        " current_database() AND pid <> pg_backend_pid() AND"
                        " backend_type = 'client backend'")
-        return cursor.fetchall()
+        return set(cursor.fetchall())
 
 
 @committing

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the C library says, in the words of the Python package."""
 
+import pickle
 import re
 import subprocess
 
@@ -52,3 +53,14 @@ def test_all_options_that_messages_name_are_known(checkout):
              "--follow", "--from-trace", "--joint", "--json", "--local-begin",
              "--record", "--timeout", "--trace", "--user"}
     assert options - other <= set(errors._OPTIONS)
+
+
+def test_they_can_be_sent_to_another_process():
+    report = object.__new__(type("Unpicklable", (), {}))
+    for kind in (errors.RaceFound, errors.Inconclusive):
+        got = pickle.loads(pickle.dumps(kind("the timeline", report)))
+        assert type(got) is kind and str(got) == "the timeline"
+        assert got.report is None
+    error = pickle.loads(pickle.dumps(errors.from_status("LIMIT", "x", "5")))
+    assert (type(error), error.status, error.sqlstate, str(error)) == (
+        errors.LimitError, "LIMIT", "5", "x")

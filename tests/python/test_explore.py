@@ -15,6 +15,10 @@ import pytest
 
 import sqloom
 
+pytestmark = pytest.mark.skipif(
+    os.environ.get("SQLOOM_TEST_DB") == "postgresql",
+    reason="it is on SQLite anyway, and runs then")
+
 SCHEMA = """
 CREATE TABLE account (id INTEGER PRIMARY KEY, name TEXT UNIQUE, balance INT);
 INSERT INTO account (name, balance) VALUES ('alice', 100);

@@ -10,6 +10,10 @@ import textwrap
 
 import pytest
 
+pytestmark = pytest.mark.skipif(
+    os.environ.get("SQLOOM_TEST_DB") == "postgresql",
+    reason="it is on SQLite anyway, and runs then")
+
 LIMIT = 60  # seconds
 
 PRELUDE = """

@@ -6,7 +6,6 @@ same, word for word."""
 import unittest
 
 import django
-import pytest
 from django.db import IntegrityError, connections, transaction
 from django.http import HttpResponse
 from django.test import (
@@ -20,7 +19,6 @@ from django.urls import path
 
 from ledger.models import Entry, Line, SpecialEntry
 from sqloom.django import commit_hooks
-from sqloom.errors import UsageError
 
 BOTH = {"default", "other"}
 TOLD = []

@@ -171,9 +171,13 @@ def test_report_that_is_only_asserted(pytester, run):
 def test_report_of_a_test_that_passes_is_not_told(pytester, run):
     pytester.makepyfile(test_race=RACE.replace(
         "sqloom.assert_race_free(", "assert sqloom.explore(").replace(
-        "database=database)", "database=database).broken"))
+        "database=database)", "database=database).broken") + '''
+
+def test_that_fails_behind_it():
+    assert 0
+''')
     result = run()
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(passed=1, failed=1)
     assert "lost update" not in told(result)
     assert "sqloom show" not in told(result)
 
@@ -420,5 +424,3 @@ class Accounts(unittest.TestCase):
     line = pasted(result)
     assert line[0] == "test_race.py::Accounts::test_race"
     run(*line).assert_outcomes(failed=1)
-
-

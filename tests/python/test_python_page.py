@@ -14,6 +14,10 @@ import pytest
 import sqloom
 from sqloom._options import Options
 
+pytestmark = pytest.mark.skipif(
+    os.environ.get("SQLOOM_TEST_DB") == "postgresql",
+    reason="it is on SQLite anyway, and runs then")
+
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 
 

@@ -40,7 +40,7 @@ class Scope:
         return self.begin()
 
     def of_class(self, cls: type) -> None:
-        """Makes the tests of the class, and what is done for them, run in it."""
+        """Makes the tests of the class, their set-up and cleanups, run in it."""
         raise NotImplementedError
 
     def __enter__(self) -> None:

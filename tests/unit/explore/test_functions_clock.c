@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls that write what a clock of whole seconds says: equal runs that come
+ * Time, as calls see it. Calls that write what a clock of whole seconds says: equal runs that come
  * soon after another write the same, later ones do not. That is no finding, and
- * a real one beside it is still found.
+ * a real one beside it is still found. Computing is no stall.
  */
 #include "functions_help.h"
 
+#include <pthread.h>
 #include <time.h>
+
+#include "base/clock.h"
 
 /* Calls; so many are not made in serial runs. */
 #define LATE 70
@@ -51,6 +54,38 @@ static int write_time(struct sqloom_call *call, void *arg)
 	return 0;
 }
 
+static void *compute(void *stop)
+{
+	while (slm_clock_ns() < *(const uint64_t *)stop)
+		;
+	return NULL;
+}
+
+/* It sleeps until a thread of its own has computed something. */
+static int wait_for_own_thread(struct sqloom_call *call, void *arg)
+{
+	uint64_t stop = slm_clock_ns() + UINT64_C(150000000);
+	pthread_t thread;
+
+	(void)arg;
+	if (pthread_create(&thread, NULL, compute, &stop))
+		return sqloom_call_fail(call, "no thread");
+	pthread_join(thread, NULL);
+	return execute(kept(call), "UPDATE t SET v = v + 1 WHERE id = 1");
+}
+
+static void a_call_whose_thread_computes_has_not_stalled(void **state)
+{
+	struct sqloom_report *report;
+	struct many many;
+
+	(void)state;
+	same(&many, 2, wait_for_own_thread, NULL, set_up);
+	report = explore_calls(&many.calls, NULL);
+	assert_int_equal(report->trace.verdict, SQLOOM_HOLDS);
+	sqloom_report_free(report);
+}
+
 static void a_clock_is_no_finding(void **state)
 {
 	struct sqloom_report *report;
@@ -85,6 +120,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_clock_is_no_finding),
+		cmocka_unit_test(a_call_whose_thread_computes_has_not_stalled),
 		cmocka_unit_test(a_lost_update_beside_a_clock_is_found),
 	};
 
