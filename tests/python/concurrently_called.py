@@ -43,6 +43,15 @@ class Plain(ValueError):
     pass
 
 
+class Another(Exception):
+    def __reduce__(self):
+        return ValueError, self.args
+
+
+def fail_as_another():
+    raise Another("one")
+
+
 def fail(text="no"):
     try:
         {}["key"]

@@ -219,6 +219,13 @@ def test_an_exception_that_cannot_be_pickled():
     assert traceback.extract_tb(wrapped.traceback)[-1].name == "fail_by_class"
 
 
+def test_an_exception_that_is_another_one_after_pickling():
+    wrapped = failed(called.fail_as_another)
+    assert isinstance(wrapped.error, sqloom.RemoteError)
+    assert wrapped.error.kind == "concurrently_called.Another"
+    assert "gives an object of another class" in str(wrapped.error)
+
+
 def test_a_wrapped_error_can_be_sent_on():
     import pickle
 

@@ -425,12 +425,17 @@ def test_the_helper_ends_even_while_it_imports(tmp_path):
 
 
 def test_the_helper_ends_although_a_fork_lives(tmp_path):
-    """The fork holds what the program had open."""
+    """The fork holds what the program had open, and knows nothing of that; the
+    thread that started the helper has ended before."""
     program = run_program("""
-        import os, signal, sqloom, concurrently_called as called
+        import ctypes, os, signal, threading
+        import sqloom, concurrently_called as called
         from sqloom import _processes
-        sqloom.call_concurrently(1, called.add, 1)
-        fork = os.fork()
+        thread = threading.Thread(
+            target=sqloom.call_concurrently, args=(1, called.add, 1))
+        thread.start()
+        thread.join()
+        fork = ctypes.CDLL(None).fork()
         if not fork:
             os.closerange(0, 3)
             signal.pause()

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(
     os.environ.get("SQLOOM_TEST_DB") == "postgresql",
     reason="it is on SQLite anyway, and runs then")
 
+
 def update():
     db = sqlite3.connect(sqloom.call_database(), isolation_level=None)
     db.execute("UPDATE t SET v = v + 1")

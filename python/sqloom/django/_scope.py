@@ -40,7 +40,7 @@ class Scope:
         return self.begin()
 
     def of_class(self, cls: type) -> None:
-        """Makes the tests of the class, their set-up and cleanups, run in it."""
+        """Makes the tests of the class, with their set-up, run in it."""
         raise NotImplementedError
 
     def __enter__(self) -> None:
