@@ -230,13 +230,12 @@ class _Session:
             terminalreporter.write_line(f"  {os.path.relpath(trace)}")
 
     def pytest_sessionfinish(self) -> None:
+        """The directory stays, also if it is empty: another run may be about to
+        write into it."""
         directory = self.defaults.trace_directory
-        if directory is None or hasattr(self._config, "workerinput"):
-            return
-        with contextlib.suppress(OSError):
-            if os.listdir(directory) == [GITIGNORE]:
-                (pathlib.Path(directory) / GITIGNORE).unlink()
-            os.rmdir(directory)  # if it is empty
+        if directory is not None and os.path.isdir(directory):
+            with contextlib.suppress(OSError):
+                self._ignore_in_git(pathlib.Path(directory))
 
 
 # ---- The fixture ------------------------------------------------------------

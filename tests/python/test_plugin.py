@@ -305,17 +305,17 @@ def test_max_runs_that_end_it(pytester, run):
 
 # Traces.
 
-def test_no_directory_is_left(pytester, run):
+def test_no_trace_is_left(pytester, run):
     """Also not of a failure that is repaired."""
     pytester.makepyfile(test_sound=SOUND)
     run(apart=True).assert_outcomes(passed=1)
-    assert not (pytester.path / ".sqloom").exists()
+    assert traces(pytester) == [".gitignore"]
     pytester.makepyfile(test_sound=SOUND.replace("(add", "(deposit"))
     run(apart=True).assert_outcomes(failed=1)
     assert traces(pytester) == [".gitignore", "test_sound.py_test_sound.trace"]
     pytester.makepyfile(test_sound=SOUND)
     run(apart=True).assert_outcomes(passed=1)
-    assert not (pytester.path / ".sqloom").exists()
+    assert traces(pytester) == [".gitignore"]
 
 
 def test_directory_of_the_user(pytester, run):
