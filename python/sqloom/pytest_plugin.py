@@ -309,6 +309,12 @@ def _check_django(what: str) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: Any) -> None:
+    """Before a database in memory is opened."""
+    if "sqloom" in getattr(item, "fixturenames", ()):
+        _sqloom.watch_sqlite()
+
+
 def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> None:
     """A test case of Django that is marked itself, or whose module is, becomes
     a committing one under its name, where pytest then finds it. Methods must be

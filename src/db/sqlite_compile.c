@@ -319,14 +319,14 @@ static bool see_program(struct session *session, struct statement *statement,
 }
 
 /* Does the text name a field of the database's header that is the user's? */
-bool slm_compile_names_header(const char *sql)
+static bool names_header(const char *sql)
 {
 	return strcasestr(sql, "user_version") ||
 	       strcasestr(sql, "application_id");
 }
 
-/* PRAGMAs that only set something on the connection. */
-static void see_pragma(const char *sql, struct footprint *footprint)
+/* Most PRAGMAs only set something on the connection. */
+void slm_compile_see_pragma(const char *sql, struct footprint *footprint)
 {
 	static const char *const harmless[] = { "busy_timeout",
 						"foreign_keys",
@@ -348,7 +348,7 @@ static void see_pragma(const char *sql, struct footprint *footprint)
 	slm_sql_second_word(sql, word, sizeof(word));
 	if (!any_of(word, harmless))
 		footprint->touches = true;
-	footprint->pragma |= slm_compile_names_header(sql);
+	footprint->pragma |= names_header(sql);
 	footprint->connection = true;
 }
 
@@ -470,7 +470,7 @@ static struct statement *add_statement(struct session *session,
 static int compile_pragma(struct step *step, struct statement *statement)
 {
 	statement->end = slm_sql_skip_statement(statement->sql);
-	see_pragma(statement->sql, &step->footprint);
+	slm_compile_see_pragma(statement->sql, &step->footprint);
 	step->rest = slm_sql_skip_blank(statement->end);
 	step->nstatements++;
 	return SQLITE_OK;
@@ -855,7 +855,7 @@ static int compile_text(struct session *session, struct step *step)
 	session->owner->fresh |= step->footprint.connection || *step->rest;
 	slm_compile_blind(session->owner, &step->footprint);
 	session->owner->pragma |= step->footprint.pragma ||
-				  slm_compile_names_header(step->rest);
+				  names_header(step->rest);
 	return rc;
 }
 

@@ -234,8 +234,8 @@ void slm_outside_sqlite_free(struct sqlite *db);
  * and what it touches into footprint; an SQLite result code. */
 int slm_compile_one(struct session *session, struct footprint *footprint,
 		    struct statement *statement);
-/* Does it name user_version or application_id? */
-bool slm_compile_names_header(const char *sql);
+/* What a PRAGMA touches, by its name. */
+void slm_compile_see_pragma(const char *sql, struct footprint *footprint);
 /* The names, with commas; "" if memory is out. */
 const char *slm_compile_names(struct slm_arena *arena,
 			      const struct name_set *set);

@@ -187,7 +187,9 @@ static bool compile(struct sqlite *db, struct known *known, const char *sql)
 	if (!tell->sql)
 		return false;
 	if (is_pragma(statement.sql)) {
-		db->pragma |= slm_compile_names_header(statement.sql);
+		slm_compile_see_pragma(statement.sql, &footprint);
+		db->pragma |= footprint.pragma;
+		tell->local = !footprint.touches;
 		return true;
 	}
 	rc = slm_compile_one(&db->outside->reader, &footprint, &statement);

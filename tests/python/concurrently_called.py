@@ -223,7 +223,7 @@ def replaced(a):
     return a
 
 
-named_lambda = lambda a: a + 1  # noqa: E731
+named_lambda = (lambda a: a + 1)
 
 
 class Shop:

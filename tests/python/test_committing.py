@@ -575,7 +575,7 @@ def test_database_that_is_no_test_database(database_access, on_postgresql):
 
 def test_database_of_another_kind(database_access, monkeypatch):
     monkeypatch.setattr(connections["default"], "vendor", "oracle")
-    with pytest.raises(UsageError, match="'default' is .*PostgreSQL and SQLite"):
+    with pytest.raises(UsageError, match="'default' is .*PostgreSQL and SQL"):
         with committing_test("this one"):
             pass
 

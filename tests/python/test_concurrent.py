@@ -196,7 +196,8 @@ def test_reraise():
 
 def test_print_tb(capsys):
     failed(called.fail).print_tb()
-    assert "in fail\n    raise Plain(text) from error" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "in fail\n    raise Plain(text) from error" in shown
 
 
 def test_debug(monkeypatch):

@@ -73,7 +73,8 @@ def test_exit_is_told():
     result, = on_threads.call_concurrently(1, called.leave, "done")
     assert isinstance(result.error, sqloom.CallExited)
     assert result.error.code == "done"
-    assert str(result.error) == "concurrently_called.leave ended by exit('done')"
+    assert str(result.error) == (
+        "concurrently_called.leave ended by exit('done')")
 
 
 def test_a_late_thread_is_told_and_goes_on():

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The project of the tests itself: on the database it says, migrated."""
 
+import subprocess
+import sys
+
 import pytest
 from django.core.management import call_command
 from django.db import connections
@@ -37,3 +40,16 @@ def test_view(client):
     assert client.get(f"/deposit/{account.pk}/10").status_code == 200
     account.refresh_from_db()
     assert account.balance == 11
+
+
+def test_an_application_loads_nothing_that_is_for_tests():
+    """What models and receivers use of sqloom does not touch SQLite."""
+    code = ("import sys, sqloom\n"
+            "from sqloom.django import require_lock, suspendingreceiver\n"
+            "assert 'sqloom._ext' not in sys.modules, sorted(sys.modules)\n"
+            "sqloom.point('here')\n"
+            "assert 'sqloom._explore' not in sys.modules\n"
+            "from sqloom import *\n"
+            "assert explore and assert_race_free and RaceFound\n"
+            "assert 'sqloom._explore' in sys.modules\n")
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -24,9 +24,12 @@ from django.db import connections, transaction
 from django.test import LiveServerTestCase, TestCase, TransactionTestCase
 from django.test.testcases import TestData
 
+import sqloom
 from sqloom.django import _connections, _fixtures, _sequences
 from sqloom.django._committing import Run, refuse_hidden_rows
 from sqloom.errors import Error, UsageError
+
+sqloom.watch_sqlite()
 
 __all__ = [
     "CommittingLiveServerTestCase",
