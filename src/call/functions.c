@@ -315,6 +315,18 @@ static bool all_are_over(const struct functions *functions)
 	return true;
 }
 
+/* A call was refused a connection, which is nothing about the call. */
+static enum sqloom_status too_many_connections(struct functions *functions,
+					       struct sqloom_error *err)
+{
+	functions->base.interrupted = true;
+	return slm_error_set(err, SQLOOM_LIMIT,
+			     "the calls have more than %d connections to the "
+			     "database open at once: close those that are not "
+			     "used any more",
+			     SLM_STORE_OWNERS_MAX - 1);
+}
+
 static enum sqloom_status op_run_end(struct slm_db *base,
 				     struct sqloom_error *err)
 {
@@ -324,6 +336,9 @@ static enum sqloom_status op_run_end(struct slm_db *base,
 
 	if (!status)
 		status = slm_db_run_end(functions->db, err);
+	if (!status &&
+	    slm_front_was_full(slm_sqlite_outside_route(functions->db)))
+		return too_many_connections(functions, err);
 	if (!status && whole && functions->options.calls->check &&
 	    !runs_well(functions, functions->options.calls->check, "check"))
 		status = add_failure(functions, err);

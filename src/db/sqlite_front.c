@@ -381,6 +381,16 @@ unsigned slm_front_count(const struct slm_front_route *route)
 	return count;
 }
 
+bool slm_front_was_full(struct slm_front_route *route)
+{
+	bool full;
+
+	pthread_mutex_lock(&route->mutex);
+	full = route->full;
+	pthread_mutex_unlock(&route->mutex);
+	return full;
+}
+
 void slm_front_lock(struct slm_front_route *route)
 {
 	pthread_mutex_lock(&route->mutex);

@@ -61,6 +61,8 @@ void slm_front_use_clock(struct slm_front_route *route);
 int slm_front_owner(const struct slm_front_route *route, sqlite3 *db);
 /* Which opening of a connection that number is now, counted from 1; 0: none. */
 uint64_t slm_front_serial(struct slm_front_route *route, int owner);
+/* Was a connection refused because all owner numbers are taken? */
+bool slm_front_was_full(struct slm_front_route *route);
 /* Connections that are open in route. */
 unsigned slm_front_count(const struct slm_front_route *route);
 

@@ -265,6 +265,7 @@ static bool take_number(struct slm_front_file *file)
 		file->numbered = true;
 		return true;
 	}
+	route->full = true;
 	return false;
 }
 

@@ -40,6 +40,7 @@ struct slm_front_route {
 	struct slm_store *store;     /* borrowed; NULL: the route is removed */
 	struct slm_front_file *open; /* what is open, files of SQLite's */
 	uint32_t numbers;	     /* owner numbers in use, a bit each */
+	bool full;		     /* a connection got no number */
 	uint64_t openings;	     /* of connections with a number */
 	uint64_t serials[SLM_STORE_OWNERS_MAX]; /* theirs, by number */
 };
