@@ -14,6 +14,7 @@ point, a receiver that can be suspended, loads nothing that is for tests.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -151,3 +152,8 @@ def watch_sqlite() -> None:
     from sqloom import _ext
 
     _ext.sqlite_mode()
+
+
+# Tests are being imported, and what they need of us they may name later.
+if "pytest" in sys.modules or "django.test.runner" in sys.modules:
+    watch_sqlite()

@@ -62,15 +62,14 @@ def test_view_with_a_pool(ann, coupon):
     assert report.broken, report.text
 
 
-def test_a_pool_is_the_same_each_time(ann, coupon, on_postgresql):
+def test_a_pool_is_the_same_each_time(ann, coupon):
     """Its threads come one after another, so a schedule can be repeated."""
     pair = gets(*[f"/pool/{ann.pk}/SPRING"] * 2)
     reports = [sqloom.explore(pair) for _ in range(3)]
     assert {(report.wrong, report.explored, report.total)
             for report in reports} == {
                 (reports[0].wrong, reports[0].total, reports[0].total)}
-    # On SQLite a new connection has a step of its own, PRAGMA foreign_keys.
-    for _ in range(5 if on_postgresql else 0):
+    for _ in range(5):
         again = sqloom.replay(reports[0].findings[0].token, pair)
         assert again.broken, again.text
 
