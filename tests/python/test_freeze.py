@@ -19,9 +19,10 @@ LIMIT = 60  # seconds
 PRELUDE = """
 import os, signal, sqlite3, sys, threading, time
 import sqloom
+from sqloom import call_database
 
 def connect(**more):
-    return sqlite3.connect(sqloom.call_database(), isolation_level=None, **more)
+    return sqlite3.connect(call_database(), isolation_level=None, **more)
 
 def set_up():
     db = connect()

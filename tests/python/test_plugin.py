@@ -74,6 +74,9 @@ def run(pytester, monkeypatch):
     for name in ("MAX_RUNS", "SEED", "REPLAY", "TRACES"):
         monkeypatch.delenv(f"SQLOOM_{name}", raising=False)
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    # There pytest says more in its summary.
+    for name in ("CI", "BUILD_NUMBER"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
     # So much has a failing test to say that lines are not to be broken.
     monkeypatch.setenv("COLUMNS", "200")
