@@ -9,6 +9,11 @@ import pytest
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 
+# Which database it is makes no difference to these: once is enough.
+if os.environ.get("SQLOOM_TEST_DB") == "postgresql":
+    collect_ignore = ["test_concurrent.py", "test_concurrent_ends.py",
+                      "test_concurrent_threads.py"]
+
 
 @pytest.fixture(scope="session")
 def checkout():
