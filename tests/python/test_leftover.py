@@ -12,6 +12,7 @@ from django.db import connection, connections, transaction
 from shop.models import Account
 from sqloom.django import (CommittingTestCase, LeftoverConnectionWarning,
                            LeftoverTransaction)
+from sqloom.django import _connections
 from sqloom.django._testcases import committing_test
 
 # Runs are in files of their own.
@@ -344,3 +345,16 @@ def test_program_that_was_left_running(project, on_postgresql):  # noqa: F811
     assert status == 0, out
     assert "being accessed" not in out
     assert "(left running, idle; last SQL: SELECT 'connected'" in out
+
+
+@pytest.mark.django_db
+def test_a_connection_that_its_thread_is_closing():
+    """Its wrapper still has it, and it answers no question any more."""
+    wrapper = connection.copy()
+    wrapper.ensure_connection()
+    raw = wrapper.connection
+    assert not _connections.in_transaction(wrapper)
+    raw.close()
+    assert wrapper.connection is raw
+    assert not _connections.in_transaction(wrapper)
+    wrapper.connection = None

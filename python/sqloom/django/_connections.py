@@ -218,7 +218,10 @@ def in_transaction(wrapper: Any) -> bool:
     if raw is None:
         return False
     if wrapper.vendor == "sqlite":
-        return bool(raw.in_transaction)
+        try:
+            return bool(raw.in_transaction)
+        except wrapper.Database.ProgrammingError:
+            return False  # its thread is just closing it
     info = getattr(raw, "info", None)
     # psycopg2 and psycopg 3: 0 is idle, 4 not known.
     status = getattr(info, "transaction_status", 0)
