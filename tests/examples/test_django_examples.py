@@ -93,11 +93,10 @@ def test_manage_py_test(run, on_each_database, tmp_path):
     assert_all_stopped(tmp_path)
 
 
-def test_pytest(run, on_each_database, tmp_path):
+def test_pytest(run, tmp_path):
     """In two processes, by pytest-xdist."""
     more = [] if "SQLOOM_EXAMPLES_PYTHON" in os.environ else ["-n", "2"]
-    assert_ran_all(run("-m", "pytest", "-q", *more, **on_each_database),
-                   r"(\d+) passed")
+    assert_ran_all(run("-m", "pytest", "-q", *more), r"(\d+) passed")
     assert_all_stopped(tmp_path)
 
 
