@@ -20,8 +20,9 @@ ASAN_ENV = ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 \
 	UBSAN_OPTIONS=print_stacktrace=1
 
 # What test-pypi runs with newer versions of Django.
-DJANGO_TESTS = $(addprefix tests/python/test_, project.py django_*.py committing*.py \
-	hooks*.py signals.py locks.py leftover.py concurrent_django.py plugin_[cd]*.py)
+DJANGO_TESTS = $(addprefix tests/python/test_, project.py django_explore.py \
+	django_explore_[cpv]*.py committing.py committing_together.py hooks*.py \
+	signals.py locks.py leftover.py concurrent_django.py plugin_django.py)
 
 .DEFAULT_GOAL := all
 .PHONY: all help demo python test test-clients test-pypi asan tsan fuzz bench isolation-suite lint format accept install clean
