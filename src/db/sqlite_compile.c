@@ -336,6 +336,7 @@ void slm_compile_see_pragma(const char *sql, struct footprint *footprint)
 						"recursive_triggers",
 						"query_only",
 						"defer_foreign_keys",
+						"legacy_alter_table",
 						"automatic_index",
 						"case_sensitive_like",
 						"read_uncommitted",
