@@ -162,15 +162,6 @@ if sys.version_info >= (3, 11):
         """Calls of a function failed. exceptions: what they raised, each with
         its traceback, in the order of the calls."""
 
-    class CallsFailedAssertion(CallsFailed, AssertionError):
-        """As CallsFailed, if all exceptions are AssertionErrors: test runners
-        count it as a failed test, and not as a broken one."""
-
-    def _group(
-        message: str, exceptions: Sequence[BaseException]
-    ) -> BaseCallsFailed:
-        return _class_for(exceptions)(message, exceptions)
-
 else:
 
     class BaseCallsFailed(BaseException):
@@ -198,14 +189,16 @@ else:
     class CallsFailed(BaseCallsFailed, Exception):
         """As BaseCallsFailed, if all are of class Exception."""
 
-    class CallsFailedAssertion(CallsFailed, AssertionError):
-        """As CallsFailed, if all exceptions are AssertionErrors: test runners
-        count it as a failed test, and not as a broken one."""
 
-    def _group(
-        message: str, exceptions: Sequence[BaseException]
-    ) -> BaseCallsFailed:
-        return _class_for(exceptions)(message, exceptions)
+class CallsFailedAssertion(CallsFailed, AssertionError):
+    """As CallsFailed, if all exceptions are AssertionErrors: test runners
+    count it as a failed test, and not as a broken one."""
+
+
+def _group(
+    message: str, exceptions: Sequence[BaseException]
+) -> BaseCallsFailed:
+    return _class_for(exceptions)(message, exceptions)
 
 
 def _class_for(
