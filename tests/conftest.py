@@ -5,6 +5,7 @@ import os
 import pathlib
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -17,6 +18,13 @@ CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 # Only a run that hangs gets there.
 TIMEOUT_S = 600
 KEPT = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS")
+
+
+def pytest_configure():
+    """A shell's job in the background ignores these, and so would all that the
+    tests start and interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -311,8 +311,10 @@ struct batch {
 	uint32_t ntables;
 	bool *emptied; /* per table: its pages are emptied */
 	bool any_emptied, any_by_rows, any_spread;
-	bool misplaced; /* rows came back in another order */
-	char xid[24];	/* of the restore; by_rows */
+	struct slm_buf vacuum; /* text; memory may be out before the pipeline,
+				* not in it */
+	bool misplaced;	       /* rows came back in another order */
+	char xid[24];	       /* of the restore; by_rows */
 	bool read;
 	bool plain;  /* constraints and triggers are in the way */
 	bool failed; /* a result was an error; why is set */
@@ -415,9 +417,11 @@ static bool send_deletes(struct batch *batch)
  * good as new when it is empty; more of them have to go, which takes longer.
  * What is stored out of line is rarely much, and waits.
  */
-static void put_vacuum(const struct batch *batch, struct slm_buf *sql)
+static enum sqloom_status make_vacuum(struct batch *batch,
+				      struct sqloom_error *err)
 {
 	struct postgres *db = batch->db;
+	struct slm_buf *sql = &batch->vacuum;
 	const char *separator = "";
 	bool toast = db->plan->emptied++ % TOAST_EVERY == 0;
 
@@ -434,21 +438,17 @@ static void put_vacuum(const struct batch *batch, struct slm_buf *sql)
 			     db->catalogue.tables[batch->tables[i]].quoted);
 		separator = ", ";
 	}
+	return slm_buf_failed(sql) ? slm_error_nomem(err) : SQLOOM_OK;
 }
 
 static bool send_vacuum(struct batch *batch)
 {
-	struct slm_buf sql;
-	bool ok;
-
-	slm_buf_init(&sql);
-	put_vacuum(batch, &sql);
-	ok = !slm_buf_failed(&sql) && send_sync(batch) &&
-	     PQsendQueryParams(batch->db->admin.conn, sql.data, 0, NULL, NULL,
-			       NULL, NULL, 0);
-	slm_buf_deinit(&sql);
+	if (!send_sync(batch))
+		return false;
 	add_op(batch, OP_OTHER, 0);
-	return ok && send_sync(batch);
+	return PQsendQueryParams(batch->db->admin.conn, batch->vacuum.data, 0,
+				 NULL, NULL, NULL, NULL, 0) &&
+	       send_sync(batch);
 }
 
 /* What the planner knows is as it was. In a transaction of its own: what comes
@@ -639,6 +639,11 @@ static enum sqloom_status exchange(struct batch *batch,
 	enum sqloom_status status;
 	bool ok;
 
+	if (batch->any_emptied && !batch->plain) {
+		status = make_vacuum(batch, err);
+		if (status)
+			return status;
+	}
 	if (!PQenterPipelineMode(conn))
 		return slm_pg_broken(&batch->db->admin, err);
 	ok = send_positions(batch) && send_reads(batch);
@@ -759,6 +764,7 @@ static enum sqloom_status init_batch(struct batch *batch, struct postgres *db,
 	batch->db = db;
 	batch->read = read;
 	batch->plain = !db->may_replica;
+	slm_buf_init(&batch->vacuum);
 	batch->capacity = (unsigned)(4 * n + 2 * db->catalogue.nsequences + 8);
 	batch->ops = slm_calloc(batch->capacity, sizeof(*batch->ops));
 	batch->contents = slm_calloc(n, sizeof(*batch->contents));
@@ -779,6 +785,7 @@ static void deinit_batch(struct batch *batch)
 	slm_free(batch->contents);
 	slm_free(batch->tables);
 	slm_free(batch->emptied);
+	slm_buf_deinit(&batch->vacuum);
 }
 
 /* Contents of tables that no run changed stay as they are: read once. */
@@ -873,12 +880,11 @@ static bool any_dirty(const struct postgres *db)
 /* Of tables that were not put back by the pipeline. */
 static enum sqloom_status vacuum(struct batch *batch, struct sqloom_error *err)
 {
-	struct slm_buf sql;
+	enum sqloom_status status = make_vacuum(batch, err);
 
-	slm_buf_init(&sql);
-	put_vacuum(batch, &sql);
-	return slm_pgkeep_exec(batch->db, "clean the pages of tables", &sql,
-			       NULL, err);
+	return status ? status :
+			slm_pgkeep_exec(batch->db, "clean the pages of tables",
+					&batch->vacuum, NULL, err);
 }
 
 static enum sqloom_status restore(struct batch *batch, struct sqloom_error *err)

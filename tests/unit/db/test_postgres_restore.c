@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "db/postgres_keep.h"
+
 static struct slm_pg writer;
 static struct pg_watch watch;
 static struct sqloom_spec *spec;
@@ -191,6 +193,38 @@ static void rows_order_and_sequences(void **state)
 	comes_back("SAVEPOINT s; UPDATE a SET n = 0; ROLLBACK TO s");
 	comes_back("SELECT 1");
 	assert_false(f.db.ddl_seen);
+}
+
+/* Memory is never taken for a lost connection, and the next attempt is whole. */
+static void memory_is_out(void **state)
+{
+	enum sqloom_status status = SQLOOM_NOMEM;
+	char *before;
+
+	(void)state;
+	begin(TWO_TABLES, NULL);
+	before = everything();
+	for (uint64_t n = 1; status; n++) {
+		char *after;
+
+		transaction("UPDATE a SET n = n + 1; DELETE FROM b");
+		/* All pages are emptied. */
+		for (uint32_t i = 0; f.db.plan && i < f.db.plan->ntables; i++)
+			f.db.plan->tables[i].restores =
+				f.db.plan->tables[i].room;
+		slm_alloc_fail_from(n);
+		status = slm_pgrestore(&f.db, true, &f.err);
+		slm_alloc_fail_from(0);
+		if (status && status != SQLOOM_NOMEM)
+			fail_msg("%d: %s", (int)n, f.err.message);
+		if (status)
+			must(slm_pgrestore(&f.db, true, &f.err));
+		after = everything();
+		assert_string_equal(before, after);
+		slm_free(after);
+		assert_true(!status || n < 1000);
+	}
+	slm_free(before);
 }
 
 static void many_cycles_keep_order_and_size(void **state)
@@ -685,6 +719,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(rows_order_and_sequences),
+		TEST(memory_is_out),
 		TEST(many_cycles_keep_order_and_size),
 		TEST(a_table_of_several_pages),
 		TEST(a_large_table_by_rows),
