@@ -10,6 +10,7 @@ import os
 import sqlite3
 import sys
 import tempfile
+import threading
 from collections.abc import Collection, Iterator
 from types import TracebackType
 from typing import Any
@@ -21,12 +22,15 @@ __all__ = ["MemoryCopies"]
 
 _SHARED_MEMORY = "/dev/shm"
 _IN_USE = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED
+# Who has copies of databases in memory; nobody else's are brought back
+# meanwhile, or overwritten then.
+_turn = threading.Lock()
 
 
 class MemoryCopies:
     """Context: while it is open, `.names` are the files of the aliases whose
     databases are in memory. What the calls wrote comes back at its end, unless
-    that is by an exception."""
+    that is by an exception. Threads that need such copies take turns."""
 
     def __init__(self, databases: Collection[str] | None) -> None:
         self.names: dict[str, str] = {}
@@ -37,7 +41,10 @@ class MemoryCopies:
     def __enter__(self) -> MemoryCopies:
         with contextlib.ExitStack() as stack:
             by_name: dict[str, _Copy] = {}
-            for alias, name in self._in_memory():
+            in_memory = list(self._in_memory())
+            if in_memory:
+                stack.enter_context(_turn)
+            for alias, name in in_memory:
                 copy = by_name.get(name) if name != ":memory:" else None
                 if copy is None:
                     copy = self._copy_out(alias, name, stack)
@@ -174,6 +181,15 @@ def is_in_memory(name: str) -> bool:
         # The memory of CommittingTestCase's databases.
         or name.startswith("file:/sqloom/")
     )
+
+
+def _renew_turn() -> None:
+    """In a fork of the process: whoever had it is not there."""
+    global _turn
+    _turn = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_turn)
 
 
 def _directory() -> str | None:

@@ -305,11 +305,8 @@ class _Batch:
     def _listen(self, link: socket.socket, helper: _Helper) -> bool:
         """Until the helper says that all is over."""
         while True:
-            link.settimeout(self._patience())
             try:
-                packet, descriptors, _, _ = socket.recv_fds(
-                    link, PACKET_MAX, 1
-                )
+                packet, descriptors = _receive(link, self._patience())
             except (socket.timeout, TimeoutError):
                 helper.process.kill()
                 helper.process.wait()
@@ -352,11 +349,9 @@ class _Batch:
             link.shutdown(socket.SHUT_WR)
         deadline = time.monotonic() + CANCEL_S
         while True:
-            link.settimeout(max(0.01, deadline - time.monotonic()))
+            patience = max(0.01, deadline - time.monotonic())
             try:
-                packet, descriptors, _, _ = socket.recv_fds(
-                    link, PACKET_MAX, 1
-                )
+                packet, descriptors = _receive(link, patience)
             except (socket.timeout, TimeoutError):
                 # It is busy importing something.
                 helper.process.kill()
@@ -432,6 +427,13 @@ class _Batch:
     ) -> None:
         self.results[index] = WrappedError(error, stderr=stderr)
         self.missing.discard(index)
+
+
+def _receive(link: socket.socket, patience: float) -> tuple[bytes, list[int]]:
+    """A message of the helper, and its descriptors, which are the caller's."""
+    link.settimeout(patience)
+    packet, descriptors, _, _ = socket.recv_fds(link, PACKET_MAX, 1)
+    return packet, descriptors
 
 
 def _tidy(text: str) -> str:

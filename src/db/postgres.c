@@ -138,7 +138,7 @@ static enum sqloom_status connect_admin(struct postgres *db,
 {
 	enum sqloom_status status = slm_pg_open(&db->admin,
 						db->options.conninfo, database,
-						"sqloom's own connection", err);
+						"sqloom itself", err);
 
 	if (!status) {
 		if (!db->options.keeps_only)
@@ -154,7 +154,7 @@ static enum sqloom_status connect_sessions(struct postgres *db,
 {
 	enum sqloom_status status =
 		slm_pg_open(&db->monitor, db->options.conninfo, db->database,
-			    "sqloom's monitor connection", err);
+			    "sqloom's monitor", err);
 
 	if (!status && !db->options.keeps_only)
 		slm_pg_pin(&db->monitor, db->options.worker, &db->pinned);

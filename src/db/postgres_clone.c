@@ -23,8 +23,7 @@ static enum sqloom_status connect(struct postgres *db, struct sqloom_error *err)
 		return SQLOOM_OK;
 	for (size_t i = 0; i < 2; i++) {
 		status = slm_pg_open(&db->maintenance, db->options.conninfo,
-				     names[i], "sqloom's connection for copies",
-				     err);
+				     names[i], "sqloom's maker of copies", err);
 		if (!status)
 			return slm_pg_exec(&db->maintenance,
 					   "set up a connection",

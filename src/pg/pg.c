@@ -57,11 +57,12 @@ enum sqloom_status slm_pg_broken(struct slm_pg *pg, struct sqloom_error *err)
 	char line[300];
 
 	pg->lost = true;
+	first_line(PQerrorMessage(pg->conn), line, sizeof(line));
 	return slm_error_set(
 		err, SQLOOM_DATABASE,
 		"the connection of %s to the server is lost: %s; see the "
 		"server's log for why it ended, then start again",
-		pg->name, first_line(PQerrorMessage(pg->conn), line, 300));
+		pg->name, *line ? line : "it ended without a word");
 }
 
 static enum sqloom_status refused(struct slm_pg *pg, const char *doing,

@@ -2,6 +2,7 @@
 """Concurrent calls that use the test databases: in clean processes, and on
 threads."""
 
+import threading
 import time
 
 import pytest
@@ -239,6 +240,24 @@ def others_on_this_database():
                        " current_database() AND pid <> pg_backend_pid() AND"
                        " backend_type = 'client backend'")
         return set(cursor.fetchall())
+
+
+@committing
+def test_threads_of_the_test_lose_nothing_to_each_other():
+    """Copies of a database in memory come back one after the other."""
+    def go(number):
+        results[number] = sqloom.call_concurrently(
+            1, create_account, f"{number}")
+
+    results = {}
+    threads = [threading.Thread(target=go, args=(number,))
+               for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == list(range(6))
+    assert names_of(accounts()) == [f"{number}" for number in range(6)]
 
 
 @committing
