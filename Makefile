@@ -60,8 +60,8 @@ test-pypi: $(BUILD)/sqloom python ## run drivers and Django of PyPI through the 
 	@dev/setup test
 	dev/pypi $(BUILD)/pypi >$(BUILD)/pypi.list
 	SQLOOM=$(BUILD)/sqloom SQLOOM_CLIENTS="$$(cat $(BUILD)/pypi.list)" \
-		$(PYTEST) -n 2 -k pypi tests/proxy/test_clients.py
-	SQLOOM=$(BUILD)/sqloom SQLOOM_PYPI=$(BUILD)/pypi $(PYTEST) tests/pypi
+		SQLOOM_PYPI=$(BUILD)/pypi $(PYTEST) -n $(PYTEST_JOBS) \
+		-k pypi tests/proxy/test_clients.py tests/pypi
 	@# At the same time: what depends on the versions of Django and its drivers.
 	dev/python-tests --installed --db sqlite \
 		--python $(BUILD)/pypi/django-4.2/bin/python $(DJANGO_TESTS) \

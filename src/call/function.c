@@ -237,6 +237,13 @@ void slm_function_point_text(const char *name, char text[SLM_POINT_TEXT])
 
 /* ---- Asleep? --------------------------------------------------------------- */
 
+/* Who waits for the disk (D) goes on by itself, however long a busy machine
+ * takes for that. */
+static bool is_asleep(char state)
+{
+	return state != 'R' && state != 'D';
+}
+
 /* The number behind "name:" in a status file of /proc. */
 static uint64_t number_behind(const char *text, const char *name)
 {
@@ -266,7 +273,7 @@ bool slm_thread_is_quiet(pid_t tid, uint64_t *last)
 		   number_behind(text, "\nnonvoluntary_ctxt_switches:\t");
 	same = switches == *last;
 	*last = switches;
-	return same && state && (state[7] == 'S' || state[7] == 'D');
+	return same && state && is_asleep(state[7]);
 }
 
 /* The state of a thread, and when it was started, in ticks since the machine
@@ -314,8 +321,8 @@ static bool younger_ones_sleep(pid_t tid)
 		return true;
 	while (sleep && (entry = readdir(directory)))
 		if (entry->d_name[0] != '.' && atoi(entry->d_name) != self)
-			sleep = look_at_thread(entry->d_name, &started) !=
-					'R' ||
+			sleep = is_asleep(look_at_thread(entry->d_name,
+							 &started)) ||
 				started < since;
 	closedir(directory);
 	return sleep;

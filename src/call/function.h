@@ -65,7 +65,7 @@ bool slm_function_is_explored(void);
 void slm_function_point_text(const char *name, char text[SLM_POINT_TEXT]);
 
 /* Is the thread asleep, and was it asleep, without a break, since it was asked
- * about last with the same *switches? */
+ * about last with the same *switches? Waiting for the disk is no sleep. */
 bool slm_thread_is_quiet(pid_t tid, uint64_t *switches);
 /* The same for a call's own thread: is nothing to be expected of the call? Not
  * while a thread of this process that is younger, but the calling one, wants to

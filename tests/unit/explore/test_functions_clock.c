@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Time, as calls see it. Calls that write what a clock of whole seconds says: equal runs that come
- * soon after another write the same, later ones do not. That is no finding, and
- * a real one beside it is still found. Computing is no stall.
+ * Time, as calls see it. Calls that write what a clock of whole seconds says:
+ * equal runs that come soon after another write the same, later ones do not.
+ * That is no finding, and a real one beside it is still found. Computing is no
+ * stall, nor is waiting for the disk.
  */
 #include "functions_help.h"
 
 #include <pthread.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -86,6 +89,35 @@ static void a_call_whose_thread_computes_has_not_stalled(void **state)
 	sqloom_report_free(report);
 }
 
+/* In the kernel's uninterruptible sleep, as who waits for a slow disk: vfork()
+ * returns when the child has ended. */
+static int wait_for_the_kernel(struct sqloom_call *call, void *arg)
+{
+	const struct timespec pause = { .tv_nsec = 150000000 };
+	pid_t child = vfork();
+
+	(void)arg;
+	if (child == 0) {
+		nanosleep(&pause, NULL);
+		_exit(0);
+	}
+	if (child < 0 || waitpid(child, NULL, 0) != child)
+		return sqloom_call_fail(call, "no child");
+	return execute(kept(call), "UPDATE t SET v = v + 1 WHERE id = 1");
+}
+
+static void a_call_that_waits_for_the_disk_has_not_stalled(void **state)
+{
+	struct sqloom_report *report;
+	struct many many;
+
+	(void)state;
+	same(&many, 2, wait_for_the_kernel, NULL, set_up);
+	report = explore_calls(&many.calls, NULL);
+	assert_int_equal(report->trace.verdict, SQLOOM_HOLDS);
+	sqloom_report_free(report);
+}
+
 static void a_clock_is_no_finding(void **state)
 {
 	struct sqloom_report *report;
@@ -121,6 +153,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_clock_is_no_finding),
 		cmocka_unit_test(a_call_whose_thread_computes_has_not_stalled),
+		cmocka_unit_test(
+			a_call_that_waits_for_the_disk_has_not_stalled),
 		cmocka_unit_test(a_lost_update_beside_a_clock_is_found),
 	};
 
