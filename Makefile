@@ -15,6 +15,9 @@ PYTEST = $(PYTHON) -m pytest -q
 # How many tests of the command run at once; 0 turns that off.
 PYTEST_JOBS ?= 3
 
+# Each of two databases has so many.
+PYTHON_JOBS = -n 2 --dist loadfile
+
 # A memory limit is a result that the code must handle, not a reason to abort.
 ASAN_ENV = ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 \
 	UBSAN_OPTIONS=print_stacktrace=1
@@ -48,7 +51,7 @@ test: $(BUILD)/sqloom $(BUILD)/.tests python ## run all tests
 	@ninja --quiet -C $(BUILD)
 	dev/unit-tests $(BUILD)
 	SQLOOM=$(BUILD)/sqloom $(PYTEST) -n $(PYTEST_JOBS) --dist loadfile tests
-	dev/python-tests --build $(BUILD) --db both
+	dev/python-tests --build $(BUILD) --db both $(PYTHON_JOBS)
 
 test-clients: $(BUILD)/sqloom ## run drivers of npm, Go and Maven through the proxy
 	@dev/setup test
@@ -64,10 +67,12 @@ test-pypi: $(BUILD)/sqloom python ## run drivers and Django of PyPI through the 
 		-k pypi tests/proxy/test_clients.py tests/pypi
 	@# At the same time: what depends on the versions of Django and its drivers.
 	dev/python-tests --installed --db sqlite \
-		--python $(BUILD)/pypi/django-4.2/bin/python $(DJANGO_TESTS) \
+		--python $(BUILD)/pypi/django-4.2/bin/python \
+		$(PYTHON_JOBS) $(DJANGO_TESTS) \
 		>$(BUILD)/pypi/django-4.2.log 2>&1 & first=$$!; \
 	dev/python-tests --installed --db postgresql \
-		--python $(BUILD)/pypi/django-5.2/bin/python $(DJANGO_TESTS); \
+		--python $(BUILD)/pypi/django-5.2/bin/python \
+		$(PYTHON_JOBS) $(DJANGO_TESTS); \
 	second=$$?; wait $$first; first=$$?; \
 	cat $(BUILD)/pypi/django-4.2.log; [ $$first = 0 ] && [ $$second = 0 ]
 	dev/pypi-real $(BUILD)/pypi/real $(BUILD)/pypi/django-4.2/bin/pip
