@@ -319,10 +319,6 @@ static enum dialog_verdict behind_step(struct slm_dialog *dialog,
 		return WAIT;
 	if (m->type != SLM_WIRE_SYNC)
 		return PASS;
-	/* Should the COPY have failed before it read the Sync, it would be
-	 * answered, but behind a BEGIN of ours not as the client expects. */
-	if (dialog->plan.active)
-		return TAKEN;
 	expect = slm_dialog_expect(dialog, EXPECT_SYNC, OF_CLIENT);
 	if (!expect)
 		return WAIT;

@@ -141,6 +141,7 @@ static enum dialog_fate on_own_error(struct slm_dialog *dialog,
 		plan->failed = true;
 		return GIVE_NOW;
 	}
+	plan->rolled_back = plan->rolled_back || head->owner == OF_ROLLBACK;
 	if (head->owner == OF_INJECT)
 		snprintf(dialog->injected, sizeof(dialog->injected), "%s",
 			 error->sqlstate ? error->sqlstate : "XX000");

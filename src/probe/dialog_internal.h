@@ -227,6 +227,8 @@ struct dialog_plan {
 	bool wrapped;	     /* in a transaction of ours */
 	bool commits;	     /* with a step COMMIT */
 	bool failed;	     /* a part did */
+	bool rolled_back;    /* our ROLLBACK is answered, but for its end */
+	unsigned strays;     /* Syncs that a COPY did not live to ignore */
 	size_t part, nparts; /* nparts 0: the message as it is */
 	const struct slm_pg_step *parsed;
 	struct slm_buf text;   /* of the Query, if there are parts */

@@ -136,6 +136,7 @@ void slm_dialog_send_commit(struct slm_dialog *dialog)
 
 void slm_dialog_send_rollback(struct slm_dialog *dialog)
 {
+	dialog->plan.rolled_back = false;
 	slm_dialog_put_query(dialog, OF_ROLLBACK, "ROLLBACK");
 	slm_dialog_send(dialog);
 }

@@ -266,6 +266,7 @@ static enum dialog_fate on_complete(struct slm_dialog *dialog,
 	if (head->owner == OF_COMMIT && dialog->result.arena &&
 	    dialog->step.kind == SLM_DIALOG_COMMIT)
 		slm_dialog_result_complete(&dialog->result, tag);
+	plan->rolled_back = plan->rolled_back || head->owner == OF_ROLLBACK;
 	if (head->kind == EXPECT_EXECUTE && head->owner != OF_CLIENT)
 		pop(dialog);
 	if (head->owner != OF_CLIENT)
@@ -297,6 +298,9 @@ static void end_plan(struct slm_dialog *dialog)
 	size_t skip = plan->failed ? plan->complete : 0;
 
 	plan->active = false;
+	for (; plan->strays; plan->strays--)
+		if (!slm_wire_put_ready(&plan->answer, dialog->status))
+			slm_dialog_nomem(dialog);
 	if (plan->answer.size > skip)
 		slm_dialog_give(dialog, plan->answer.data + skip,
 				plan->answer.size - skip);
@@ -382,6 +386,15 @@ static enum dialog_fate on_own_ready(struct slm_dialog *dialog,
 	return DROP;
 }
 
+/* A COPY has failed before the server read a Sync in it: that is answered, and
+ * not our ROLLBACK. The client gets it when all is over. */
+static bool is_stray(const struct slm_dialog *dialog, size_t expected)
+{
+	return dialog->plan.active && !dialog->plan.rolled_back &&
+	       expected < slm_dialog_sent(dialog) &&
+	       slm_dialog_expect_at(dialog, expected)->owner == OF_ROLLBACK;
+}
+
 static enum dialog_fate on_ready(struct slm_dialog *dialog,
 				 const struct slm_wire_message *m)
 {
@@ -389,6 +402,10 @@ static enum dialog_fate on_ready(struct slm_dialog *dialog,
 	size_t i = slm_dialog_expect_ready(dialog);
 	struct expect expect = { .kind = EXPECT_SYNC };
 
+	if (is_stray(dialog, i)) {
+		dialog->plan.strays++;
+		return DROP;
+	}
 	if (i < slm_dialog_sent(dialog)) {
 		expect = *slm_dialog_expect_at(dialog, i);
 		for (i++; i > 0; i--)
