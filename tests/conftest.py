@@ -15,6 +15,9 @@ import pytest
 # They have a runner of their own, dev/python-tests.
 collect_ignore = ["python"]
 CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
+# With xdist they come first: begun late, they would be what all wait for.
+LONGEST = ("proxy/test_clients.py", "proxy/test_programs.py",
+           "examples/test_django_examples.py")
 # Only a run that hangs gets there.
 TIMEOUT_S = 600
 KEPT = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS")
@@ -25,6 +28,10 @@ def pytest_configure():
     tests start and interrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not str(item.path).endswith(LONGEST))
 
 
 @pytest.fixture(scope="session")
