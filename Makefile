@@ -63,8 +63,11 @@ test-pypi: $(BUILD)/sqloom python ## run drivers and Django of PyPI through the 
 	@dev/setup test
 	dev/pypi $(BUILD)/pypi >$(BUILD)/pypi.list
 	SQLOOM=$(BUILD)/sqloom SQLOOM_CLIENTS="$$(cat $(BUILD)/pypi.list)" \
-		SQLOOM_PYPI=$(BUILD)/pypi $(PYTEST) -n $(PYTEST_JOBS) \
-		-k pypi tests/proxy/test_clients.py tests/pypi
+		SQLOOM_PYPI=$(BUILD)/pypi \
+		SQLOOM_EXAMPLES_PYTHON=$(BUILD)/pypi/django-5.2/bin/python \
+		$(PYTEST) -n $(PYTEST_JOBS) -k "pypi or the_page_is_true" \
+		tests/proxy/test_clients.py tests/pypi \
+		tests/examples/test_django_tutorial.py
 	@# At the same time: what depends on the versions of Django and its drivers.
 	dev/python-tests --installed --db sqlite \
 		--python $(BUILD)/pypi/django-4.2/bin/python \

@@ -309,16 +309,17 @@ static enum dialog_verdict on_copy_end(struct slm_dialog *dialog)
 }
 
 /* A held step is under way: what belongs to it goes on. In the middle of a
- * COPY the server ignores Flush and Sync, and ends on all others. */
+ * COPY the server ignores Flush and Sync. Whatever else a client sends there is
+ * wrong, unless the COPY has failed already: it waits until that is known. */
 static enum dialog_verdict behind_step(struct slm_dialog *dialog,
 				       const struct slm_wire_message *m)
 {
 	struct expect *expect;
 
-	if (!dialog->copy_in)
-		return WAIT;
-	if (m->type != SLM_WIRE_SYNC)
+	if (dialog->copy_in && m->type == SLM_WIRE_FLUSH)
 		return PASS;
+	if (!dialog->copy_in || m->type != SLM_WIRE_SYNC)
+		return WAIT;
 	expect = slm_dialog_expect(dialog, EXPECT_SYNC, OF_CLIENT);
 	if (!expect)
 		return WAIT;

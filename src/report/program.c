@@ -110,6 +110,10 @@ static uint32_t put_status(struct slm_page *page, struct slm_buf *buf,
 		slm_buf_puts(buf, "returned");
 		return 0;
 	}
+	if (strcmp(word, "returned") == 0 && rows->values[0].kind == SLM_NULL) {
+		slm_buf_puts(buf, "returned nothing");
+		return 1;
+	}
 	slm_page_clean(page, buf, http ? "HTTP" : word);
 	slm_buf_putc(buf, ' ');
 	slm_page_value(page, buf, &rows->values[0], &cut);

@@ -411,7 +411,11 @@ static void compare(struct talk *talk)
 	model_feed(&direct, talk->client.in.data, talk->client.in.size);
 	while (model_answer(&direct))
 		;
-	least = talk->closed || is_in_message(&talk->client) ? 0 : direct.asked;
+	/* What does not belong into a COPY waits for its end. */
+	least = talk->closed || is_in_message(&talk->client) ||
+				talk->model.copy != MODEL_NO_COPY ?
+			0 :
+			direct.asked;
 	same = seen >= least && seen <= direct.out.size &&
 	       memcmp(talk->to_client.data, direct.out.data, seen) == 0;
 	if (!same) {
@@ -431,7 +435,6 @@ static void finish(struct talk *talk)
 		return;
 	drain(talk);
 	if (!talk->closed && !talk->model.dead) {
-		/* What does not belong into a COPY may wait for its end. */
 		assert(is_partial(&talk->client) ||
 		       talk->model.copy != MODEL_NO_COPY);
 		assert(!talk->step || slm_dialog_under_way(talk->dialog));
