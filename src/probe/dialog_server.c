@@ -395,6 +395,20 @@ static bool is_stray(const struct slm_dialog *dialog, size_t expected)
 	       slm_dialog_expect_at(dialog, expected)->owner == OF_ROLLBACK;
 }
 
+/* What a server has to say nothing of but that it is ready: one that keeps to
+ * the protocol has something to say of a step. */
+static void pop_unanswered(struct slm_dialog *dialog, size_t count)
+{
+	bool step = false;
+
+	for (; count; count--) {
+		step = step || slm_dialog_expect_at(dialog, 0)->arrived;
+		slm_dialog_expect_pop(dialog);
+	}
+	if (step)
+		slm_dialog_finish(dialog);
+}
+
 static enum dialog_fate on_ready(struct slm_dialog *dialog,
 				 const struct slm_wire_message *m)
 {
@@ -408,8 +422,8 @@ static enum dialog_fate on_ready(struct slm_dialog *dialog,
 	}
 	if (i < slm_dialog_sent(dialog)) {
 		expect = *slm_dialog_expect_at(dialog, i);
-		for (i++; i > 0; i--)
-			slm_dialog_expect_pop(dialog);
+		pop_unanswered(dialog, i);
+		slm_dialog_expect_pop(dialog);
 		if (expect.in_copy)
 			dialog->skipping = false;
 		/* Of a COPY by Query: read in the middle of it, and ignored. */
