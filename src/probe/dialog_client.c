@@ -132,7 +132,8 @@ static enum dialog_verdict on_function(struct slm_dialog *dialog)
 	}
 	if (held && dialog->state != STEP_GRANTED)
 		return WAIT;
-	slm_dialog_put_before(dialog, dialog->pipeline);
+	/* The client's unnamed statement outlives a FunctionCall. */
+	slm_dialog_put_before(dialog, true);
 	ends_pipeline(dialog);
 	slm_dialog_send(dialog);
 	expect = slm_dialog_expect(dialog, EXPECT_FUNCTION, OF_CLIENT);
