@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 import functools
 import inspect
 import sys
+import types
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Union
 
@@ -35,7 +37,33 @@ class Call:
     kwargs: Mapping[str, Any]
 
     def __call__(self) -> Any:
-        return finished(self.function(*self.args, **self.kwargs))
+        function = self.function
+        if isinstance(function, types.MethodType):
+            own = _own(function.__self__)
+            if own is not function.__self__:
+                function = types.MethodType(function.__func__, own)
+        args = [_own(value) for value in self.args]
+        kwargs = {name: _own(value) for name, value in self.kwargs.items()}
+        return finished(function(*args, **kwargs))
+
+    @property
+    def has_instances(self) -> bool:
+        """Of models, which were read before the call."""
+        own = getattr(self.function, "__self__", None)
+        return any(map(_is_instance, (own, *self.args, *self.kwargs.values())))
+
+
+def _is_instance(value: object) -> bool:
+    """Of a model."""
+    models: Any = sys.modules.get("django.db.models")
+    return models is not None and isinstance(value, models.Model)
+
+
+def _own(value: Any) -> Any:
+    """An instance of a model as it was given: each call has its own in every
+    run. Else what a run did to it would be there in the next, and two calls
+    would share what only the database shares."""
+    return copy.deepcopy(value) if _is_instance(value) else value
 
 
 def finished(value: Any) -> Any:
@@ -94,7 +122,9 @@ def _check_arguments(call: Call, number: int) -> None:
             f"call {number} ({call.name}) cannot be called like that: {error}. "
             "Arguments stand behind the function: (function, argument, ...)"
         ) from None
-    if inspect.isgeneratorfunction(call.function):
+    if inspect.isgeneratorfunction(call.function) or inspect.isasyncgenfunction(
+        call.function
+    ):
         raise UsageError(
             f"call {number} ({call.name}) is a generator function: calling it "
             "does nothing; give a function that goes through it"
@@ -245,4 +275,6 @@ def check_text(check: Callable[[], Any]) -> str | None:
         return " ".join(answer.split()) or None
     if answer is None or answer is True or answer:
         return None
-    return f"{_function_name(check, 1)}() returned {clean(repr(answer))}"
+    name = getattr(check, "__name__", "<lambda>")
+    who = "it" if name == "<lambda>" else f"{name}()"
+    return f"{who} returned {clean(repr(answer))}"

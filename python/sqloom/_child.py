@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import inspect
 import os
 import pickle
 import select
@@ -145,6 +146,10 @@ def _outcome(
     """The kind of end, and what is told of it: bytes are pickled already."""
     try:
         value = function(*args, **kwargs)
+        if inspect.iscoroutine(value):
+            from sqloom._calls import finished
+
+            value = finished(value)
     except SystemExit as error:
         return EXITED, error.code
     except BaseException as error:

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar, Union
 
-from sqloom._naming import Function, GivenCall
+from sqloom._naming import Function, GivenCall, label_of
 from sqloom._threads import CallsFailed, collected, run_on_threads
 from sqloom._wrapped import (
     CallCrashed,
@@ -129,6 +130,7 @@ class Calls:
         def decorate(function: _Test) -> _Test:
             @functools.wraps(function)
             def call(*args: Any, **kwargs: Any) -> None:
+                _refuse_generator(function)
                 given = [GivenCall(function, args, kwargs)] * times
                 results = run_on_threads(given, self.timeout, self.databases)
                 failures = collected(function, results)
@@ -142,12 +144,26 @@ class Calls:
     test_concurrently.__test__ = False  # type: ignore[attr-defined]
 
     def _run(self, calls: list[GivenCall]) -> list[Any]:
+        for call in calls:
+            _refuse_generator(call.function)
         if self.threads:
             return run_on_threads(calls, self.timeout, self.databases)
         # Not before it is needed: exploring needs nothing of it.
         from sqloom._processes import run_in_processes
 
         return run_in_processes(calls, self.timeout, self.databases)
+
+
+def _refuse_generator(function: Any) -> None:
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(
+        function
+    ):
+        raise UsageError(
+            f"{label_of(function)} is a generator function: calling it does"
+            " nothing; give a function that goes through it"
+        )
 
 
 def _check_number(n: Any) -> None:

@@ -260,6 +260,19 @@ class _Exploration:
 
     def notes(self) -> tuple[str, ...]:
         """What is to be told beside the report."""
+        notes = self.left_threads()
+        read_before = [call.name for call in self.calls if call.has_instances]
+        if read_before:
+            notes += (
+                f"an instance of a model was given to {', '.join(read_before)}: it "
+                "was read before the calls, so what it holds is as old in every "
+                "order, and a race between reading and writing it is not seen. Pass "
+                "the key, and read it in the call",
+            )
+        return notes
+
+    def left_threads(self) -> tuple[str, ...]:
+        """What is to be told of threads that outlive their calls."""
         # One that is started once serves them all.
         left = sorted(name for name, count in self._left.items() if count > 1)
         if not left:
@@ -362,7 +375,7 @@ def _conclude(
     report: Report, exploration: _Exploration, keep_trace: bool, replays: bool
 ) -> Report:
     """Tells what there is to be told, and raises what is no result."""
-    for note in exploration.notes():
+    for note in exploration.left_threads():
         # Of who called the function that called _run().
         warnings.warn(note, RuntimeWarning, stacklevel=4)
     if report.holds and report.trace is not None and not keep_trace:

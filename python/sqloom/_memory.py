@@ -6,7 +6,10 @@ afterwards."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import re
+import shutil
 import sqlite3
 import sys
 import tempfile
@@ -18,7 +21,7 @@ from typing import Any
 from sqloom._surroundings import django_is_ready
 from sqloom.errors import UsageError
 
-__all__ = ["MemoryCopies"]
+__all__ = ["MemoryCopies", "own_prefix"]
 
 _SHARED_MEMORY = "/dev/shm"
 _IN_USE = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED
@@ -80,7 +83,7 @@ class MemoryCopies:
                 contextlib.closing(sqlite3.connect(name, uri=True))
             )
         directory = stack.enter_context(
-            tempfile.TemporaryDirectory(prefix="sqloom-", dir=_directory())
+            tempfile.TemporaryDirectory(prefix=own_prefix(), dir=_directory())
         )
         path = os.path.join(directory, f"{len(self._copies)}.sqlite3")
         copy = _Copy(alias, raw, path)
@@ -190,6 +193,27 @@ def _renew_turn() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_turn)
+
+
+@functools.lru_cache(maxsize=None)
+def _prefix_of(process: int) -> str:
+    """Removes, by the way, what processes left that ended by a signal."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(_SHARED_MEMORY):
+            match = re.fullmatch(r"sqloom-(\d+)-\w+", entry.name)
+            if (
+                match is not None
+                and not os.path.exists(f"/proc/{match[1]}")
+                and entry.is_dir(follow_symlinks=False)
+                and entry.stat(follow_symlinks=False).st_uid == os.getuid()
+            ):
+                shutil.rmtree(entry.path, ignore_errors=True)
+    return f"sqloom-{process}-"
+
+
+def own_prefix() -> str:
+    """How the names of this process's directories begin."""
+    return _prefix_of(os.getpid())
 
 
 def _directory() -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import inspect
 import os
 import re
 import sys
@@ -131,6 +132,11 @@ def checked_function(name: str, value: object) -> Any:
         raise UsageError(
             f"{name}= is {_value.clean(repr(value))}: give a function without "
             "arguments" + ("; SQL goes into queries=" if name == "check" else "")
+        )
+    if inspect.isgeneratorfunction(value) or inspect.isasyncgenfunction(value):
+        raise UsageError(
+            f"{name}= is a generator function: calling it does nothing; give a "
+            "function without yield"
         )
     return value
 

@@ -4,6 +4,7 @@ they raise."""
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 import time
@@ -57,7 +58,12 @@ class _Thread(threading.Thread):
     def _outcome(self) -> Any:
         function, args, kwargs = self._call
         try:
-            return _loaded(function)(*args, **kwargs)
+            value = _loaded(function)(*args, **kwargs)
+            if inspect.iscoroutine(value):
+                from sqloom._calls import finished
+
+                value = finished(value)
+            return value
         except SystemExit as error:
             where = error.__traceback__
             wrapped = exited(label_of(function), error.code)

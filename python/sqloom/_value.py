@@ -11,6 +11,7 @@ Frameworks are recognised by what their objects have; none is imported.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import decimal
@@ -115,7 +116,8 @@ def _scalar(value: object) -> Any:
     if isinstance(value, enum.Enum):
         return f"{type(value).__name__}.{value.name}"
     if isinstance(value, int):
-        return int(value) if abs(value) <= INTEGER_MAX else str(int(value))
+        # Python refuses to write very long ones in tens.
+        return int(value) if abs(value) <= INTEGER_MAX else _long(int(value))
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else repr(float(value))
     if isinstance(value, str):
@@ -135,6 +137,13 @@ def _scalar(value: object) -> Any:
     return NotImplemented
 
 
+def _long(value: int) -> str:
+    try:
+        return str(value)
+    except ValueError:
+        return hex(value)
+
+
 def _bytes(value: bytes) -> str:
     try:
         return value.decode()
@@ -144,7 +153,11 @@ def _bytes(value: bytes) -> str:
 
 def _is_query(value: object) -> bool:
     """A QuerySet, or the result of an SQLAlchemy query that has its rows."""
-    return hasattr(value, "model") and hasattr(value, "query")
+    return (
+        isinstance(value, Iterable)
+        and hasattr(value, "model")
+        and hasattr(value, "query")
+    )
 
 
 def _part(value: Any, depth: int) -> Any:
@@ -202,11 +215,11 @@ def _content(response: Any) -> bytes:
 
 
 def _header(response: Any, name: str) -> str:
-    try:
-        found = response.headers.get(name)
-    except AttributeError:
-        found = response.get(name) if hasattr(response, "get") else None
-    return str(found) if found else ""
+    for where in (getattr(response, "headers", None), response):
+        with contextlib.suppress(AttributeError, TypeError):
+            found = where.get(name)
+            return str(found) if found else ""
+    return ""
 
 
 def _body(response: Any) -> Any:

@@ -2,6 +2,7 @@
 """Functions that the tests of concurrent calls call, in this process and in
 clean ones. Nothing of Django is imported when this module is."""
 
+import asyncio
 import ctypes
 import functools
 import os
@@ -20,6 +21,15 @@ def add(a, b=2, *more, **named):
 
 def colliding(n, function, timeout, threads, self):
     return [n, function, timeout, threads, self]
+
+
+async def add_later(a, b=2):
+    await asyncio.sleep(0)
+    return a + b
+
+
+def numbers(n):
+    yield from range(n)
 
 
 def process():

@@ -113,6 +113,23 @@ def test_functions_of_many_kinds(function, result):
         assert sqloom.call_concurrently(1, function) == [result]
 
 
+@pytest.mark.parametrize("threads", [False, True])
+def test_coroutines_come_to_their_end(threads):
+    calls = sqloom.Calls(threads=threads)
+    assert calls.call_concurrently(2, called.add_later, 1) == [3, 3]
+    with pytest.raises(sqloom.UsageError, match="numbers is a generator"):
+        calls.call_concurrently(2, called.numbers, 3)
+
+
+def test_async_functions_are_tested():
+    @sqloom.test_concurrently(2)
+    async def fails():
+        raise AssertionError("it ran")
+
+    with pytest.raises(AssertionError, match="2 of 2 calls"):
+        fails()
+
+
 def test_methods():
     shop = called.Shop(3)
     assert sqloom.make_concurrent_calls(

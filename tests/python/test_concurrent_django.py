@@ -2,6 +2,9 @@
 """Concurrent calls that use the test databases: in clean processes, and on
 threads."""
 
+import os
+import pathlib
+import shutil
 import threading
 import time
 
@@ -18,6 +21,7 @@ from django.test import (
 )
 
 import sqloom
+from sqloom import _memory
 from shop.models import Account, Book, Coupon
 from sqloom.django import CommittingTestCase
 
@@ -258,6 +262,22 @@ def test_threads_of_the_test_lose_nothing_to_each_other():
         thread.join()
     assert sorted(results) == list(range(6))
     assert names_of(accounts()) == [f"{number}" for number in range(6)]
+
+
+def test_what_a_killed_process_left_goes():
+    """Its copy of a database in memory; not that of one that is there."""
+    left = [pathlib.Path(f"/dev/shm/sqloom-{pid}-0123abcd")
+            for pid in (2 ** 22 + 1, os.getpid())]  # none is so large
+    for place in left:
+        place.mkdir()
+        (place / "seed.sqlite3").touch()
+    try:
+        _memory._prefix_of.cache_clear()
+        assert _memory.own_prefix() == f"sqloom-{os.getpid()}-"
+        assert [place.exists() for place in left] == [False, True]
+    finally:
+        for place in left:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 @committing

@@ -3,6 +3,7 @@
 what is left behind."""
 
 import functools
+import types
 
 import pytest
 from django.db import close_old_connections, connection, transaction
@@ -49,6 +50,28 @@ def test_deposits_in_all_orders(ann, on_postgresql, function):
     takes_turns = on_postgresql or function in (calls.deposit,
                                                 calls.deposit_in_database)
     assert bool(retries) != takes_turns, report.text
+
+
+def rise(account):
+    change(account, 1)
+
+
+def change(account, amount):
+    account.balance += amount
+    account.save()
+
+
+def test_each_call_has_an_instance_of_its_own(ann):
+    """What a run did to one would be there in the next, where it would look like
+    a random value. It was read before the calls, so each order loses one."""
+    report = sqloom.explore(both(change, ann))
+    assert report.holds, report.text
+    assert "equal serial runs" not in report.text
+    assert "instance" in report.text
+    assert ann.balance == 1
+    report = sqloom.explore([types.MethodType(rise, ann)] * 2)
+    assert report.holds and ann.balance == 1
+    assert "equal serial runs" not in report.text
 
 
 def test_check_then_act_without_a_check():

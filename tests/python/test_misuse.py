@@ -35,6 +35,10 @@ def generator():
     yield update()
 
 
+async def async_generator():
+    yield update()
+
+
 @pytest.mark.parametrize("calls, words", [
     ([], "0 calls to explore: give at least 2"),
     ([update], r"1 call to explore: .*\[function\] \* 2"),
@@ -47,6 +51,7 @@ def generator():
     ([update, (update, 1)], r"call 2 \(update\(1\)\) cannot be called like "
                             r"that: too many positional"),
     ([update, generator], r"call 2 \(generator\) is a generator"),
+    ([update, async_generator], r"call 2 \(async_generator\) is a generator"),
 ])
 def test_calls(calls, words):
     with pytest.raises(sqloom.UsageError, match=words):
@@ -61,6 +66,7 @@ def test_calls(calls, words):
     ({"names": ["a", "b" * 64]}, "1 to 63 bytes"),
     ({"check": "SELECT 1"}, "check= is 'SELECT 1': .*queries="),
     ({"setup": 5}, "setup= is 5: give a function"),
+    ({"check": generator}, "check= is a generator function"),
     ({"queries": [""]}, "queries= has ''"),
     ({"queries": [5]}, "queries= has 5"),
     ({"refusals": [5]}, "refusals= names exceptions"),

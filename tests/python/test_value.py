@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import types
+from unittest import mock
 
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -89,6 +90,23 @@ def test_an_object_that_holds_itself_ends():
     value = []
     value.append(value)
     assert "<list>" in json.dumps(returned(value))
+
+
+class Everything:
+    """Has each attribute that is asked for."""
+
+    status_code = 200
+
+    def __getattr__(self, name):
+        return 1
+
+
+def test_what_answers_everything():
+    for value in mock.Mock(name="x"), mock.MagicMock(name="x"):
+        kind, _, said = outcome_of(value)
+        assert (kind, said) == (OK, "")
+    assert outcome_of(Everything())[0] == OK
+    assert returned(10 ** 5000).startswith("0x")
 
 
 def test_what_is_large_becomes_a_digest():

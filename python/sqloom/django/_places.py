@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+from sqloom._memory import own_prefix
 from sqloom.errors import DatabaseError, UsageError
 
 # What libpq takes of the parameters of a connection that Django makes; the rest
@@ -157,7 +158,7 @@ def new_seed_directory(size: int) -> str:
         fits = os.access(shared, os.W_OK) and room > _ROOM * size
     except OSError:
         fits = False
-    return tempfile.mkdtemp(prefix="sqloom-", dir=shared if fits else None)
+    return tempfile.mkdtemp(prefix=own_prefix(), dir=shared if fits else None)
 
 
 def copy_sqlite(wrapper: Any) -> str:
