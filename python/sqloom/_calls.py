@@ -63,7 +63,12 @@ def _own(value: Any) -> Any:
     """An instance of a model as it was given: each call has its own in every
     run. Else what a run did to it would be there in the next, and two calls
     would share what only the database shares."""
-    return copy.deepcopy(value) if _is_instance(value) else value
+    if not _is_instance(value):
+        return value
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # it holds what cannot be copied, an open file, say
+        return value
 
 
 def finished(value: Any) -> Any:
