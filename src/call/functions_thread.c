@@ -407,25 +407,36 @@ static void forget_closed(struct functions *functions,
 	pthread_mutex_unlock(&functions->mutex);
 }
 
-/* Ends what the function has left open on its connections. */
+/* False: nothing was open. */
+static bool end_transaction(sqlite3 *db)
+{
+	end_statements(db);
+	if (sqlite3_get_autocommit(db))
+		return false;
+	slm_sqlite_hook_pause();
+	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+	slm_sqlite_hook_resume();
+	return true;
+}
+
+/* Ends what the function has left open on its connections. A thread that it
+ * started may go on, and close them at any time. */
 static bool end_transactions(struct functions *functions,
 			     struct function *function)
 {
+	struct slm_front_route *route = slm_sqlite_outside_route(functions->db);
 	bool open = false;
 
 	forget_closed(functions, function);
 	for (unsigned i = 0; i < function->nhandles; i++) {
-		const struct handle *handle = &function->handles[i];
+		const struct handle handle = function->handles[i];
 
-		if (is_shared(functions, function, handle))
+		if (is_shared(functions, function, &handle) ||
+		    !slm_front_hold(route, handle.owner, handle.serial,
+				    handle.db))
 			continue;
-		end_statements(handle->db);
-		if (sqlite3_get_autocommit(handle->db))
-			continue;
-		open = true;
-		slm_sqlite_hook_pause();
-		sqlite3_exec(handle->db, "ROLLBACK", NULL, NULL, NULL);
-		slm_sqlite_hook_resume();
+		open = end_transaction(handle.db) || open;
+		sqlite3_mutex_leave(sqlite3_db_mutex(handle.db));
 	}
 	return open;
 }

@@ -370,6 +370,21 @@ uint64_t slm_front_serial(struct slm_front_route *route, int owner)
 	return serial;
 }
 
+/* Who closes it has its mutex first, and comes to front_close() with it: until
+ * then the connection is there. */
+bool slm_front_hold(struct slm_front_route *route, int owner, uint64_t serial,
+		    sqlite3 *db)
+{
+	bool held;
+
+	pthread_mutex_lock(&route->mutex);
+	held = owner >= 0 && route->numbers & (UINT32_C(1) << owner) &&
+	       route->serials[owner] == serial &&
+	       sqlite3_mutex_try(sqlite3_db_mutex(db)) == SQLITE_OK;
+	pthread_mutex_unlock(&route->mutex);
+	return held;
+}
+
 unsigned slm_front_count(const struct slm_front_route *route)
 {
 	struct slm_front_route *locked = (struct slm_front_route *)route;

@@ -61,6 +61,11 @@ void slm_front_use_clock(struct slm_front_route *route);
 int slm_front_owner(const struct slm_front_route *route, sqlite3 *db);
 /* Which opening of a connection that number is now, counted from 1; 0: none. */
 uint64_t slm_front_serial(struct slm_front_route *route, int owner);
+/* Takes the mutex of a connection that any thread may have, so that it is not
+ * closed meanwhile; the caller leaves sqlite3_db_mutex(db). False: that opening
+ * is no more, or another thread is at work with it. */
+bool slm_front_hold(struct slm_front_route *route, int owner, uint64_t serial,
+		    sqlite3 *db);
 /* Was a connection refused because all owner numbers are taken? */
 bool slm_front_was_full(struct slm_front_route *route);
 /* Connections that are open in route. */
