@@ -165,20 +165,20 @@ enum sqloom_status slm_pgkeep_settings(struct postgres *db, bool restores,
 		return SQLOOM_OK;
 	/* Not SET LOCAL in each restore: a change of it invalidates all plans
 	 * of the connection. row_security off: an error, where a policy would
-	 * hide rows. */
-	if (db->may_replica)
+	 * hide rows. enable_nestloop off: the statements are planned once, and
+	 * that when the pages of a table have just been emptied; each row of
+	 * what is kept would be looked for in all of a large table. */
+	status = slm_pg_exec(
+		&db->admin, "prepare to restore",
+		restores ? "SET row_security = off; SET enable_nestloop = off" :
+			   "RESET row_security; RESET enable_nestloop",
+		NULL, err);
+	if (!status && db->may_replica)
 		status = slm_pg_exec(
 			&db->admin, "prepare to restore",
-			restores ? "SET session_replication_role = replica;"
-				   "SET row_security = off" :
-				   "RESET session_replication_role;"
-				   "RESET row_security",
+			restores ? "SET session_replication_role = replica" :
+				   "RESET session_replication_role",
 			NULL, err);
-	else
-		status = slm_pg_exec(&db->admin, "prepare to restore",
-				     restores ? "SET row_security = off" :
-						"RESET row_security",
-				     NULL, err);
 	if (!status)
 		db->plan->settings = restores;
 	return status;

@@ -8,6 +8,7 @@ true after every run, so that a step that did nothing does not go unnoticed.
 
 import pathlib
 import sys
+import time
 
 import pytest
 
@@ -369,3 +370,38 @@ step b1 { INSERT INTO orders (who) VALUES ('ben') RETURNING id }
 step b2 { INSERT INTO line VALUES (:id, 'bulb') }
 """)
     assert explore(command, database, spec)["exit_code"] == HOLDS
+
+
+def rows_read(database, table):
+    """How many rows of the table were read so far. A session tells that at the
+    latest when it ends."""
+    deadline = time.monotonic() + 60
+    while query(database, "SELECT 1 FROM pg_stat_activity WHERE "
+                "datname = current_database() AND pid <> pg_backend_pid()"):
+        assert time.monotonic() < deadline, "a session does not end"
+        time.sleep(0.01)
+    [(read,)] = query(database, "SELECT seq_tup_read + idx_tup_fetch "
+                      "FROM pg_stat_user_tables WHERE relname = %s", table)
+    return read
+
+
+@pytest.mark.parametrize("role", ["superuser", "owner"])
+def test_restore_of_a_large_table_reads_each_row_a_few_times(
+        command, own_database, write, role):
+    """Not each row once for each other one, whatever the planner believed
+    when the statements were planned."""
+    database = own_database(role)
+    query(database, "CREATE TABLE large (id int PRIMARY KEY, v int)")
+    query(database, "INSERT INTO large SELECT i, 0 "
+                    "FROM generate_series(1, 3000) AS i")
+    query(database, "VACUUM ANALYZE large")
+    spec = write("large.spec", "".join(f"""\
+session {name}
+step {name}1 {{ UPDATE large SET v = v + 1 WHERE id = {number} }}
+step {name}2 {{ DELETE FROM large WHERE id = {number} + 100 }}
+""" for number, name in enumerate("ab", start=1)))
+    runs = 20
+    report = explore(command, database, spec, "--max-runs", runs)
+    assert report["explored"] > 10
+    read = rows_read(database, "large")
+    assert 3000 * runs / 2 < read < 3000 * 20 * runs
