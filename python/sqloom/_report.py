@@ -172,12 +172,13 @@ class Report:
 
     @property
     def broken(self) -> bool:
-        """At least one schedule ended wrong."""
+        """At least one schedule ended wrong, and did so when it was run again."""
         return self.verdict == "broken"
 
     @property
     def inconclusive(self) -> bool:
-        """Nothing wrong was seen, but not all was seen: reason says why."""
+        """Nothing wrong was seen, but not all was seen, or it did not go wrong
+        again: reason says why."""
         return self.verdict == "inconclusive"
 
     @property

@@ -691,7 +691,10 @@ static enum sqloom_status conclude(struct explorer *explorer,
 	if (explorer->nfindings && explorer->finding_plan[0] != explorer->plan)
 		status = slm_explorer_use_plan(
 			explorer, explorer->finding_plan[0], &stop);
+	if (!status)
+		status = slm_confirm_first(explorer, &stop);
 	if (!status && explorer->nfindings && !slm_explorer_lines(explorer) &&
+	    !explorer->by_chance &&
 	    slm_findings_breaks(explorer, explorer->findings[0].class))
 		status = slm_shrink(explorer, &explorer->findings[0], &stop);
 	/* These only make a finding nicer: no reason, if they were stopped. */

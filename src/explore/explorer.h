@@ -2,8 +2,8 @@
 /*
  * What the parts of an exploration share: settings.c (options of the command
  * and of the spec), plan.c (which steps the calls take), serial.c (serial
- * runs), findings.c (outcomes seen, and those that are wrong), shrink.c,
- * header.c (the trace's header and verdict), workers.c (threads that make
+ * runs), findings.c (outcomes seen, and those that are wrong), confirm.c,
+ * shrink.c, header.c (the trace's header and verdict), workers.c (threads that make
  * runs) and ahead.c (which runs they make), explore.c and replay.c (the two
  * entries). Nobody else includes this.
  */
@@ -114,6 +114,7 @@ struct explorer {
 	bool unstable; /* the serial runs of an earlier plan were */
 	bool stopped;  /* by the progress callback */
 	bool diverged; /* equal picks did not lead to equal choices */
+	bool by_chance; /* no finding went wrong when it was run again */
 	uint64_t began_ns, shown_ns;
 	uint64_t runs;	    /* of the exploration, all plans */
 	const char *reason; /* why it is not complete; NULL */
@@ -202,6 +203,16 @@ enum sqloom_status slm_findings_tell(struct explorer *explorer,
 				     struct sqloom_error *err);
 void slm_findings_sort(struct explorer *explorer);
 bool slm_findings_breaks(const struct explorer *explorer, enum slm_class class);
+
+/* ---- confirm.c */
+/* Runs the schedule of a finding of the present plan again. *same: it goes wrong
+ * in the same way each time, as always where calls are statements. */
+enum sqloom_status slm_confirm(struct explorer *explorer,
+			       const struct slm_finding *finding, bool *same,
+			       struct sqloom_error *err);
+/* Makes the worst finding that is confirmed the first; by_chance: none is. */
+enum sqloom_status slm_confirm_first(struct explorer *explorer,
+				     struct sqloom_error *err);
 
 /* ---- shrink.c */
 enum sqloom_status slm_shrink(struct explorer *explorer,

@@ -483,7 +483,10 @@ enum sqloom_status slm_header_finish(struct explorer *explorer,
 			"calls waited for something that is not the database, "
 			"see the notes";
 	trace->complete = !explorer->reason;
-	if (trace->wrong)
+	if (explorer->by_chance && !explorer->reason)
+		explorer->reason = "what went wrong did not go wrong again in "
+				   "the same order, see the notes";
+	if (trace->wrong && !explorer->by_chance)
 		trace->verdict = SQLOOM_BROKEN;
 	else
 		trace->verdict = explorer->reason ? SQLOOM_INCONCLUSIVE :

@@ -21,6 +21,7 @@ static enum sqloom_status search(struct explorer *explorer, uint32_t members,
 	};
 	struct slm_strategy *strategy = NULL;
 	enum slm_learn learnt = SLM_LEARN_MORE;
+	struct slm_finding smaller;
 	enum sqloom_status status = slm_strategy_new(SLM_STRATEGY_EXHAUSTIVE,
 						     &config, &strategy, err);
 
@@ -44,17 +45,18 @@ static enum sqloom_status search(struct explorer *explorer, uint32_t members,
 		if (status)
 			break;
 		explorer->trace->reruns++;
-		if (judgement.class == finding->class) {
-			uint64_t count = finding->count;
-
-			*found = true;
-			status =
-				slm_findings_tell(explorer, &run, finding, err);
-			finding->count = count;
-		}
+		if (judgement.class == finding->class)
+			status = slm_findings_tell(explorer, &run, &smaller,
+						   err);
 		learnt = slm_strategy_learn(strategy);
+		if (!status && judgement.class == finding->class)
+			status = slm_confirm(explorer, &smaller, found, err);
 	}
 	slm_strategy_free(strategy);
+	if (!status && *found) {
+		smaller.count = finding->count;
+		*finding = smaller;
+	}
 	return status;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Time, as calls see it. Calls that write what a clock of whole seconds says:
- * equal runs that come soon after another write the same, later ones do not.
- * That is no finding, and a real one beside it is still found. Computing is no
- * stall, nor is waiting for the disk.
+ * Time and chance. Calls that write what a clock of whole seconds says: equal
+ * runs that come soon after another write the same, later ones do not. That is
+ * no finding, and a real one beside it is still found; nor is what goes wrong
+ * once. Computing is no stall, nor is waiting for the disk.
  */
 #include "functions_help.h"
 
@@ -151,6 +151,72 @@ static void a_lost_update_beside_a_clock_is_found(void **state)
 	sqloom_report_free(report);
 }
 
+/* Which of the calls that are made does something else; 0: none. */
+static int odd_one;
+
+/* As write_time(), but for the time. */
+static int write_by_chance(struct sqloom_call *call, void *arg)
+{
+	const int *row = arg;
+	int id = row ? *row : (int)sqloom_call_number(call);
+	sqlite3 *db = kept(call);
+	char *sql = sqlite3_mprintf("SELECT v FROM t WHERE id = %d", id);
+	int v = query(db, sql) + (++made == odd_one ? 1000 : 1);
+
+	sqlite3_free(sql);
+	sql = sqlite3_mprintf("UPDATE t SET v = %d WHERE id = %d", v, id);
+	(void)execute(db, sql);
+	sqlite3_free(sql);
+	return 0;
+}
+
+/* The first call after the serial runs, found by an exploration of one run. */
+static int first_explored(const struct many *many)
+{
+	struct sqloom_options options = usual();
+	struct sqloom_report *report;
+
+	odd_one = 0;
+	options.strategy = SQLOOM_STRATEGY_EXHAUSTIVE;
+	options.max_runs = 1;
+	report = explore_calls(&many->calls, &options);
+	assert_int_equal(report->trace.explored, 1);
+	assert_int_equal(report->trace.wrong, 0);
+	sqloom_report_free(report);
+	return made - 1;
+}
+
+static void what_goes_wrong_once_is_no_race(void **state)
+{
+	struct sqloom_report *report;
+	struct many many;
+
+	(void)state;
+	same(&many, 2, write_by_chance, NULL, set_up);
+	odd_one = first_explored(&many);
+	report = explore_calls(&many.calls, NULL);
+	assert_figures(report, 6, 1, SQLOOM_INCONCLUSIVE);
+	assert_true(has_note(report, "did not go wrong in the same way"));
+	assert_non_null(strstr(report->trace.reason, "again"));
+	sqloom_report_free(report);
+}
+
+static void a_race_comes_before_what_goes_wrong_once(void **state)
+{
+	static int row = 1;
+	struct sqloom_report *report;
+	struct many many;
+
+	(void)state;
+	same(&many, 2, write_by_chance, &row, set_up);
+	odd_one = first_explored(&many);
+	report = explore_calls(&many.calls, NULL);
+	assert_figures(report, 6, 5, SQLOOM_BROKEN);
+	assert_true(has_note(report, "did not go wrong in the same way"));
+	assert_int_equal(report->trace.findings[0].count, 4);
+	sqloom_report_free(report);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -159,6 +225,8 @@ int main(void)
 		cmocka_unit_test(
 			a_call_that_waits_for_the_disk_has_not_stalled),
 		cmocka_unit_test(a_lost_update_beside_a_clock_is_found),
+		cmocka_unit_test(what_goes_wrong_once_is_no_race),
+		cmocka_unit_test(a_race_comes_before_what_goes_wrong_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Running the schedule of a finding again. Programs need not do the same each
+ * time: they draw random values, look at clocks, have threads. What goes wrong
+ * by chance must not be told as a race, so a finding of theirs counts only if
+ * its schedule goes wrong in the same way each time. The statements of a spec
+ * do the same each time, and are not run again.
+ */
+#include <string.h>
+
+#include "base/error.h"
+#include "explore/explorer.h"
+
+#define CONFIRM_RUNS 3
+
+/* The calls of the finding: those with letters, and those of the plan that
+ * never have a choice. */
+static uint32_t members_of(const struct explorer *explorer,
+			   const struct slm_finding *finding)
+{
+	uint32_t members = 0;
+
+	for (const char *letter = finding->schedule; *letter; letter++)
+		members |= 1u << (*letter - 'a');
+	for (unsigned i = 0; i < explorer->plan->steps.ncalls; i++)
+		if (!explorer->choices[i])
+			members |= explorer->plan->members & (1u << i);
+	return members;
+}
+
+/* Runs the schedule once more. *same: it was followed, and went as wrong. */
+static enum sqloom_status run_again(struct explorer *explorer,
+				    const struct slm_finding *finding,
+				    struct slm_strategy *strategy, bool *same,
+				    struct sqloom_error *err)
+{
+	struct slm_director director = { .strategy = strategy };
+	struct slm_judgement judgement;
+	struct slm_run run;
+	enum sqloom_status status = slm_explorer_make(
+		explorer, &explorer->main, members_of(explorer, finding), 0,
+		&director, err);
+
+	if (!status)
+		status = slm_findings_describe(&explorer->main, &run, err);
+	if (!status)
+		status = slm_findings_judge(explorer, &run, &judgement, err);
+	if (status)
+		return status;
+	explorer->trace->reruns++;
+	slm_strategy_learn(strategy);
+	*same = slm_strategy_failed_at(strategy) < 0 &&
+		judgement.class == finding->class;
+	return SQLOOM_OK;
+}
+
+enum sqloom_status slm_confirm(struct explorer *explorer,
+			       const struct slm_finding *finding, bool *same,
+			       struct sqloom_error *err)
+{
+	unsigned length = (unsigned)strlen(finding->schedule);
+	uint8_t *picks = slm_arena_alloc(&explorer->arena, length + 1);
+	enum sqloom_status status = SQLOOM_OK;
+
+	*same = true;
+	if (!slm_db_arrives(explorer->db))
+		return SQLOOM_OK;
+	if (!picks)
+		return slm_error_nomem(err);
+	for (unsigned i = 0; i < length; i++)
+		picks[i] = (uint8_t)(finding->schedule[i] - 'a');
+	for (unsigned i = 0; !status && *same && i < CONFIRM_RUNS &&
+			     slm_explorer_goes_on(explorer, -1, 1);
+	     i++) {
+		struct slm_strategy *strategy = NULL;
+
+		status = slm_strategy_replay_new(&(const uint8_t *){ picks },
+						 &length, 1, &strategy, err);
+		if (!status)
+			status = run_again(explorer, finding, strategy, same,
+					   err);
+		slm_strategy_free(strategy);
+	}
+	return status;
+}
+
+/* Makes finding i the first one. */
+static void to_front(struct explorer *explorer, uint32_t i)
+{
+	struct slm_finding moving = explorer->findings[i];
+	const struct plan *plan = explorer->finding_plan[i];
+
+	memmove(&explorer->findings[1], &explorer->findings[0],
+		i * sizeof(explorer->findings[0]));
+	memmove(&explorer->finding_plan[1], &explorer->finding_plan[0],
+		i * sizeof(explorer->finding_plan[0]));
+	explorer->findings[0] = moving;
+	explorer->finding_plan[0] = plan;
+}
+
+enum sqloom_status slm_confirm_first(struct explorer *explorer,
+				     struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+	bool same = true;
+	uint32_t i;
+
+	for (i = 0; i < explorer->nfindings; i++) {
+		const struct slm_finding *finding = &explorer->findings[i];
+
+		if (!slm_findings_breaks(explorer, finding->class) ||
+		    explorer->finding_plan[i] != explorer->plan)
+			break;
+		status = slm_confirm(explorer, finding, &same, err);
+		if (status || same)
+			break;
+	}
+	if (status || i == 0)
+		return status;
+	if (same)
+		to_front(explorer, i);
+	else
+		explorer->by_chance = true;
+	if (!slm_note(explorer,
+		      "%u of the findings did not go wrong in the same way when "
+		      "their schedules were run again: the calls do not do the "
+		      "same each time. Do they use random values, the clock, "
+		      "or threads of their own? Give them a fixed seed, or "
+		      "values that are always different (a UUID)",
+		      i))
+		return slm_error_nomem(err);
+	return SQLOOM_OK;
+}
