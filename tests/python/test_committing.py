@@ -580,6 +580,12 @@ def test_database_of_another_kind(database_access, monkeypatch):
             pass
 
 
+def test_database_that_is_not_there(database_access):
+    with pytest.raises(UsageError, match="no alias 'otter' in DATABASES"):
+        with committing_test("this one", databases=["otter"]):
+            pass
+
+
 # ---- The schema -------------------------------------------------------------
 
 

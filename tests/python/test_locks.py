@@ -135,6 +135,12 @@ def test_what_is_no_model(models):
         require_lock(models)
 
 
+@pytest.mark.parametrize("name", ["Entry", "nowhere.Entry", "ledger.Nope"])
+def test_models_that_are_not_there(name):
+    with pytest.raises(UsageError, match=f"no model '{name}'.*app_label"):
+        require_lock(name).__enter__()
+
+
 @pytest.mark.parametrize("timeout", [-1, float("nan"), 1e12])
 def test_wrong_timeouts(timeout):
     with pytest.raises(UsageError, match="seconds"):
@@ -230,6 +236,8 @@ def test_database():
         require_lock([Line, Entry]).__enter__()
     with require_lock([Line, Entry], using="default"):
         pass
+    with pytest.raises(UsageError, match="no alias 'otter' .* 'default'"):
+        require_lock(Line, using="otter").__enter__()
 
 
 @pytest.mark.committing

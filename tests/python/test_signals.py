@@ -676,5 +676,9 @@ def test_misuse(signal):
         suspend_signals("post_save")
     with pytest.raises(UsageError, match="is no receiver"):
         suspend_signals(receiver=3)
+    with pytest.raises(UsageError, match="'ledger.Nope' would silence noth"):
+        suspend_signals(sender="ledger.Nope").__enter__()
+    with suspend_signals(sender="Nobody's.label"):
+        pass
     with pytest.raises(TypeError, match="test classes"):
         suspend_signals(signal)(3)

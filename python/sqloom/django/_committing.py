@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqloom.django import _connections, _fixtures
+from sqloom.django import _connections, _fixtures, _places
 from sqloom.errors import Error, UsageError
 
 __all__ = ["Recorder", "Run", "refuse_hidden_rows"]
@@ -165,6 +165,8 @@ class Run:
         from django.db import connections
 
         _connections.watch()
+        for alias in self.aliases:
+            _places.check_alias(alias)
         refuse_hidden_rows(self.aliases, "a committing test")
         try:
             for alias in self.aliases:

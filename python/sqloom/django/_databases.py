@@ -44,17 +44,6 @@ def _stall_after_ms() -> int:
 # ---- Refusals ---------------------------------------------------------------
 
 
-def _check_alias(alias: str) -> None:
-    from django.db import connections
-
-    if alias in connections:
-        return
-    raise UsageError(
-        f"there is no alias {alias!r} in DATABASES; it has "
-        f"{_places.in_words(connections)}"
-    )
-
-
 def _check_vendor(wrapper: Any) -> None:
     if wrapper.vendor in _VENDORS:
         return
@@ -437,7 +426,7 @@ def leading(using: str | None = None, *,
     from django.db import DEFAULT_DB_ALIAS, connections
 
     alias = DEFAULT_DB_ALIAS if using is None else using
-    _check_alias(alias)
+    _places.check_alias(alias)
     _check_vendor(connections[alias])
     if not _busy.acquire(blocking=False):
         raise UsageError(

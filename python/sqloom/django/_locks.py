@@ -76,7 +76,12 @@ class RequireLock:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         models = [_model(each) for each in self._models]
-        connection = connections[self._alias(models)]
+        alias = self._alias(models)
+        if alias not in connections:
+            from ._places import check_alias
+
+            check_alias(alias)
+        connection = connections[alias]
         # In one order everywhere, so that two of them cannot lock crosswise.
         tables = sorted({model._meta.db_table for model in models})
         if connection.vendor == "postgresql":
@@ -246,7 +251,12 @@ def _model(named: Any) -> Any:
     if isinstance(named, str):
         from django.apps import apps
 
-        return apps.get_model(named)
+        try:
+            return apps.get_model(named)
+        except (LookupError, ValueError) as error:
+            raise UsageError(
+                f"require_lock: there is no model {named!r}: {error}. Write it "
+                f'as "app_label.Model"') from None
     return named
 
 

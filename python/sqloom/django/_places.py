@@ -235,6 +235,15 @@ def in_words(aliases: Iterable[str]) -> str:
     return ", ".join(names[:-1]) + " and " + names[-1]
 
 
+def check_alias(alias: str) -> None:
+    """Raises UsageError: there is no such alias."""
+    from django.db import connections
+
+    if alias not in connections:
+        raise UsageError(f"there is no alias {alias!r} in DATABASES; it has "
+                         f"{in_words(connections)}")
+
+
 # ---- Is it one for tests? ---------------------------------------------------
 
 

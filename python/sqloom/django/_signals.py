@@ -100,6 +100,23 @@ def _is_sender(wanted: Any, sender: Any) -> bool:
     return wanted is sender
 
 
+def _check_sender(wanted: Any) -> None:
+    """A sender may be any text; but one that begins like the label of a model
+    is that of a model."""
+    from django.apps import apps
+
+    if not isinstance(wanted, str) or not apps.ready:
+        return
+    label, dot, name = wanted.partition(".")
+    if not (dot and label in apps.app_configs):
+        return
+    try:
+        apps.get_model(label, name)
+    except LookupError as error:
+        raise UsageError(f"suspend_signals: sender={wanted!r} would silence "
+                         f"nothing: {error}") from None
+
+
 def _is_receiver(wanted: Any, signal: Signal, called: Any) -> bool:
     """The function or method itself; what it wraps; where it is defined; or
     the dispatch_uid under which it is connected."""
@@ -190,6 +207,8 @@ class SuspendSignals(Scope):
         self._this_thread = this_thread
 
     def begin(self) -> End:
+        for sender in self._what[1]:
+            _check_sender(sender)
         suspension = _Suspension(*self._what)
         _begin(suspension, self._this_thread)
         return lambda failed: _end(suspension)
