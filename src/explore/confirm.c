@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "explore/explorer.h"
 
-#define CONFIRM_RUNS 3
+#define CONFIRM_RUNS 5
 
 /* The calls of the finding: those with letters, and those of the plan that
  * never have a choice. */
