@@ -124,6 +124,19 @@ static enum sqloom_status run_setup(struct postgres *db,
 
 /* ---- Connections ------------------------------------------------------- */
 
+enum sqloom_status slm_pg_patience(struct postgres *db, bool patient,
+				   struct sqloom_error *err)
+{
+	const char *sql =
+		patient || db->options.keeps_only ?
+			"SET lock_timeout = '" END_LOCK_TIMEOUT_OUTSIDE "'" :
+		db->outside ? "SET lock_timeout = '" ADMIN_LOCK_TIMEOUT_OUTSIDE
+			      "'" :
+			      "SET lock_timeout = '" ADMIN_LOCK_TIMEOUT "'";
+
+	return slm_pg_exec(&db->admin, "set up a connection", sql, NULL, err);
+}
+
 static void disconnect(struct postgres *db)
 {
 	for (unsigned i = 0; i < db->nsessions; i++)
@@ -160,20 +173,8 @@ static enum sqloom_status connect_sessions(struct postgres *db,
 		slm_pg_pin(&db->monitor, db->options.worker, &db->pinned);
 	for (unsigned i = 0; !status && !db->outside && i < db->nsessions; i++)
 		status = slm_pgsession_open(&db->sessions[i], err);
-	/* From now on it must not wait for what a session holds. Where there
-	 * is time, a VACUUM that the server began by itself gives way. */
-	if (!status)
-		status = slm_pg_exec(
-			&db->admin, "set up a connection",
-			db->options.keeps_only ? "SET lock_timeout = "
-						 "'" END_LOCK_TIMEOUT_OUTSIDE
-						 "'" :
-			db->outside ? "SET lock_timeout = "
-				      "'" ADMIN_LOCK_TIMEOUT_OUTSIDE "'" :
-				      "SET lock_timeout = "
-				      "'" ADMIN_LOCK_TIMEOUT "'",
-			NULL, err);
-	return status;
+	/* From now on it must not wait for what a session holds. */
+	return status ? status : slm_pg_patience(db, false, err);
 }
 
 /* What the role may do. */

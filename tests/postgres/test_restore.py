@@ -6,15 +6,26 @@ Each case is: tables that are there before; what both sessions do; what must be
 true after every run, so that a step that did nothing does not go unnoticed.
 """
 
+import contextlib
 import pathlib
 import sys
+import threading
 import time
 
+import psycopg2
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from pg_help import BROKEN, HOLDS, dump, explore, query, told  # noqa: E402
+from pg_help import (  # noqa: E402
+    BROKEN,
+    HOLDS,
+    dump,
+    explore,
+    of_class,
+    query,
+    told,
+)
 
 CASES = {
     "serial": ("""
@@ -405,3 +416,58 @@ step {name}2 {{ DELETE FROM large WHERE id = {number} + 100 }}
     assert report["explored"] > 10
     read = rows_read(database, "large")
     assert 3000 * runs / 2 < read < 3000 * 20 * runs
+
+
+@contextlib.contextmanager
+def locked_again_and_again(database, table):
+    """While sqloom is at work, a session takes the lock that VACUUM and ANALYZE
+    hold, as autovacuum would, and gives it back."""
+    done = threading.Event()
+
+    def hold():
+        connection = psycopg2.connect(database)
+        cursor = connection.cursor()
+        while not done.is_set():
+            cursor.execute("SELECT to_regnamespace('sqloom') IS NOT NULL")
+            if cursor.fetchone()[0]:
+                cursor.execute(
+                    f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE")
+                done.wait(0.1)
+            connection.rollback()
+            done.wait(0.02)
+        connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("role", ["superuser", "owner"])
+def test_restore_waits_for_what_autovacuum_holds(command, own_database, write,
+                                                 role):
+    database = own_database(role)
+    query(database, """
+        CREATE TABLE t (id int PRIMARY KEY, v int);
+        INSERT INTO t SELECT i, 0 FROM generate_series(1, 50) AS i;
+        CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RETURN new; END $$;
+        CREATE TRIGGER f BEFORE UPDATE ON t
+          FOR EACH ROW EXECUTE FUNCTION f();
+        """)
+    before = dump(database)
+    spec = write("t.spec", "".join(f"""\
+session {name}
+step {name}1 {{ UPDATE t SET v = v + 1 WHERE id = {number} }}
+step {name}2 {{ DELETE FROM t WHERE id = {number} + 10 }}
+step {name}3 {{ INSERT INTO t VALUES ({number} + 100, 1) }}
+""" for number, name in enumerate("ab", start=1)))
+    with locked_again_and_again(database, "t"):
+        report = explore(command, database, spec, "--strategy", "random",
+                         "--max-runs", 60)
+    assert report["explored"] == 60
+    assert not of_class(report)
+    assert dump(database) == before
