@@ -159,7 +159,7 @@ static enum sqloom_status connect_admin(struct postgres *db,
 		status = slm_pg_exec(&db->admin, "set up a connection",
 				     PG_SETTINGS, NULL, err);
 	}
-	return status;
+	return status ? status : slm_pg_lift_limits(&db->admin, err);
 }
 
 static enum sqloom_status connect_sessions(struct postgres *db,
@@ -171,6 +171,8 @@ static enum sqloom_status connect_sessions(struct postgres *db,
 
 	if (!status && !db->options.keeps_only)
 		slm_pg_pin(&db->monitor, db->options.worker, &db->pinned);
+	if (!status)
+		status = slm_pg_lift_limits(&db->monitor, err);
 	for (unsigned i = 0; !status && !db->outside && i < db->nsessions; i++)
 		status = slm_pgsession_open(&db->sessions[i], err);
 	/* From now on it must not wait for what a session holds. */

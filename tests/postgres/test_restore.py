@@ -471,3 +471,34 @@ step {name}3 {{ INSERT INTO t VALUES ({number} + 100, 1) }}
     assert report["explored"] == 60
     assert not of_class(report)
     assert dump(database) == before
+
+
+def test_limits_of_the_database_are_for_its_users(command, own_database,
+                                                  write):
+    """What sqloom does itself may take longer than its statements may."""
+    database = own_database("owner")
+    query(database, """
+        CREATE TABLE t (id int PRIMARY KEY, v int);
+        INSERT INTO t VALUES (1, 1);
+        CREATE FUNCTION slow(v int) RETURNS bool LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep(0.3); RETURN true; END $$;
+        """)
+    query(database, """DO $$ BEGIN EXECUTE format(
+        'ALTER DATABASE %I SET statement_timeout = ''200ms''',
+        current_database()); EXECUTE format(
+        'ALTER DATABASE %I SET idle_session_timeout = ''200ms''',
+        current_database()); EXECUTE format(
+        'ALTER DATABASE %I SET standard_conforming_strings = off',
+        current_database()); END $$""")
+    before = dump(database)
+    spec = write("t.spec", """\
+setup { SELECT slow(1); UPDATE t SET v = 2; }
+session a
+step a1 { UPDATE t SET v = v + 1 }
+session b
+step b1 { UPDATE t SET v = v * 2 }
+teardown { SELECT slow(1); SELECT slow(2); }
+""")
+    report = explore(command, database, spec)
+    assert report["exit_code"] == HOLDS
+    assert dump(database) == before
