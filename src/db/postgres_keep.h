@@ -17,6 +17,10 @@
  * the admin connection does, and goes with the schema. */
 #define PG_MARK "sqloom_mark"
 
+/* Tables or sequences that one statement asks about: planning it takes the
+ * square of their number. */
+#define PG_TABLES_AT_ONCE 50
+
 /* Two sets of snapshots: what runs go back to, and what was there before the
  * spec's global setup. Also the first letter of a snapshot table's name. */
 enum pg_set {

@@ -502,3 +502,26 @@ teardown { SELECT slow(1); SELECT slow(2); }
     report = explore(command, database, spec)
     assert report["exit_code"] == HOLDS
     assert dump(database) == before
+
+
+def test_no_statement_is_about_all_tables(command, server, own_database, write):
+    """Planning a UNION of so many parts takes the square of their number."""
+    database = own_database("superuser")
+    for i in range(120):
+        query(database, f"CREATE TABLE t{i} (id serial, v int); "
+                        f"INSERT INTO t{i} (v) VALUES (1)")
+    query(database, """DO $$ BEGIN EXECUTE format(
+        'ALTER DATABASE %I SET log_statement = ''all''',
+        current_database()); END $$""")
+    logged = server.log.stat().st_size
+    spec = write("t.spec", """\
+setup { UPDATE t1 SET v = 2 }
+session a
+step a1 { UPDATE t1 SET v = v + 1 }
+session b
+step b1 { INSERT INTO t2 (v) VALUES (1) }
+""")
+    assert explore(command, database, spec)["exit_code"] == HOLDS
+    lines = server.log.read_text(errors="replace")[logged:].splitlines()
+    parts = [line.count(" UNION ALL ") for line in lines]
+    assert 10 < max(parts) < 60
