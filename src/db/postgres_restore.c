@@ -85,14 +85,7 @@ static void put_insert(const struct postgres *db, const struct pg_table *table,
 			       " WHERE NOT EXISTS (SELECT FROM ONLY %s AS t "
 			       "WHERE ",
 			       table->quoted);
-		for (uint32_t i = 0; i < table->nprimary; i++) {
-			const struct pg_column *column =
-				&table->columns[table->primary[i]];
-
-			slm_buf_puts(sql, i ? " AND t." : "t.");
-			slm_pgkeep_name(sql, column->name);
-			slm_buf_printf(sql, " = s.c%d", column->number);
-		}
+		slm_pgkeep_same(table, sql);
 		slm_buf_putc(sql, ')');
 	}
 	/* Else the snapshot table is scanned as it was written, in order. */

@@ -72,6 +72,23 @@ void slm_pgkeep_kept_columns(const struct pg_table *table, struct slm_buf *out)
 	}
 }
 
+void slm_pgkeep_same(const struct pg_table *table, struct slm_buf *out)
+{
+	/* As records: they find how the types are compared by themselves. A
+	 * bare "=" is looked for along the search_path, which need not have
+	 * that of an extension's type. */
+	slm_buf_puts(out, "ROW(");
+	for (uint32_t i = 0; i < table->nprimary; i++) {
+		slm_buf_puts(out, i ? ", t." : "t.");
+		slm_pgkeep_name(out, table->columns[table->primary[i]].name);
+	}
+	slm_buf_puts(out, ")::record OPERATOR(pg_catalog.=) ROW(");
+	for (uint32_t i = 0; i < table->nprimary; i++)
+		slm_buf_printf(out, "%ss.c%d", i ? ", " : "",
+			       table->columns[table->primary[i]].number);
+	slm_buf_puts(out, ")::record");
+}
+
 enum sqloom_status slm_pgkeep_exec(struct postgres *db, const char *doing,
 				   struct slm_buf *sql, PGresult **result,
 				   struct sqloom_error *err)
@@ -213,9 +230,8 @@ static void put_take(struct slm_buf *sql, enum pg_set set,
 			       "CREATE TABLE " PG_SCHEMA ".%c%u AS SELECT "
 			       "row_number() OVER (ORDER BY ctid) AS o",
 			       set, table->oid);
+		/* Also those that are generated: they may be of the key. */
 		for (uint32_t i = 0; i < table->ncolumns; i++) {
-			if (table->columns[i].generated)
-				continue;
 			slm_buf_puts(sql, ", ");
 			slm_pgkeep_name(sql, table->columns[i].name);
 			slm_buf_printf(sql, " AS c%d",

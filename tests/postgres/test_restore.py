@@ -168,6 +168,35 @@ CASES = {
         """, ["UPDATE t SET v = v + 1 WHERE id = 1500",
               "DELETE FROM t WHERE id = 7", "INSERT INTO t VALUES (7, 0, '')"],
         "(SELECT v = 1502 FROM t WHERE id = 1500)"),
+    "keys of an extension's type": ("""
+        CREATE SCHEMA ext; CREATE EXTENSION ltree SCHEMA ext;
+        CREATE TABLE t (id ext.ltree PRIMARY KEY, v int);
+        CREATE TABLE u (t ext.ltree REFERENCES t ON DELETE CASCADE);
+        INSERT INTO t SELECT ('top.n' || n)::ext.ltree, n
+          FROM generate_series(1, 2000) n;
+        INSERT INTO u SELECT id FROM t WHERE v < 9;
+        """, ["UPDATE t SET v = v + 1 WHERE v BETWEEN 1499 AND 1502",
+              "DELETE FROM t WHERE v = 7"],
+        "(SELECT max(v) = 2000 AND min(v) = 1 FROM t) AND "
+        "(SELECT count(*) = 7 FROM u)"),
+    "keys that are generated": ("""
+        CREATE TABLE t (v int, n int,
+          id int GENERATED ALWAYS AS (v * 2) STORED PRIMARY KEY);
+        CREATE TABLE u (t int REFERENCES t ON DELETE CASCADE);
+        INSERT INTO t SELECT n, n FROM generate_series(1, 2000) n;
+        INSERT INTO u VALUES (2), (4), (6);
+        """, ["UPDATE t SET n = n + 1 WHERE id = 1000",
+              "DELETE FROM t WHERE id = 2"],
+        "(SELECT n = 502 FROM t WHERE id = 1000) AND "
+        "(SELECT count(*) = 2 FROM u)"),
+    "keys that are equal and not the same": ("""
+        CREATE TABLE t (id numeric PRIMARY KEY, v int);
+        CREATE TABLE u (t numeric REFERENCES t
+          ON DELETE CASCADE ON UPDATE CASCADE);
+        INSERT INTO t SELECT n, n FROM generate_series(1, 2000) n;
+        INSERT INTO u VALUES (1), (2), (3);
+        """, ["UPDATE t SET id = 1.0 WHERE id = 1"],
+        "(SELECT id::text = '1.0' FROM t WHERE id = 1)"),
     "types": ("""
         CREATE TYPE mood AS ENUM ('sad', 'happy');
         CREATE DOMAIN positive AS int CHECK (VALUE > 0);
