@@ -513,11 +513,11 @@ static enum sqloom_status clean_up(struct postgres *db, const char **cleaned,
 		status = put_back(db, PG_SET_RUNS, &restored, err);
 	if (!status)
 		status = put_back(db, PG_SET_BEFORE, &again, err);
-	if (!status)
-		status = slm_pgkeep_settings(db, false, err);
 	if (status)
 		return not_cleaned(db, err);
 	status = drop_schema(db, err);
+	if (!status)
+		status = slm_pgkeep_settings(db, false, err);
 	if (!status)
 		say_cleaned(db, restored > again ? restored : again, tables,
 			    others, cleaned);
@@ -569,6 +569,10 @@ static enum sqloom_status make_schema(struct postgres *db,
 		"CREATE TABLE " PG_SCHEMA ".known (class oid, object oid);"
 		"CREATE TABLE " PG_SCHEMA ".created (class oid, object oid, "
 		"type text, identity text);"
+		/* Else a publication of all tables forbids to change them. */
+		"ALTER TABLE " PG_SCHEMA ".life REPLICA IDENTITY FULL;"
+		"ALTER TABLE " PG_SCHEMA ".position REPLICA IDENTITY FULL;"
+		"ALTER TABLE " PG_SCHEMA ".created REPLICA IDENTITY FULL;"
 		"INSERT INTO " PG_SCHEMA ".known ");
 	slm_buf_puts(&sql, objects);
 	slm_buf_puts(&sql, "; COMMIT");
@@ -593,9 +597,12 @@ enum sqloom_status slm_pgsnap_begin(struct postgres *db, const char **cleaned,
 	if (!status && state == SCHEMA_OURS)
 		status = clean_up(db, cleaned, err);
 	if (!status)
-		status = make_schema(db, err);
-	if (!status)
 		status = slm_pgkeep_plan(db, err);
+	/* The user's event triggers have nothing to do with our tables. */
+	if (!status)
+		status = slm_pgkeep_settings(db, true, err);
+	if (!status)
+		status = make_schema(db, err);
 	if (!status)
 		status = slm_pgkeep_forget(db, PG_SET_RUNS, err);
 	if (!status)
@@ -693,9 +700,11 @@ enum sqloom_status slm_pgsnap_end(struct postgres *db, struct sqloom_error *err)
 			status = put_back(db, PG_SET_BEFORE, &changed, err);
 	}
 	if (!status)
-		status = slm_pgkeep_settings(db, false, err);
+		status = slm_pgkeep_settings(db, true, err);
 	if (!status)
 		status = drop_schema(db, err);
+	if (!status)
+		status = slm_pgkeep_settings(db, false, err);
 	if (!status)
 		status = admin(db, "give the lock back",
 			       "SELECT pg_catalog.pg_advisory_unlock(" LOCK_KEYS

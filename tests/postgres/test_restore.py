@@ -275,6 +275,21 @@ SUPERUSER_CASES = {
         INSERT INTO t VALUES (1);
         """, ["INSERT INTO t VALUES (2)"],
         "(SELECT count(*) = 3 FROM audit)"),
+    "event triggers": ("""
+        CREATE TABLE t (v int); INSERT INTO t VALUES (1);
+        CREATE TABLE ddl (n serial, tag text);
+        CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO public.ddl (tag) VALUES (tg_tag); END $$;
+        CREATE EVENT TRIGGER made ON ddl_command_end EXECUTE FUNCTION note();
+        CREATE EVENT TRIGGER dropped ON sql_drop EXECUTE FUNCTION note();
+        """, ["INSERT INTO t VALUES (2)"],
+        "(SELECT count(*) = 3 FROM t)"),
+    "publication of all tables": ("""
+        CREATE TABLE t (id int PRIMARY KEY, v int);
+        INSERT INTO t VALUES (1, 1);
+        CREATE PUBLICATION everything FOR ALL TABLES;
+        """, ["UPDATE t SET v = v + 1"],
+        "(SELECT v = 3 FROM t)"),
 }
 # What a role may do matters where something must be bypassed.
 BYPASSED = ["foreign key cascade", "foreign key to itself",
