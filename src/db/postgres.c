@@ -124,6 +124,19 @@ static enum sqloom_status run_setup(struct postgres *db,
 
 /* ---- Connections ------------------------------------------------------- */
 
+enum sqloom_status slm_pg_patience(struct postgres *db, bool patient,
+				   struct sqloom_error *err)
+{
+	const char *sql =
+		patient || db->options.keeps_only ?
+			"SET lock_timeout = '" END_LOCK_TIMEOUT_OUTSIDE "'" :
+		db->outside ? "SET lock_timeout = '" ADMIN_LOCK_TIMEOUT_OUTSIDE
+			      "'" :
+			      "SET lock_timeout = '" ADMIN_LOCK_TIMEOUT "'";
+
+	return slm_pg_exec(&db->admin, "set up a connection", sql, NULL, err);
+}
+
 static void disconnect(struct postgres *db)
 {
 	for (unsigned i = 0; i < db->nsessions; i++)
@@ -146,7 +159,7 @@ static enum sqloom_status connect_admin(struct postgres *db,
 		status = slm_pg_exec(&db->admin, "set up a connection",
 				     PG_SETTINGS, NULL, err);
 	}
-	return status;
+	return status ? status : slm_pg_lift_limits(&db->admin, err);
 }
 
 static enum sqloom_status connect_sessions(struct postgres *db,
@@ -158,22 +171,12 @@ static enum sqloom_status connect_sessions(struct postgres *db,
 
 	if (!status && !db->options.keeps_only)
 		slm_pg_pin(&db->monitor, db->options.worker, &db->pinned);
+	if (!status)
+		status = slm_pg_lift_limits(&db->monitor, err);
 	for (unsigned i = 0; !status && !db->outside && i < db->nsessions; i++)
 		status = slm_pgsession_open(&db->sessions[i], err);
-	/* From now on it must not wait for what a session holds. Where there
-	 * is time, a VACUUM that the server began by itself gives way. */
-	if (!status)
-		status = slm_pg_exec(
-			&db->admin, "set up a connection",
-			db->options.keeps_only ? "SET lock_timeout = "
-						 "'" END_LOCK_TIMEOUT_OUTSIDE
-						 "'" :
-			db->outside ? "SET lock_timeout = "
-				      "'" ADMIN_LOCK_TIMEOUT_OUTSIDE "'" :
-				      "SET lock_timeout = "
-				      "'" ADMIN_LOCK_TIMEOUT "'",
-			NULL, err);
-	return status;
+	/* From now on it must not wait for what a session holds. */
+	return status ? status : slm_pg_patience(db, false, err);
 }
 
 /* What the role may do. */

@@ -25,12 +25,14 @@ static enum sqloom_status connect(struct postgres *db, struct sqloom_error *err)
 		status = slm_pg_open(&db->maintenance, db->options.conninfo,
 				     names[i], "sqloom's maker of copies", err);
 		if (!status)
-			return slm_pg_exec(&db->maintenance,
-					   "set up a connection",
-					   "SET client_min_messages = warning",
-					   NULL, err);
+			break;
 	}
-	return status;
+	if (!status)
+		status = slm_pg_lift_limits(&db->maintenance, err);
+	return status ? status :
+			slm_pg_exec(&db->maintenance, "set up a connection",
+				    "SET client_min_messages = warning", NULL,
+				    err);
 }
 
 /* Puts a name, quoted as an identifier (or bare, in a literal), into fmt where

@@ -290,6 +290,11 @@ enum sqloom_status slm_pgdb_open(const struct sqloom_spec *spec,
 				 struct pg_outside *outside,
 				 struct slm_db **out, struct sqloom_error *err);
 
+/* Does the admin connection wait for locks that others hold, for some seconds,
+ * also for those that the server's own work holds? */
+enum sqloom_status slm_pg_patience(struct postgres *db, bool patient,
+				   struct sqloom_error *err);
+
 /* ---- outside.c --------------------------------------------------------- */
 
 /* What postgres.c asks for if db->outside. */

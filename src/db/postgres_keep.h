@@ -17,6 +17,10 @@
  * the admin connection does, and goes with the schema. */
 #define PG_MARK "sqloom_mark"
 
+/* Tables or sequences that one statement asks about: planning it takes the
+ * square of their number. */
+#define PG_TABLES_AT_ONCE 50
+
 /* Two sets of snapshots: what runs go back to, and what was there before the
  * spec's global setup. Also the first letter of a snapshot table's name. */
 enum pg_set {
@@ -86,6 +90,8 @@ enum sqloom_status slm_pgkeep_forget(struct postgres *db, enum pg_set set,
 void slm_pgkeep_columns(const struct pg_table *table, struct slm_buf *out);
 void slm_pgkeep_kept_columns(const struct pg_table *table, struct slm_buf *out);
 void slm_pgkeep_name(struct slm_buf *out, const char *name);
+/* Appends that t (the table) and s (the snapshot) have the same primary key. */
+void slm_pgkeep_same(const struct pg_table *table, struct slm_buf *out);
 /* Keeps the rows of tables[0 .. n - 1] in the set, in one transaction. */
 enum sqloom_status slm_pgkeep_take(struct postgres *db, enum pg_set set,
 				   const uint32_t *tables, uint32_t n,

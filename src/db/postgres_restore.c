@@ -27,6 +27,7 @@
 #define ROOM_MAX 100	  /* restores between two VACUUMs, at most */
 #define TOAST_EVERY 16	  /* VACUUMs, one is of what is out of line, too */
 #define ROOM_BY_ROWS 20	  /* the same where tables are not emptied */
+#define LOCKED "55P03"	  /* SQLSTATE: the time for a lock is over */
 
 static const char letters[PG_PREPARED_KINDS] = {
 	[PG_PREPARED_SELECT] = 's',
@@ -84,14 +85,7 @@ static void put_insert(const struct postgres *db, const struct pg_table *table,
 			       " WHERE NOT EXISTS (SELECT FROM ONLY %s AS t "
 			       "WHERE ",
 			       table->quoted);
-		for (uint32_t i = 0; i < table->nprimary; i++) {
-			const struct pg_column *column =
-				&table->columns[table->primary[i]];
-
-			slm_buf_puts(sql, i ? " AND t." : "t.");
-			slm_pgkeep_name(sql, column->name);
-			slm_buf_printf(sql, " = s.c%d", column->number);
-		}
+		slm_pgkeep_same(table, sql);
 		slm_buf_putc(sql, ')');
 	}
 	/* Else the snapshot table is scanned as it was written, in order. */
@@ -292,6 +286,7 @@ enum op_kind {
 	OP_PLACES,   /* where the rows were put */
 	OP_XID,	     /* the transaction that put them there */
 	OP_POSITION, /* of a sequence, which is in place of the table */
+	OP_VACUUM,
 	OP_OTHER,
 	OP_SYNC,
 };
@@ -314,6 +309,7 @@ struct batch {
 	struct slm_buf vacuum; /* text; memory may be out before the pipeline,
 				* not in it */
 	bool misplaced;	       /* rows came back in another order */
+	bool locked;	       /* somebody was in the way of VACUUM */
 	char xid[24];	       /* of the restore; by_rows */
 	bool read;
 	bool plain;  /* constraints and triggers are in the way */
@@ -425,8 +421,10 @@ static enum sqloom_status make_vacuum(struct batch *batch,
 	const char *separator = "";
 	bool toast = db->plan->emptied++ % TOAST_EVERY == 0;
 
-	slm_buf_printf(sql, "VACUUM (INDEX_CLEANUP ON, TRUNCATE %s%s) ",
+	slm_buf_printf(sql, "VACUUM (INDEX_CLEANUP ON, TRUNCATE %s%s%s) ",
 		       batch->any_spread ? "ON" : "OFF",
+		       /* There nothing depends on it. */
+		       batch->plain ? ", SKIP_LOCKED" : "",
 		       toast || PQserverVersion(db->admin.conn) < 140000 ?
 			       "" :
 			       ", PROCESS_TOAST OFF");
@@ -445,7 +443,7 @@ static bool send_vacuum(struct batch *batch)
 {
 	if (!send_sync(batch))
 		return false;
-	add_op(batch, OP_OTHER, 0);
+	add_op(batch, OP_VACUUM, 0);
 	return PQsendQueryParams(batch->db->admin.conn, batch->vacuum.data, 0,
 				 NULL, NULL, NULL, NULL, 0) &&
 	       send_sync(batch);
@@ -574,6 +572,13 @@ static void learn_position(struct batch *batch, uint32_t index,
 		batch->failed = true;
 }
 
+static bool is_locked(const struct op *op, const PGresult *result)
+{
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+	return op->kind == OP_VACUUM && state && strcmp(state, LOCKED) == 0;
+}
+
 static void take_result(struct batch *batch, const struct op *op,
 			PGresult *result)
 {
@@ -585,6 +590,11 @@ static void take_result(struct batch *batch, const struct op *op,
 		PQclear(result);
 		return;
 	default:
+		if (is_locked(op, result)) {
+			batch->locked = true;
+			PQclear(result);
+			return;
+		}
 		if (!batch->failed)
 			explain(batch, op, result, &batch->why);
 		batch->failed = true;
@@ -841,7 +851,19 @@ static void mark_all(struct postgres *db)
 		db->catalogue.sequences[i].dirty = true;
 }
 
-/* Tables whose rows came back out of order, once more: with empty pages. */
+static enum sqloom_status still_locked(struct sqloom_error *err)
+{
+	slm_error_set(err, SQLOOM_DATABASE,
+		      "cannot empty the pages of the tables that a run wrote: "
+		      "another session holds a lock on one of them");
+	if (err)
+		memcpy(err->sqlstate, LOCKED, sizeof(LOCKED));
+	return SQLOOM_DATABASE;
+}
+
+/* Tables whose rows came back out of order, once more: with empty pages. A
+ * VACUUM or ANALYZE that the server began by itself may have been in the way:
+ * it goes when somebody has waited for a second. */
 static enum sqloom_status repair_order(struct postgres *db,
 				       const struct batch *first,
 				       struct sqloom_error *err)
@@ -853,13 +875,21 @@ static enum sqloom_status repair_order(struct postgres *db,
 		uint32_t table = first->tables[i];
 		struct pg_kept *kept = &db->plan->tables[table];
 
+		if (first->locked && first->emptied[i])
+			kept->restores = kept->room;
 		db->catalogue.tables[table].dirty =
 			!kept->by_rows && kept->restores >= kept->room;
 	}
 	if (!status)
+		status = slm_pg_patience(db, true, err);
+	if (!status)
 		status = plan_batch(&batch, err);
 	if (!status)
 		status = exchange(&batch, err);
+	if (!status && batch.locked)
+		status = still_locked(err);
+	if (!status)
+		status = slm_pg_patience(db, false, err);
 	if (!status)
 		clean(&batch);
 	deinit_batch(&batch);
@@ -887,6 +917,28 @@ static enum sqloom_status vacuum(struct batch *batch, struct sqloom_error *err)
 					&batch->vacuum, NULL, err);
 }
 
+/* Also without what is in the way for a moment. */
+static enum sqloom_status put_back_plain(struct batch *batch,
+					 struct sqloom_error *err)
+{
+	struct postgres *db = batch->db;
+	struct sqloom_error why = { 0 };
+	enum sqloom_status status =
+		slm_pgrestore_plain(db, batch->tables, batch->ntables, &why);
+
+	if (status && !db->admin.lost && !strcmp(why.sqlstate, LOCKED)) {
+		status = slm_pg_patience(db, true, &why);
+		if (!status)
+			status = slm_pgrestore_plain(db, batch->tables,
+						     batch->ntables, &why);
+		if (!status)
+			status = slm_pg_patience(db, false, &why);
+	}
+	if (status && err)
+		*err = why;
+	return status;
+}
+
 static enum sqloom_status restore(struct batch *batch, struct sqloom_error *err)
 {
 	struct postgres *db = batch->db;
@@ -902,15 +954,14 @@ static enum sqloom_status restore(struct batch *batch, struct sqloom_error *err)
 	if (!status)
 		status = exchange(batch, err);
 	if (!status && dirty && batch->plain)
-		status = slm_pgrestore_plain(db, batch->tables, batch->ntables,
-					     err);
+		status = put_back_plain(batch, err);
 	if (!status && batch->plain && batch->any_emptied)
 		status = vacuum(batch, err);
 	if (!status && batch->read)
 		status = build(batch, err);
 	if (!status)
 		clean(batch);
-	if (!status && batch->misplaced)
+	if (!status && (batch->misplaced || batch->locked))
 		status = repair_order(db, batch, err);
 	return status;
 }

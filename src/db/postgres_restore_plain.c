@@ -77,31 +77,11 @@ static enum sqloom_status ask(struct plain *plain, struct sqloom_error *err)
 			       &plain->referred, err);
 }
 
-/* t and s hold the same row */
-static void put_same(const struct pg_table *table, struct slm_buf *sql)
-{
-	for (uint32_t i = 0; i < table->nprimary; i++) {
-		const struct pg_column *column =
-			&table->columns[table->primary[i]];
-
-		slm_buf_puts(sql, i ? " AND t." : "t.");
-		slm_pgkeep_name(sql, column->name);
-		slm_buf_printf(sql, " = s.c%d", column->number);
-	}
-}
-
-static bool is_primary(const struct pg_table *table, uint32_t column)
-{
-	for (uint32_t i = 0; i < table->nprimary; i++)
-		if (table->primary[i] == column)
-			return true;
-	return false;
-}
-
+/* Columns of the key, too: keys may be equal and not the same. */
 static bool can_update(const struct pg_table *table, uint32_t column)
 {
 	return !table->columns[column].generated &&
-	       !table->columns[column].always && !is_primary(table, column);
+	       !table->columns[column].always;
 }
 
 static void put_delete(const struct plain *plain, uint32_t i,
@@ -116,7 +96,7 @@ static void put_delete(const struct plain *plain, uint32_t i,
 			       " WHERE NOT EXISTS (SELECT FROM " PG_SCHEMA
 			       ".%c%u AS s WHERE ",
 			       plain->db->plan->set, table->oid);
-		put_same(table, sql);
+		slm_pgkeep_same(table, sql);
 		slm_buf_putc(sql, ')');
 	}
 	slm_buf_puts(sql, " RETURNING 1), ");
@@ -164,7 +144,7 @@ static void put_update(const struct plain *plain, uint32_t i,
 	}
 	slm_buf_printf(sql, " FROM " PG_SCHEMA ".%c%u AS s WHERE ",
 		       plain->db->plan->set, table->oid);
-	put_same(table, sql);
+	slm_pgkeep_same(table, sql);
 	slm_buf_puts(sql, " AND ");
 	put_values(table, false, sql);
 	slm_buf_puts(sql, " <> ");
@@ -192,7 +172,7 @@ static void put_insert(const struct plain *plain, uint32_t i,
 			       " AND NOT EXISTS (SELECT FROM ONLY %s AS t "
 			       "WHERE ",
 			       table->quoted);
-		put_same(table, sql);
+		slm_pgkeep_same(table, sql);
 		slm_buf_putc(sql, ')');
 	}
 	slm_buf_puts(sql, " ORDER BY o RETURNING 1), ");

@@ -42,6 +42,9 @@ static enum sqloom_status settings(struct pg_session *session,
 			     "'");
 	if (db->superuser)
 		slm_buf_puts(&sql, "; SET lc_messages = 'C'");
+	/* It waits for its turn. */
+	if (db->version >= 140000)
+		slm_buf_puts(&sql, "; SET idle_session_timeout = 0");
 	session->deadlock = session->deadlock_after = PG_DEADLOCK_LONG;
 	status = slm_buf_failed(&sql) ?
 			 slm_error_nomem(err) :

@@ -355,19 +355,23 @@ static void put_compare(const struct pg_table *table, enum pg_set set,
 		       table->oid);
 }
 
-static enum sqloom_status mark_changed(struct postgres *db, enum pg_set set,
-				       unsigned *changed,
-				       struct sqloom_error *err)
+/* Those of the tables from *at on that are compared in one go. */
+static enum sqloom_status mark_some(struct postgres *db, enum pg_set set,
+				    uint32_t *at, unsigned *changed,
+				    struct sqloom_error *err)
 {
 	enum sqloom_status status;
 	PGresult *result;
 	struct slm_buf sql;
 
-	*changed = 0;
 	slm_buf_init(&sql);
-	for (uint32_t i = 0; i < db->catalogue.ntables; i++)
-		if (db->catalogue.tables[i].snapshot)
-			put_compare(&db->catalogue.tables[i], set, i, &sql);
+	for (uint32_t n = 0;
+	     *at < db->catalogue.ntables && n < PG_TABLES_AT_ONCE; ++*at) {
+		if (!db->catalogue.tables[*at].snapshot)
+			continue;
+		put_compare(&db->catalogue.tables[*at], set, *at, &sql);
+		n++;
+	}
 	if (!sql.size) {
 		slm_buf_deinit(&sql);
 		return SQLOOM_OK;
@@ -386,6 +390,19 @@ static enum sqloom_status mark_changed(struct postgres *db, enum pg_set set,
 	}
 	PQclear(result);
 	return SQLOOM_OK;
+}
+
+static enum sqloom_status mark_changed(struct postgres *db, enum pg_set set,
+				       unsigned *changed,
+				       struct sqloom_error *err)
+{
+	enum sqloom_status status = SQLOOM_OK;
+	uint32_t at = 0;
+
+	*changed = 0;
+	while (!status && at < db->catalogue.ntables)
+		status = mark_some(db, set, &at, changed, err);
+	return status;
 }
 
 /* Puts back what differs from a set of snapshots. */
@@ -496,11 +513,11 @@ static enum sqloom_status clean_up(struct postgres *db, const char **cleaned,
 		status = put_back(db, PG_SET_RUNS, &restored, err);
 	if (!status)
 		status = put_back(db, PG_SET_BEFORE, &again, err);
-	if (!status)
-		status = slm_pgkeep_settings(db, false, err);
 	if (status)
 		return not_cleaned(db, err);
 	status = drop_schema(db, err);
+	if (!status)
+		status = slm_pgkeep_settings(db, false, err);
 	if (!status)
 		say_cleaned(db, restored > again ? restored : again, tables,
 			    others, cleaned);
@@ -552,6 +569,10 @@ static enum sqloom_status make_schema(struct postgres *db,
 		"CREATE TABLE " PG_SCHEMA ".known (class oid, object oid);"
 		"CREATE TABLE " PG_SCHEMA ".created (class oid, object oid, "
 		"type text, identity text);"
+		/* Else a publication of all tables forbids to change them. */
+		"ALTER TABLE " PG_SCHEMA ".life REPLICA IDENTITY FULL;"
+		"ALTER TABLE " PG_SCHEMA ".position REPLICA IDENTITY FULL;"
+		"ALTER TABLE " PG_SCHEMA ".created REPLICA IDENTITY FULL;"
 		"INSERT INTO " PG_SCHEMA ".known ");
 	slm_buf_puts(&sql, objects);
 	slm_buf_puts(&sql, "; COMMIT");
@@ -576,9 +597,12 @@ enum sqloom_status slm_pgsnap_begin(struct postgres *db, const char **cleaned,
 	if (!status && state == SCHEMA_OURS)
 		status = clean_up(db, cleaned, err);
 	if (!status)
-		status = make_schema(db, err);
-	if (!status)
 		status = slm_pgkeep_plan(db, err);
+	/* The user's event triggers have nothing to do with our tables. */
+	if (!status)
+		status = slm_pgkeep_settings(db, true, err);
+	if (!status)
+		status = make_schema(db, err);
 	if (!status)
 		status = slm_pgkeep_forget(db, PG_SET_RUNS, err);
 	if (!status)
@@ -609,9 +633,11 @@ static enum sqloom_status keep_before(struct postgres *db,
 		if (db->catalogue.tables[i].kind == 'r' &&
 		    !db->catalogue.tables[i].temporary)
 			list[n++] = i;
-	for (uint32_t at = 0; !status && at < n; at += 500)
-		status = slm_pgkeep_take(db, PG_SET_BEFORE, list + at,
-					 n - at < 500 ? n - at : 500, err);
+	for (uint32_t at = 0; !status && at < n; at += PG_TABLES_AT_ONCE)
+		status = slm_pgkeep_take(
+			db, PG_SET_BEFORE, list + at,
+			n - at < PG_TABLES_AT_ONCE ? n - at : PG_TABLES_AT_ONCE,
+			err);
 	slm_free(list);
 	return status;
 }
@@ -674,9 +700,11 @@ enum sqloom_status slm_pgsnap_end(struct postgres *db, struct sqloom_error *err)
 			status = put_back(db, PG_SET_BEFORE, &changed, err);
 	}
 	if (!status)
-		status = slm_pgkeep_settings(db, false, err);
+		status = slm_pgkeep_settings(db, true, err);
 	if (!status)
 		status = drop_schema(db, err);
+	if (!status)
+		status = slm_pgkeep_settings(db, false, err);
 	if (!status)
 		status = admin(db, "give the lock back",
 			       "SELECT pg_catalog.pg_advisory_unlock(" LOCK_KEYS

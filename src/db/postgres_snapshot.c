@@ -72,6 +72,23 @@ void slm_pgkeep_kept_columns(const struct pg_table *table, struct slm_buf *out)
 	}
 }
 
+void slm_pgkeep_same(const struct pg_table *table, struct slm_buf *out)
+{
+	/* As records: they find how the types are compared by themselves. A
+	 * bare "=" is looked for along the search_path, which need not have
+	 * that of an extension's type. */
+	slm_buf_puts(out, "ROW(");
+	for (uint32_t i = 0; i < table->nprimary; i++) {
+		slm_buf_puts(out, i ? ", t." : "t.");
+		slm_pgkeep_name(out, table->columns[table->primary[i]].name);
+	}
+	slm_buf_puts(out, ")::record OPERATOR(pg_catalog.=) ROW(");
+	for (uint32_t i = 0; i < table->nprimary; i++)
+		slm_buf_printf(out, "%ss.c%d", i ? ", " : "",
+			       table->columns[table->primary[i]].number);
+	slm_buf_puts(out, ")::record");
+}
+
 enum sqloom_status slm_pgkeep_exec(struct postgres *db, const char *doing,
 				   struct slm_buf *sql, PGresult **result,
 				   struct sqloom_error *err)
@@ -213,9 +230,8 @@ static void put_take(struct slm_buf *sql, enum pg_set set,
 			       "CREATE TABLE " PG_SCHEMA ".%c%u AS SELECT "
 			       "row_number() OVER (ORDER BY ctid) AS o",
 			       set, table->oid);
+		/* Also those that are generated: they may be of the key. */
 		for (uint32_t i = 0; i < table->ncolumns; i++) {
-			if (table->columns[i].generated)
-				continue;
 			slm_buf_puts(sql, ", ");
 			slm_pgkeep_name(sql, table->columns[i].name);
 			slm_buf_printf(sql, " AS c%d",
@@ -378,16 +394,20 @@ enum sqloom_status slm_pgsnap_take_all(struct postgres *db,
 	if (db->options.keeps_only)
 		status = note_xid(db, err);
 	/* Not all at once: every one of them takes a lock. */
-	for (uint32_t at = 0; !status && at < n; at += 500)
-		status = slm_pgkeep_take(db, PG_SET_RUNS, list + at,
-					 n - at < 500 ? n - at : 500, err);
+	for (uint32_t at = 0; !status && at < n; at += PG_TABLES_AT_ONCE)
+		status = slm_pgkeep_take(
+			db, PG_SET_RUNS, list + at,
+			n - at < PG_TABLES_AT_ONCE ? n - at : PG_TABLES_AT_ONCE,
+			err);
 	slm_free(list);
 	return status;
 }
 
 /* ---- Sequences --------------------------------------------------------- */
 
-static enum sqloom_status read_sequences(struct postgres *db,
+/* Those from first to last - 1. */
+static enum sqloom_status read_sequences(struct postgres *db, uint32_t first,
+					 uint32_t last,
 					 struct sqloom_error *err)
 {
 	struct pg_catalogue *catalogue = &db->catalogue;
@@ -396,20 +416,21 @@ static enum sqloom_status read_sequences(struct postgres *db,
 	enum sqloom_status status;
 
 	slm_buf_init(&sql);
-	for (uint32_t i = 0; i < catalogue->nsequences; i++)
+	for (uint32_t i = first; i < last; i++)
 		slm_buf_printf(&sql,
 			       "%sSELECT %u, last_value, is_called FROM %s",
-			       i ? " UNION ALL " : "", i,
+			       i > first ? " UNION ALL " : "", i,
 			       catalogue->sequences[i].quoted);
 	slm_buf_puts(&sql, " ORDER BY 1");
 	status = slm_pgkeep_exec(db, "read the positions of sequences", &sql,
 				 &result, err);
-	for (uint32_t i = 0; !status && i < catalogue->nsequences; i++) {
+	for (uint32_t i = first; !status && i < last; i++) {
 		struct pg_sequence *sequence = &catalogue->sequences[i];
+		int row = (int)(i - first);
 
 		sequence->last_value =
-			strtoll(PQgetvalue(result, (int)i, 1), NULL, 10);
-		sequence->is_called = *PQgetvalue(result, (int)i, 2) == 't';
+			strtoll(PQgetvalue(result, row, 1), NULL, 10);
+		sequence->is_called = *PQgetvalue(result, row, 2) == 't';
 	}
 	if (!status)
 		PQclear(result);
@@ -423,8 +444,14 @@ enum sqloom_status slm_pgsnap_sequences(struct postgres *db,
 	enum sqloom_status status = SQLOOM_OK;
 	struct slm_buf sql;
 
-	if (catalogue->nsequences)
-		status = read_sequences(db, err);
+	for (uint32_t at = 0; !status && at < catalogue->nsequences;
+	     at += PG_TABLES_AT_ONCE)
+		status = read_sequences(db, at,
+					catalogue->nsequences - at <
+							PG_TABLES_AT_ONCE ?
+						catalogue->nsequences :
+						at + PG_TABLES_AT_ONCE,
+					err);
 	if (status || !db->plan || !db->plan->begun || !catalogue->nsequences)
 		return status;
 	slm_buf_init(&sql);

@@ -199,6 +199,21 @@ enum sqloom_status slm_pg_exec_params(struct slm_pg *pg, const char *doing,
 		     result, err);
 }
 
+enum sqloom_status slm_pg_lift_limits(struct slm_pg *pg,
+				      struct sqloom_error *err)
+{
+	int version = PQserverVersion(pg->conn);
+	char sql[256];
+
+	snprintf(sql, sizeof(sql),
+		 "SET standard_conforming_strings = on; "
+		 "SET statement_timeout = 0; "
+		 "SET idle_in_transaction_session_timeout = 0%s%s",
+		 version >= 140000 ? "; SET idle_session_timeout = 0" : "",
+		 version >= 170000 ? "; SET transaction_timeout = 0" : "");
+	return slm_pg_exec(pg, "set up a connection", sql, NULL, err);
+}
+
 bool slm_pg_consume(struct slm_pg *pg)
 {
 	PGnotify *notify;

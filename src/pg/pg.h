@@ -51,6 +51,13 @@ enum sqloom_status slm_pg_open(struct slm_pg *pg, const char *conninfo,
 /* Fine on a zeroed one, and twice. */
 void slm_pg_close(struct slm_pg *pg);
 
+/*
+ * For connections that do sqloom's own work: no time limits, whatever the role
+ * and the database set for their users, and literals as they are written here.
+ */
+enum sqloom_status slm_pg_lift_limits(struct slm_pg *pg,
+				      struct sqloom_error *err);
+
 /* Does this --db name a PostgreSQL server? postgresql://..., postgres://...,
  * or keywords such as "host=... dbname=...". */
 bool slm_pg_is_conninfo(const char *text);

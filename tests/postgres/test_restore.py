@@ -6,15 +6,26 @@ Each case is: tables that are there before; what both sessions do; what must be
 true after every run, so that a step that did nothing does not go unnoticed.
 """
 
+import contextlib
 import pathlib
 import sys
+import threading
 import time
 
+import psycopg2
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from pg_help import BROKEN, HOLDS, dump, explore, query, told  # noqa: E402
+from pg_help import (  # noqa: E402
+    BROKEN,
+    HOLDS,
+    dump,
+    explore,
+    of_class,
+    query,
+    told,
+)
 
 CASES = {
     "serial": ("""
@@ -157,6 +168,35 @@ CASES = {
         """, ["UPDATE t SET v = v + 1 WHERE id = 1500",
               "DELETE FROM t WHERE id = 7", "INSERT INTO t VALUES (7, 0, '')"],
         "(SELECT v = 1502 FROM t WHERE id = 1500)"),
+    "keys of an extension's type": ("""
+        CREATE SCHEMA ext; CREATE EXTENSION ltree SCHEMA ext;
+        CREATE TABLE t (id ext.ltree PRIMARY KEY, v int);
+        CREATE TABLE u (t ext.ltree REFERENCES t ON DELETE CASCADE);
+        INSERT INTO t SELECT ('top.n' || n)::ext.ltree, n
+          FROM generate_series(1, 2000) n;
+        INSERT INTO u SELECT id FROM t WHERE v < 9;
+        """, ["UPDATE t SET v = v + 1 WHERE v BETWEEN 1499 AND 1502",
+              "DELETE FROM t WHERE v = 7"],
+        "(SELECT max(v) = 2000 AND min(v) = 1 FROM t) AND "
+        "(SELECT count(*) = 7 FROM u)"),
+    "keys that are generated": ("""
+        CREATE TABLE t (v int, n int,
+          id int GENERATED ALWAYS AS (v * 2) STORED PRIMARY KEY);
+        CREATE TABLE u (t int REFERENCES t ON DELETE CASCADE);
+        INSERT INTO t SELECT n, n FROM generate_series(1, 2000) n;
+        INSERT INTO u VALUES (2), (4), (6);
+        """, ["UPDATE t SET n = n + 1 WHERE id = 1000",
+              "DELETE FROM t WHERE id = 2"],
+        "(SELECT n = 502 FROM t WHERE id = 1000) AND "
+        "(SELECT count(*) = 2 FROM u)"),
+    "keys that are equal and not the same": ("""
+        CREATE TABLE t (id numeric PRIMARY KEY, v int);
+        CREATE TABLE u (t numeric REFERENCES t
+          ON DELETE CASCADE ON UPDATE CASCADE);
+        INSERT INTO t SELECT n, n FROM generate_series(1, 2000) n;
+        INSERT INTO u VALUES (1), (2), (3);
+        """, ["UPDATE t SET id = 1.0 WHERE id = 1"],
+        "(SELECT id::text = '1.0' FROM t WHERE id = 1)"),
     "types": ("""
         CREATE TYPE mood AS ENUM ('sad', 'happy');
         CREATE DOMAIN positive AS int CHECK (VALUE > 0);
@@ -235,6 +275,21 @@ SUPERUSER_CASES = {
         INSERT INTO t VALUES (1);
         """, ["INSERT INTO t VALUES (2)"],
         "(SELECT count(*) = 3 FROM audit)"),
+    "event triggers": ("""
+        CREATE TABLE t (v int); INSERT INTO t VALUES (1);
+        CREATE TABLE ddl (n serial, tag text);
+        CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO public.ddl (tag) VALUES (tg_tag); END $$;
+        CREATE EVENT TRIGGER made ON ddl_command_end EXECUTE FUNCTION note();
+        CREATE EVENT TRIGGER dropped ON sql_drop EXECUTE FUNCTION note();
+        """, ["INSERT INTO t VALUES (2)"],
+        "(SELECT count(*) = 3 FROM t)"),
+    "publication of all tables": ("""
+        CREATE TABLE t (id int PRIMARY KEY, v int);
+        INSERT INTO t VALUES (1, 1);
+        CREATE PUBLICATION everything FOR ALL TABLES;
+        """, ["UPDATE t SET v = v + 1"],
+        "(SELECT v = 3 FROM t)"),
 }
 # What a role may do matters where something must be bypassed.
 BYPASSED = ["foreign key cascade", "foreign key to itself",
@@ -405,3 +460,112 @@ step {name}2 {{ DELETE FROM large WHERE id = {number} + 100 }}
     assert report["explored"] > 10
     read = rows_read(database, "large")
     assert 3000 * runs / 2 < read < 3000 * 20 * runs
+
+
+@contextlib.contextmanager
+def locked_again_and_again(database, table):
+    """While sqloom is at work, a session takes the lock that VACUUM and ANALYZE
+    hold, as autovacuum would, and gives it back."""
+    done = threading.Event()
+
+    def hold():
+        connection = psycopg2.connect(database)
+        cursor = connection.cursor()
+        while not done.is_set():
+            cursor.execute("SELECT to_regnamespace('sqloom') IS NOT NULL")
+            if cursor.fetchone()[0]:
+                cursor.execute(
+                    f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE")
+                done.wait(0.1)
+            connection.rollback()
+            done.wait(0.02)
+        connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("role", ["superuser", "owner"])
+def test_restore_waits_for_what_autovacuum_holds(command, own_database, write,
+                                                 role):
+    database = own_database(role)
+    query(database, """
+        CREATE TABLE t (id int PRIMARY KEY, v int);
+        INSERT INTO t SELECT i, 0 FROM generate_series(1, 50) AS i;
+        CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RETURN new; END $$;
+        CREATE TRIGGER f BEFORE UPDATE ON t
+          FOR EACH ROW EXECUTE FUNCTION f();
+        """)
+    before = dump(database)
+    spec = write("t.spec", "".join(f"""\
+session {name}
+step {name}1 {{ UPDATE t SET v = v + 1 WHERE id = {number} }}
+step {name}2 {{ DELETE FROM t WHERE id = {number} + 10 }}
+step {name}3 {{ INSERT INTO t VALUES ({number} + 100, 1) }}
+""" for number, name in enumerate("ab", start=1)))
+    with locked_again_and_again(database, "t"):
+        report = explore(command, database, spec, "--strategy", "random",
+                         "--max-runs", 60)
+    assert report["explored"] == 60
+    assert not of_class(report)
+    assert dump(database) == before
+
+
+def test_limits_of_the_database_are_for_its_users(command, own_database,
+                                                  write):
+    """What sqloom does itself may take longer than its statements may."""
+    database = own_database("owner")
+    query(database, """
+        CREATE TABLE t (id int PRIMARY KEY, v int);
+        INSERT INTO t VALUES (1, 1);
+        CREATE FUNCTION slow(v int) RETURNS bool LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep(0.3); RETURN true; END $$;
+        """)
+    query(database, """DO $$ BEGIN EXECUTE format(
+        'ALTER DATABASE %I SET statement_timeout = ''200ms''',
+        current_database()); EXECUTE format(
+        'ALTER DATABASE %I SET idle_session_timeout = ''200ms''',
+        current_database()); EXECUTE format(
+        'ALTER DATABASE %I SET standard_conforming_strings = off',
+        current_database()); END $$""")
+    before = dump(database)
+    spec = write("t.spec", """\
+setup { SELECT slow(1); UPDATE t SET v = 2; }
+session a
+step a1 { UPDATE t SET v = v + 1 }
+session b
+step b1 { UPDATE t SET v = v * 2 }
+teardown { SELECT slow(1); SELECT slow(2); }
+""")
+    report = explore(command, database, spec)
+    assert report["exit_code"] == HOLDS
+    assert dump(database) == before
+
+
+def test_no_statement_is_about_all_tables(command, server, own_database, write):
+    """Planning a UNION of so many parts takes the square of their number."""
+    database = own_database("superuser")
+    for i in range(120):
+        query(database, f"CREATE TABLE t{i} (id serial, v int); "
+                        f"INSERT INTO t{i} (v) VALUES (1)")
+    query(database, """DO $$ BEGIN EXECUTE format(
+        'ALTER DATABASE %I SET log_statement = ''all''',
+        current_database()); END $$""")
+    logged = server.log.stat().st_size
+    spec = write("t.spec", """\
+setup { UPDATE t1 SET v = 2 }
+session a
+step a1 { UPDATE t1 SET v = v + 1 }
+session b
+step b1 { INSERT INTO t2 (v) VALUES (1) }
+""")
+    assert explore(command, database, spec)["exit_code"] == HOLDS
+    lines = server.log.read_text(errors="replace")[logged:].splitlines()
+    parts = [line.count(" UNION ALL ") for line in lines]
+    assert 10 < max(parts) < 60
