@@ -484,6 +484,7 @@ static void sqlite_free(struct slm_db *base)
 		slm_outside_sqlite_free(db);
 	slm_store_free(db->store);
 	slm_free(db->generated);
+	slm_free(db->generated_chains);
 	slm_arena_deinit(&db->compiled);
 	slm_arena_deinit(&db->arena);
 	slm_free(db);
@@ -559,7 +560,7 @@ static enum sqloom_status sqlite_run_begin(struct slm_db *base,
 	db->run = arena;
 	db->members = members;
 	db->now_ms = 0;
-	db->ngenerated = 0;
+	slm_generated_clear(db);
 	db->failed_generated = false;
 	db->stopping = false;
 	assert(db->blocked == 0);

@@ -134,6 +134,7 @@ struct generated {
 	uint32_t table;
 	uint32_t call;
 	uint32_t ordinal; /* the call's n-th in this table, from 1 */
+	uint32_t next;	  /* in its chain: place + 1; 0: the last */
 	sqlite3_int64 key;
 };
 
@@ -169,6 +170,9 @@ struct sqlite {
 	uint64_t blockings; /* counts, for the order of waiting */
 	uint32_t blocked;   /* mask of the blocked calls */
 	struct generated *generated;
+	/* As many as the capacity (0, or a power of two), by hash: the newest
+	 * key's place + 1. */
+	uint32_t *generated_chains;
 	unsigned ngenerated, generated_capacity;
 	bool failed_generated; /* memory was out in a hook */
 	bool aborting;	       /* waiting ends at once */
@@ -272,6 +276,8 @@ void slm_compile_origins(struct session *session, struct statement *statement);
 void slm_refer_infer(struct sqlite *db);
 
 /* ---- sqlite_generated.c */
+/* Forgets the keys of the run before. */
+void slm_generated_clear(struct sqlite *db);
 const struct generated *slm_generated_find(const struct sqlite *db,
 					   uint32_t table, sqlite3_int64 key);
 /* Memory that is out shows in db->failed_generated. */
