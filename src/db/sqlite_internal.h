@@ -34,6 +34,7 @@ struct table {
 				of it refers to, by whatever columns */
 	bool written;	     /* some step may write it */
 	bool is_virtual;     /* of a module: FTS5 ... */
+	bool partial;	     /* has more columns, which cannot be read */
 };
 
 /* The tables of a schema, in the order of their names. */
@@ -183,7 +184,8 @@ struct sqlite {
 	/* What the steps do, all taken together */
 	bool ddl, random, fresh; /* fresh: new connections for each run */
 	bool schema_dirty;
-	bool pragma;			/* as in struct footprint */
+	bool pragma;   /* as in struct footprint */
+	bool collated; /* the admin connection compared what it cannot */
 	struct sqlite_outside *outside; /* NULL: the sessions are ours; owned */
 };
 

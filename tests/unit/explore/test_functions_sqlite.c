@@ -216,6 +216,76 @@ static void backups_are_seen(void **state)
 	sqloom_report_free(report);
 }
 
+/* ---- Functions and collations of the program's own ----------------------- */
+
+static void twice(sqlite3_context *context, int n, sqlite3_value **values)
+{
+	(void)n;
+	sqlite3_result_int(context, 2 * sqlite3_value_int(values[0]));
+}
+
+static int backwards(void *userdata, int first_size, const void *first,
+		     int second_size, const void *second)
+{
+	int least = first_size < second_size ? first_size : second_size;
+	int order = memcmp(second, first, (size_t)least);
+
+	(void)userdata;
+	return order ? order : second_size - first_size;
+}
+
+static void add_our_own(sqlite3 *db)
+{
+	sqlite3_create_function(db, "twice", 1,
+				SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL, twice,
+				NULL, NULL);
+	sqlite3_create_collation(db, "backwards", SQLITE_UTF8, NULL, backwards);
+}
+
+static int set_our_own_up(struct sqloom_call *call, void *arg)
+{
+	sqlite3 *db = kept(call);
+
+	(void)arg;
+	add_our_own(db);
+	return execute(db, "CREATE TABLE acct (id TEXT COLLATE backwards "
+			   "PRIMARY KEY, dear AS (twice(bal)), bal INTEGER) "
+			   "WITHOUT ROWID;"
+			   "INSERT INTO acct VALUES ('1', 100), ('2', 100)");
+}
+
+static int read_and_write_our_own(struct sqloom_call *call, void *arg)
+{
+	sqlite3 *db = kept(call);
+	int dear;
+
+	(void)arg;
+	add_our_own(db);
+	dear = query(db, "SELECT dear FROM acct WHERE id = '1'");
+	return execute_int(db, "UPDATE acct SET bal = ? WHERE id = '1'",
+			   dear / 2 - 10);
+}
+
+static void our_own_need_not_be_known(void **state)
+{
+	static const char *const queries[] = {
+		"SELECT id FROM acct WHERE id > '1'", NULL
+	};
+	struct sqloom_report *report;
+	struct sqloom_error err;
+	struct many many;
+
+	(void)state;
+	same(&many, 2, read_and_write_our_own, NULL, set_our_own_up);
+	report = explore_calls(&many.calls, NULL);
+	assert_figures(report, 6, 4, SQLOOM_BROKEN);
+	sqloom_report_free(report);
+	/* A check that goes by the collation would be answered wrong. */
+	many.calls.queries = queries;
+	assert_int_equal(fails(&many.calls, NULL, &err), SQLOOM_SPEC);
+	assert_non_null(strstr(err.message, "collation"));
+}
+
 /* ---- Waits ------------------------------------------------------------------ */
 
 static void close_both(void *place)
@@ -769,6 +839,7 @@ int main(void)
 		guarded(one_statement_holds),
 		guarded(blobs_are_seen),
 		guarded(backups_are_seen),
+		guarded(our_own_need_not_be_known),
 		guarded(each_waits_for_the_other_until_one_gives_up),
 		guarded(two_explorations_write_the_same_trace),
 		guarded(every_finding_replays_20_times),
