@@ -171,9 +171,10 @@ static void keep_handle(struct functions *functions, struct function *function,
 	pthread_mutex_unlock(&functions->mutex);
 }
 
-static void begin(struct functions *functions, sqlite3_stmt *stmt)
+/* Before a statement, or (NULL) before what the point says. */
+static void use(struct functions *functions, sqlite3 *db, sqlite3_stmt *stmt,
+		const char *point)
 {
-	sqlite3 *db = sqlite3_db_handle(stmt);
 	struct agent *agent;
 	int owner;
 
@@ -190,10 +191,14 @@ static void begin(struct functions *functions, sqlite3_stmt *stmt)
 	agent = held_agent(functions, true);
 	if (!agent)
 		return;
-	stand(agent, stmt, NULL);
+	stand(agent, stmt, point);
 	/* The driver has put a cursor there. */
 	functions->call_of[owner] = agent->call;
 	keep_handle(functions, &functions->calls[agent->call], db, owner);
+	if (!stmt) {
+		agent->granted = true;
+		atomic_store(&agent->doing, false);
+	}
 }
 
 static void hook_begin(sqlite3_stmt *stmt, void *userdata)
@@ -201,7 +206,7 @@ static void hook_begin(sqlite3_stmt *stmt, void *userdata)
 	struct functions *functions = enter(userdata);
 
 	if (functions) {
-		begin(functions, stmt);
+		use(functions, sqlite3_db_handle(stmt), stmt, NULL);
 		leave();
 	}
 }
@@ -286,11 +291,6 @@ static void hook_end(sqlite3_stmt *stmt, int rc, void *userdata)
 	}
 }
 
-/* They outlive every exploration: a thread may be about to call one. */
-static const struct slm_sqlite_hooks hooks = { .begin = hook_begin,
-					       .row = hook_row,
-					       .end = hook_end };
-
 /* ---- Waits ------------------------------------------------------------------ */
 
 /* A lock was refused on this thread, and the busy handler sleeps. Only a wait
@@ -346,6 +346,28 @@ static void point(void *userdata, const char *name)
 	}
 	leave();
 }
+
+/* What SQLite does without a statement has a point before it. */
+static void hook_other(sqlite3 *db, const char *what, void *userdata)
+{
+	struct functions *functions;
+
+	if (!db) {
+		point(userdata, what);
+		return;
+	}
+	functions = enter(userdata);
+	if (functions) {
+		use(functions, db, NULL, what);
+		leave();
+	}
+}
+
+/* They outlive every exploration: a thread may be about to call one. */
+static const struct slm_sqlite_hooks hooks = { .begin = hook_begin,
+					       .row = hook_row,
+					       .end = hook_end,
+					       .other = hook_other };
 
 void slm_functions_publish(struct functions *functions)
 {

@@ -23,6 +23,27 @@ static void sleep_hook(unsigned ms, void *userdata)
 	slm_session_wait(userdata, ms);
 }
 
+/* Nothing that we do by ourselves compares texts; a check may. */
+static int compare_bytes(void *userdata, int first_size, const void *first,
+			 int second_size, const void *second)
+{
+	struct sqlite *db = userdata;
+	int least = first_size < second_size ? first_size : second_size;
+	int order = memcmp(first, second, (size_t)least);
+
+	db->collated = true;
+	return order ? order : first_size - second_size;
+}
+
+/* A table whose key has a collation of the program's own can be read only by a
+ * connection that has one of this name. */
+static void stand_in(void *userdata, sqlite3 *admin, int encoding,
+		     const char *name)
+{
+	sqlite3_create_collation(admin, name, encoding, userdata,
+				 compare_bytes);
+}
+
 static enum sqloom_status open_admin(struct sqlite *db,
 				     struct sqloom_error *err)
 {
@@ -35,6 +56,8 @@ static enum sqloom_status open_admin(struct sqlite *db,
 		return slm_sqlite_error(db->admin, SQLOOM_DATABASE,
 					"cannot open the database: ", err);
 	sqlite3_extended_result_codes(db->admin, 1);
+	if (db->outside)
+		sqlite3_collation_needed(db->admin, db, stand_in);
 	slm_stop_watch(db, db->admin);
 	return SQLOOM_OK;
 }
@@ -484,6 +507,7 @@ static void sqlite_free(struct slm_db *base)
 		slm_outside_sqlite_free(db);
 	slm_store_free(db->store);
 	slm_free(db->generated);
+	slm_free(db->generated_chains);
 	slm_arena_deinit(&db->compiled);
 	slm_arena_deinit(&db->arena);
 	slm_free(db);
@@ -559,7 +583,7 @@ static enum sqloom_status sqlite_run_begin(struct slm_db *base,
 	db->run = arena;
 	db->members = members;
 	db->now_ms = 0;
-	db->ngenerated = 0;
+	slm_generated_clear(db);
 	db->failed_generated = false;
 	db->stopping = false;
 	assert(db->blocked == 0);
@@ -816,6 +840,7 @@ static enum sqloom_status run_check(struct sqlite *db, struct check *check,
 			db->run, sqlite3_column_name(check->stmt, (int)i));
 		failed = !columns[i];
 	}
+	db->collated = false;
 	while (!failed && (rc = sqlite3_step(check->stmt)) == SQLITE_ROW) {
 		struct slm_value *row = values + (size_t)rows->nkept * ncolumns;
 
@@ -832,9 +857,16 @@ static enum sqloom_status run_check(struct sqlite *db, struct check *check,
 	sqlite3_reset(check->stmt);
 	if (failed)
 		return slm_error_nomem(err);
-	if (rc == SQLITE_DONE)
+	if (rc == SQLITE_DONE && !db->collated)
 		return SQLOOM_OK;
-	status = slm_sqlite_error(db->admin, SQLOOM_SPEC, "check: ", err);
+	if (rc == SQLITE_DONE)
+		status = slm_error_set(err, SQLOOM_SPEC,
+				       "check: it compares by a collation of "
+				       "the program's own, which is not known "
+				       "here; ask in a function");
+	else
+		status = slm_sqlite_error(db->admin, SQLOOM_SPEC,
+					  "check: ", err);
 	slm_compile_place(db->spec, &check->spec->sql, check->spec->sql.text,
 			  err);
 	return status;

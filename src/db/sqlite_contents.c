@@ -37,6 +37,8 @@ static enum sqloom_status query(struct sqlite *db, const char *sql, row_fn row,
 
 /* ---- The catalogue ----------------------------------------------------- */
 
+#define VIRTUAL_COLUMN 2 /* what pragma_table_xinfo says of it in `hidden` */
+
 struct loading {
 	struct slm_arena *arena;
 	struct catalogue *catalogue;
@@ -67,22 +69,46 @@ static bool load_table(struct sqlite *db, sqlite3_stmt *stmt, void *userdata)
 	return table->name != NULL;
 }
 
+/* A column that is computed when it is read, by a function of the program's
+ * own, cannot be read here. It says nothing that the others do not. */
+static bool can_be_read(struct sqlite *db, const struct table *table,
+			const char *column)
+{
+	char *sql = sqlite3_mprintf("SELECT \"%w\" FROM main.\"%w\"", column,
+				    table->name);
+	sqlite3_stmt *stmt = NULL;
+	bool can = !sql || sqlite3_prepare_v2(db->admin, sql, -1, &stmt,
+					      NULL) != SQLITE_ERROR;
+
+	sqlite3_finalize(stmt);
+	sqlite3_free(sql);
+	return can;
+}
+
 static bool load_column(struct sqlite *db, sqlite3_stmt *stmt, void *userdata)
 {
 	struct loading *loading = userdata;
 	struct table *table = loading->table;
+	const char *name = column_text(loading->arena, stmt, 0);
 	const char *type = (const char *)sqlite3_column_text(stmt, 1);
 	int pk = sqlite3_column_int(stmt, 2);
 	const char **columns = (const char **)table->columns;
 
-	(void)db;
-	columns[table->ncolumns] = column_text(loading->arena, stmt, 0);
+	if (!name)
+		return false;
+	if (sqlite3_column_int(stmt, 4) == VIRTUAL_COLUMN &&
+	    !can_be_read(db, table, name)) {
+		table->partial = true;
+		return true;
+	}
+	columns[table->ncolumns] = name;
 	if (pk > 1 || (pk == 1 && sqlite3_column_int(stmt, 3)))
 		table->key_column = -2; /* a key of several columns */
 	else if (pk == 1 && table->key_column == -1 && type &&
 		 sqlite3_stricmp(type, "INTEGER") == 0)
 		table->key_column = (int)table->ncolumns;
-	return columns[table->ncolumns++] != NULL;
+	table->ncolumns++;
+	return true;
 }
 
 static int find_column(const struct table *table, const char *name)
@@ -140,8 +166,8 @@ static enum sqloom_status load_columns(struct sqlite *db,
 		slm_arena_zalloc(loading->arena, limit + 1, sizeof(char *));
 	/* INTEGER PRIMARY KEY DESC is no rowid: it has an index. */
 	sql = sqlite3_mprintf("SELECT name, type, pk, EXISTS (SELECT 1 FROM "
-			      "pragma_index_list(%Q) WHERE origin = 'pk') "
-			      "FROM pragma_table_xinfo(%Q)"
+			      "pragma_index_list(%Q) WHERE origin = 'pk'), "
+			      "hidden FROM pragma_table_xinfo(%Q)"
 			      " WHERE hidden <> 1 ORDER BY cid",
 			      table->name, table->name);
 	if (!table->columns || !sql)
@@ -329,6 +355,22 @@ static enum sqloom_status too_many_rows(const struct sqlite *db,
 	return SQLOOM_LIMIT;
 }
 
+/* Freed with sqlite3_free(); NULL: memory is out. */
+static char *select_rows(const struct table *table)
+{
+	sqlite3_str *sql = sqlite3_str_new(NULL);
+
+	sqlite3_str_appendall(sql, "SELECT ");
+	if (!table->partial)
+		sqlite3_str_appendall(sql, "*");
+	for (uint32_t i = 0; table->partial && i < table->ncolumns; i++)
+		sqlite3_str_appendf(sql, "%s\"%w\"", i ? ", " : "",
+				    table->columns[i]);
+	sqlite3_str_appendf(sql, " FROM main.\"%w\" LIMIT %d", table->name,
+			    ROWS_MAX + 1);
+	return sqlite3_str_finish(sql);
+}
+
 static enum sqloom_status read_table(struct sqlite *db,
 				     const struct catalogue *catalogue,
 				     uint32_t index, const int *place,
@@ -343,8 +385,7 @@ static enum sqloom_status read_table(struct sqlite *db,
 						      table->name),
 	};
 	enum sqloom_status status;
-	char *sql = sqlite3_mprintf("SELECT * FROM main.\"%w\" LIMIT %d",
-				    table->name, ROWS_MAX + 1);
+	char *sql = select_rows(table);
 
 	if (!sql)
 		return slm_error_nomem(err);

@@ -34,6 +34,7 @@ struct table {
 				of it refers to, by whatever columns */
 	bool written;	     /* some step may write it */
 	bool is_virtual;     /* of a module: FTS5 ... */
+	bool partial;	     /* has more columns, which cannot be read */
 };
 
 /* The tables of a schema, in the order of their names. */
@@ -134,6 +135,7 @@ struct generated {
 	uint32_t table;
 	uint32_t call;
 	uint32_t ordinal; /* the call's n-th in this table, from 1 */
+	uint32_t next;	  /* in its chain: place + 1; 0: the last */
 	sqlite3_int64 key;
 };
 
@@ -169,6 +171,9 @@ struct sqlite {
 	uint64_t blockings; /* counts, for the order of waiting */
 	uint32_t blocked;   /* mask of the blocked calls */
 	struct generated *generated;
+	/* As many as the capacity (0, or a power of two), by hash: the newest
+	 * key's place + 1. */
+	uint32_t *generated_chains;
 	unsigned ngenerated, generated_capacity;
 	bool failed_generated; /* memory was out in a hook */
 	bool aborting;	       /* waiting ends at once */
@@ -179,7 +184,8 @@ struct sqlite {
 	/* What the steps do, all taken together */
 	bool ddl, random, fresh; /* fresh: new connections for each run */
 	bool schema_dirty;
-	bool pragma;			/* as in struct footprint */
+	bool pragma;   /* as in struct footprint */
+	bool collated; /* the admin connection compared what it cannot */
 	struct sqlite_outside *outside; /* NULL: the sessions are ours; owned */
 };
 
@@ -272,6 +278,8 @@ void slm_compile_origins(struct session *session, struct statement *statement);
 void slm_refer_infer(struct sqlite *db);
 
 /* ---- sqlite_generated.c */
+/* Forgets the keys of the run before. */
+void slm_generated_clear(struct sqlite *db);
 const struct generated *slm_generated_find(const struct sqlite *db,
 					   uint32_t table, sqlite3_int64 key);
 /* Memory that is out shows in db->failed_generated. */

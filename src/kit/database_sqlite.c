@@ -247,23 +247,27 @@ enum sqloom_status slm_kit_sqlite_open(struct sqloom_db *db, const char *path,
 	return status;
 }
 
+/* Statements that FTS5 and the like keep end with the connection: only SQLite
+ * knows which are the program's. */
 static enum sqloom_status close_owned(sqlite3 *handle, struct sqloom_error *err)
 {
-	sqlite3_stmt *stmt = sqlite3_next_stmt(handle, NULL);
-	enum sqloom_status status = SQLOOM_OK;
+	const char *sql = NULL;
 	char part[SLM_KIT_EXCERPT_MAX + 4];
+	sqlite3_stmt *stmt;
 
-	if (stmt) {
-		slm_kit_excerpt(sqlite3_sql(stmt), part);
-		status = slm_error_set(
-			err, SQLOOM_USAGE,
-			"the database handle was closed while a statement of "
-			"the program was not finalized (\"%s\"): it stays open "
-			"until sqlite3_finalize() is called for it",
-			part);
-	}
+	if (sqlite3_close(handle) == SQLITE_OK)
+		return SQLOOM_OK;
+	stmt = sqlite3_next_stmt(handle, NULL);
+	if (stmt)
+		sql = sqlite3_sql(stmt);
+	slm_kit_excerpt(sql ? sql : "a blob, or a backup", part);
+	slm_error_set(err, SQLOOM_USAGE,
+		      "the database handle was closed while a statement of "
+		      "the program was not finalized (\"%s\"): it stays open "
+		      "until sqlite3_finalize() is called for it",
+		      part);
 	sqlite3_close_v2(handle);
-	return status;
+	return SQLOOM_USAGE;
 }
 
 static enum sqloom_status close_handle(struct sqloom_db *db,

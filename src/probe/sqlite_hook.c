@@ -215,6 +215,46 @@ static int wrapped_finalize(sqlite3_stmt *stmt)
 	return rc ? rc : last;
 }
 
+/* A blob, or a backup. */
+static void before_other(sqlite3 *db, const char *what)
+{
+	uint64_t when;
+	const struct slm_sqlite_hooks *hooks;
+
+	if (!hooks_now() || inside)
+		return;
+	hooks = look_at_hooks(&when);
+	if (!hooks || !hooks->other)
+		return;
+	inside++;
+	hooks->other(db, what, hooks->userdata);
+	inside--;
+}
+
+static int wrapped_blob_open(sqlite3 *db, const char *schema, const char *table,
+			     const char *column, sqlite3_int64 row, int flags,
+			     sqlite3_blob **blob)
+{
+	int rc;
+
+	before_other(db, "sqlite3_blob_open");
+	inside++;
+	rc = REAL(blob_open)(db, schema, table, column, row, flags, blob);
+	inside--;
+	return rc;
+}
+
+static int wrapped_backup_step(sqlite3_backup *backup, int pages)
+{
+	int rc;
+
+	before_other(NULL, "sqlite3_backup_step");
+	inside++;
+	rc = REAL(backup_step)(backup, pages);
+	inside--;
+	return rc;
+}
+
 #define BRACKET(name, parameters, arguments)         \
 	static int wrapped_##name parameters         \
 	{                                            \
@@ -393,6 +433,8 @@ static const struct slm_sqlite_wrappers wrappers = {
 		.reset = wrapped_reset,
 		.finalize = wrapped_finalize,
 		.exec = wrapped_exec,
+		.blob_open = wrapped_blob_open,
+		.backup_step = wrapped_backup_step,
 	},
 	.trace = on_trace,
 };

@@ -20,7 +20,8 @@
  *
  * Never seen: calls through pointers to SQLite's functions that the program
  * keeps in tables of its own; what sqlite3_get_table() does in a libsqlite3
- * that was linked with -Bsymbolic; blobs, backups and checkpoints.
+ * that was linked with -Bsymbolic; checkpoints; in EXTENSION mode blobs and
+ * backups.
  */
 #ifndef SLM_PROBE_SQLITE_HOOK_H
 #define SLM_PROBE_SQLITE_HOOK_H
@@ -39,6 +40,10 @@ struct slm_sqlite_hooks {
 	 * SQLITE_OK: it was reset or finalized before its end (EXTENSION mode:
 	 * always, the result is not known). */
 	void (*end)(sqlite3_stmt *stmt, int rc, void *userdata);
+	/* What is no statement is about to use a database: a blob is opened,
+	 * or a backup goes on. db NULL: not known which. what: the function's
+	 * name. Return when it may; its end is not told. */
+	void (*other)(sqlite3 *db, const char *what, void *userdata);
 	void *userdata;
 };
 

@@ -14,11 +14,12 @@
 #include <sqlite3.h>
 #include <stdatomic.h>
 
-#define SLM_SQLITE_MODULE_VERSION 1
+#define SLM_SQLITE_MODULE_VERSION 2
 #define SLM_SQLITE_MODULE_NAME "sqloom_sqlite_hooks"
 
-/* Statements: each has a wrapper of its own. X(name, parameters, arguments);
- * all return int, and SQLITE_MISUSE if there is no SQLite. */
+/* Statements, and what else uses a database: each has a wrapper of its own.
+ * X(name, parameters, arguments); all return int, and SQLITE_MISUSE if there is
+ * no SQLite. */
 #define SLM_SQLITE_STATEMENT(X)                                  \
 	X(step, (sqlite3_stmt * stmt), (stmt))                   \
 	X(reset, (sqlite3_stmt * stmt), (stmt))                  \
@@ -27,7 +28,13 @@
 	  (sqlite3 * db, const char *sql,                        \
 	   int (*row)(void *, int, char **, char **), void *arg, \
 	   char **message),                                      \
-	  (db, sql, row, arg, message))
+	  (db, sql, row, arg, message))                          \
+	X(blob_open,                                             \
+	  (sqlite3 * db, const char *schema, const char *table,  \
+	   const char *column, sqlite3_int64 row, int flags,     \
+	   sqlite3_blob **blob),                                 \
+	  (db, schema, table, column, row, flags, blob))         \
+	X(backup_step, (sqlite3_backup * backup, int pages), (backup, pages))
 
 /* What steps statements of its own, with the connection locked: these are not
  * seen. */
@@ -61,11 +68,6 @@
 	X(open_v2,                                                             \
 	  (const char *path, sqlite3 **db, int flags, const char *vfs),        \
 	  (path, db, flags, vfs))                                              \
-	X(blob_open,                                                           \
-	  (sqlite3 * db, const char *schema, const char *table,                \
-	   const char *column, sqlite3_int64 row, int flags,                   \
-	   sqlite3_blob **blob),                                               \
-	  (db, schema, table, column, row, flags, blob))                       \
 	X(blob_reopen, (sqlite3_blob * blob, sqlite3_int64 row), (blob, row))  \
 	X(blob_close, (sqlite3_blob * blob), (blob))                           \
 	X(load_extension,                                                      \

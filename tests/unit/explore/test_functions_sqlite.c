@@ -108,6 +108,184 @@ static void one_statement_holds(void **state)
 	figures(2, in_one_statement, NULL, true, 2, 0, SQLOOM_HOLDS);
 }
 
+/* ---- Without statements ----------------------------------------------------- */
+
+static int set_blob_up(struct sqloom_call *call, void *arg)
+{
+	(void)arg;
+	return run_script(
+		call, "CREATE TABLE doc (id INTEGER PRIMARY KEY, body BLOB);"
+		      "INSERT INTO doc VALUES (1, zeroblob(100000))");
+}
+
+/* Counts in a byte of the blob. */
+static int count_in_a_blob(struct sqloom_call *call, void *arg)
+{
+	sqlite3 *db = kept(call);
+	sqlite3_blob *blob = NULL;
+	unsigned char byte = 0;
+	int rc;
+
+	(void)arg;
+	rc = sqlite3_blob_open(db, "main", "doc", "body", 1, 0, &blob);
+	if (!rc)
+		rc = sqlite3_blob_read(blob, &byte, 1, 70000);
+	sqlite3_blob_close(blob);
+	blob = NULL;
+	byte++;
+	if (!rc)
+		rc = sqlite3_blob_open(db, "main", "doc", "body", 1, 1, &blob);
+	if (!rc)
+		rc = sqlite3_blob_write(blob, &byte, 1, 70000);
+	sqlite3_blob_close(blob);
+	return rc;
+}
+
+/* Holds the write lock while it reads, and waits for it. */
+static int count_in_a_locked_blob(struct sqloom_call *call, void *arg)
+{
+	sqlite3 *db = kept(call);
+	sqlite3_blob *blob = NULL;
+	unsigned char byte = 0;
+	int rc;
+
+	(void)arg;
+	sqlite3_busy_timeout(db, 1000);
+	rc = sqlite3_blob_open(db, "main", "doc", "body", 1, 1, &blob);
+	if (!rc)
+		rc = sqlite3_blob_read(blob, &byte, 1, 70000);
+	sqloom_point("read");
+	byte++;
+	if (!rc)
+		rc = sqlite3_blob_write(blob, &byte, 1, 70000);
+	sqlite3_blob_close(blob);
+	return rc;
+}
+
+static void blobs_are_seen(void **state)
+{
+	struct sqloom_options options = usual();
+	struct sqloom_report *report;
+	struct many many;
+
+	(void)state;
+	options.strict = true;
+	same(&many, 2, count_in_a_blob, NULL, set_blob_up);
+	report = explore_calls(&many.calls, &options);
+	assert_figures(report, 6, 4, SQLOOM_BROKEN);
+	sqloom_report_free(report);
+	same(&many, 2, count_in_a_locked_blob, NULL, set_blob_up);
+	report = explore_calls(&many.calls, &options);
+	assert_int_equal(report->trace.verdict, SQLOOM_HOLDS);
+	sqloom_report_free(report);
+}
+
+/* Reads in a copy of the database, and puts a changed copy back. */
+static int count_in_a_copy(struct sqloom_call *call, void *arg)
+{
+	sqlite3 *db = kept(call), *copy = NULL;
+	sqlite3_backup *backup;
+	int rc = sqlite3_open(":memory:", &copy);
+
+	(void)arg;
+	backup = sqlite3_backup_init(copy, "main", db, "main");
+	assert_non_null(backup);
+	sqlite3_backup_step(backup, -1);
+	rc = sqlite3_backup_finish(backup);
+	if (!rc)
+		rc = execute(copy, "UPDATE acct SET bal = bal + 1");
+	if (!rc) {
+		backup = sqlite3_backup_init(db, "main", copy, "main");
+		assert_non_null(backup);
+		sqlite3_backup_step(backup, -1);
+		rc = sqlite3_backup_finish(backup);
+	}
+	sqlite3_close(copy);
+	return rc;
+}
+
+static void backups_are_seen(void **state)
+{
+	struct sqloom_report *report;
+	struct many many;
+
+	(void)state;
+	same(&many, 2, count_in_a_copy, NULL, set_account_up);
+	report = explore_calls(&many.calls, NULL);
+	assert_figures(report, 6, 4, SQLOOM_BROKEN);
+	sqloom_report_free(report);
+}
+
+/* ---- Functions and collations of the program's own ----------------------- */
+
+static void twice(sqlite3_context *context, int n, sqlite3_value **values)
+{
+	(void)n;
+	sqlite3_result_int(context, 2 * sqlite3_value_int(values[0]));
+}
+
+static int backwards(void *userdata, int first_size, const void *first,
+		     int second_size, const void *second)
+{
+	int least = first_size < second_size ? first_size : second_size;
+	int order = memcmp(second, first, (size_t)least);
+
+	(void)userdata;
+	return order ? order : second_size - first_size;
+}
+
+static void add_our_own(sqlite3 *db)
+{
+	sqlite3_create_function(db, "twice", 1,
+				SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL, twice,
+				NULL, NULL);
+	sqlite3_create_collation(db, "backwards", SQLITE_UTF8, NULL, backwards);
+}
+
+static int set_our_own_up(struct sqloom_call *call, void *arg)
+{
+	sqlite3 *db = kept(call);
+
+	(void)arg;
+	add_our_own(db);
+	return execute(db, "CREATE TABLE acct (id TEXT COLLATE backwards "
+			   "PRIMARY KEY, dear AS (twice(bal)), bal INTEGER) "
+			   "WITHOUT ROWID;"
+			   "INSERT INTO acct VALUES ('1', 100), ('2', 100)");
+}
+
+static int read_and_write_our_own(struct sqloom_call *call, void *arg)
+{
+	sqlite3 *db = kept(call);
+	int dear;
+
+	(void)arg;
+	add_our_own(db);
+	dear = query(db, "SELECT dear FROM acct WHERE id = '1'");
+	return execute_int(db, "UPDATE acct SET bal = ? WHERE id = '1'",
+			   dear / 2 - 10);
+}
+
+static void our_own_need_not_be_known(void **state)
+{
+	static const char *const queries[] = {
+		"SELECT id FROM acct WHERE id > '1'", NULL
+	};
+	struct sqloom_report *report;
+	struct sqloom_error err;
+	struct many many;
+
+	(void)state;
+	same(&many, 2, read_and_write_our_own, NULL, set_our_own_up);
+	report = explore_calls(&many.calls, NULL);
+	assert_figures(report, 6, 4, SQLOOM_BROKEN);
+	sqloom_report_free(report);
+	/* A check that goes by the collation would be answered wrong. */
+	many.calls.queries = queries;
+	assert_int_equal(fails(&many.calls, NULL, &err), SQLOOM_SPEC);
+	assert_non_null(strstr(err.message, "collation"));
+}
+
 /* ---- Waits ------------------------------------------------------------------ */
 
 static void close_both(void *place)
@@ -659,6 +837,9 @@ int main(void)
 		guarded(deferred_transactions_end_busy_in_60_of_70),
 		guarded(immediate_transactions_hold_in_8),
 		guarded(one_statement_holds),
+		guarded(blobs_are_seen),
+		guarded(backups_are_seen),
+		guarded(our_own_need_not_be_known),
 		guarded(each_waits_for_the_other_until_one_gives_up),
 		guarded(two_explorations_write_the_same_trace),
 		guarded(every_finding_replays_20_times),

@@ -494,6 +494,28 @@ static void test_open_statement(void **state)
 	open_handle(&w.db);
 }
 
+/* What FTS5 has prepared for itself is not the program's. A blob is. */
+static void test_statements_of_others(void **state)
+{
+	sqlite3_blob *blob = NULL;
+
+	(void)state;
+	exec("CREATE VIRTUAL TABLE words USING fts5(word)");
+	exec("INSERT INTO words VALUES ('one')");
+	OK(sqloom_db_close(w.db, &w.err));
+	open_handle(&w.db);
+	exec("DROP TABLE words");
+	exec("CREATE TABLE bytes (b)");
+	exec("INSERT INTO bytes VALUES (zeroblob(10))");
+	assert_int_equal(sqlite3_blob_open(sqloom_db_sqlite(w.db), "main",
+					   "bytes", "b", 1, 0, &blob),
+			 SQLITE_OK);
+	FAILS(sqloom_db_close(w.db, &w.err), SQLOOM_USAGE, "a blob");
+	sqlite3_blob_close(blob);
+	open_handle(&w.db);
+	exec("DROP TABLE bytes");
+}
+
 /* ---- The server goes --------------------------------------------------- */
 
 static void terminate(struct sqloom_db *db)
@@ -802,6 +824,7 @@ int main(void)
 		BOTH(test_borrowed),
 		BOTH(test_handle_closed),
 		SQLITE(test_open_statement),
+		SQLITE(test_statements_of_others),
 		PG(test_terminated),
 		PG(test_terminated_at_commit),
 		PG(test_reset),

@@ -48,8 +48,14 @@ static void on_end(sqlite3_stmt *stmt, int rc, void *userdata)
 	slm_buf_printf(&seen, " =%d]", rc);
 }
 
+static void on_other(sqlite3 *db, const char *what, void *userdata)
+{
+	(void)userdata;
+	slm_buf_printf(&seen, "(%s%s)", what, db ? "" : " somewhere");
+}
+
 static const struct slm_sqlite_hooks writes = { on_begin, on_row, on_end,
-						NULL };
+						on_other, NULL };
 
 static void expect(const char *text)
 {
@@ -279,6 +285,7 @@ static void test_inside_of_sqlite(void **state)
 	char path[] = "/tmp/sqloom-test-XXXXXX";
 	sqlite3 *db = begin_test(), *other;
 	sqlite3_blob *blob = NULL;
+	sqlite3_backup *backup;
 	sqlite3_stmt *stmt;
 	int fd = mkstemp(path);
 
@@ -296,12 +303,18 @@ static void test_inside_of_sqlite(void **state)
 					   &blob),
 			 SQLITE_OK);
 	sqlite3_blob_close(blob);
+	expect("(sqlite3_blob_open)");
 	sqlite3_close(other);
 	other = open_db(path);
 	sqlite3_table_column_metadata(other, "main", "u", "v", NULL, NULL, NULL,
 				      NULL, NULL);
-	sqlite3_close(other);
 	expect("");
+	backup = sqlite3_backup_init(db, "main", other, "main");
+	sqlite3_backup_step(backup, 1);
+	sqlite3_backup_step(backup, -1);
+	assert_int_equal(sqlite3_backup_finish(backup), SQLITE_OK);
+	expect("(sqlite3_backup_step somewhere)(sqlite3_backup_step somewhere)");
+	sqlite3_close(other);
 	close(fd);
 	unlink(path);
 	end_test(db);
@@ -505,7 +518,7 @@ static void test_nothing_is_locked(void **state)
 {
 	unsigned count = 0;
 	struct slm_sqlite_hooks hooks = { check_unlocked, check_unlocked,
-					  check_unlocked_end, &count };
+					  check_unlocked_end, NULL, &count };
 	sqlite3 *db = begin_test();
 	sqlite3_stmt *stmt = prepare(db, "SELECT v FROM t");
 
