@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -224,6 +225,32 @@ def test_the_application_does_not_start(command, case, database_uri, tmp_path):
     assert result.returncode == ENVIRONMENT
     assert b"before it was ready" in result.stderr
     assert b"no way" in result.stderr
+
+
+@pytest.mark.parametrize("ready", ["http://127.0.0.1:{}/health",
+                                   "127.0.0.1:{}", "{}/socket"])
+def test_somebody_else_answers(command, case, database_uri, tmp_path, ready):
+    """What has the port before the application is not taken for it."""
+    spec = tmp_path / case()
+    path = ready.startswith("{}")
+    with socket.socket(socket.AF_UNIX if path else socket.AF_INET) as taken:
+        taken.bind(str(tmp_path / "socket") if path else ("127.0.0.1", 0))
+        taken.listen()
+        ready = ready.format(tmp_path if path else taken.getsockname()[1])
+        text = spec.read_text()
+        own = text.split('ready "')[1].split('"')[0]
+        spec.write_text(text.replace(f'ready "{own}"', f'ready "{ready}"'))
+
+        def answer():
+            with taken.accept()[0] as other:
+                other.recv(65536)
+                other.sendall(b"HTTP/1.1 204 Me\r\nConnection: close\r\n\r\n")
+
+        if ready.startswith("http"):
+            threading.Thread(target=answer, daemon=True).start()
+        result = command("explore", "case.spec", "--db", database_uri)
+    assert result.returncode == ENVIRONMENT, result.stdout
+    assert f"something answers at {ready} before".encode() in result.stderr
 
 
 def test_nobody_answers(command, case, database_uri, tmp_path):
