@@ -268,6 +268,59 @@ def test_nobody_answers(command, case, database_uri, tmp_path):
     assert b"no call sent a statement" in result.stdout
 
 
+WITH_WORKER = """\
+import http.server, os, sys, threading, psycopg2
+
+def connect(name):
+    connection = psycopg2.connect("", application_name=name)
+    connection.autocommit = True
+    return connection.cursor()
+
+def work():
+    while wanted.acquire():
+        worker.execute("SELECT count(*) FROM coupon")
+        done.release()
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        mine.execute("BEGIN")
+        mine.execute("SELECT count(*) FROM coupon")
+        wanted.release()
+        done.acquire()
+        mine.execute("COMMIT")
+        self.send_response(200)
+        self.end_headers()
+
+    log_message = lambda *_: None
+
+wanted, done = threading.Semaphore(0), threading.Semaphore(0)
+mine, worker = connect("web"), connect(sys.argv[1])
+threading.Thread(target=work, daemon=True).start()
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])),
+                       Handler).serve_forever()
+"""
+
+
+@pytest.mark.parametrize("name, known, says", [
+    ("work", False, '(application_name "web" and "work"): if one'),
+    ("web", False, "give it a name of its own and name it with --background"),
+    ("work", True, None),
+])
+def test_a_worker_in_the_application(command, case, database_uri, tmp_path,
+                                     name, known, says):
+    """Its statements are taken for those of the call, unless it is named."""
+    text = (tmp_path / case(name)).read_text()
+    url = text.split('ready "')[1].split("/health")[0]
+    (tmp_path / "case.spec").write_text(
+        text.replace(f"{url}/health", url.removeprefix("http://")))
+    (tmp_path / "app.py").write_text(WITH_WORKER)
+    background = ["--background", name] if known else []
+    result = command("explore", "case.spec", "--db", database_uri, "--json",
+                     *background)
+    notes = " ".join(json.loads(result.stdout)["notes"])
+    assert (says in notes) if says else ("two connections" not in notes), notes
+
+
 COUNT = """\
 n=$(cat n 2>/dev/null || echo 0)
 n=$((n + 1))
