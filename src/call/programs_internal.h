@@ -38,6 +38,7 @@ struct link {
 	char name[64];			   /* application_name */
 	bool background;
 	bool settled; /* whose it is does not change */
+	bool fresh;   /* opened in this run */
 	bool open;    /* its session is: pid is known */
 	bool held;    /* a step of it waits for a grant */
 	uint64_t way; /* of what it sent in this run, the held step included */
@@ -116,6 +117,7 @@ struct programs {
 	uint64_t marks;		   /* counts arrivals and blockings */
 	const char *notes[NOTES_MAX];
 	unsigned nnotes;
+	bool second_noted; /* that a call uses two connections */
 
 	struct sqloom_call errand; /* of set-up and check functions */
 	char *errand_database;	   /* owned */

@@ -175,6 +175,42 @@ static void fail(struct programs *programs, enum sqloom_status status,
 	programs->err = *err;
 }
 
+static bool is_idle(const struct link *link)
+{
+	return link->open && slm_dialog_is_idle(link->dialog) &&
+	       slm_dialog_status(link->dialog) == 'I';
+}
+
+/* A connection that was there before is used beside another one of the call.
+ * One of them may be that of a timer or a worker inside of the application,
+ * which comes at any time, so that no two runs are the same. */
+static void note_second(const struct link *link)
+{
+	struct programs *programs = link->owner;
+	const struct link *other = programs->links;
+	int order;
+
+	if (link->settled || link->fresh || programs->second_noted ||
+	    programs->spec->sessions[link->out.call].call != SLM_CALL_HTTP)
+		return;
+	while (other && (other == link || other->out.call != link->out.call ||
+			 is_idle(other)))
+		other = other->next;
+	if (!other)
+		return;
+	programs->second_noted = true;
+	order = strcmp(link->name, other->name);
+	slm_programs_note(
+		programs,
+		"a call uses two connections at the same time (application_name "
+		"\"%s\" and \"%s\"): if one is that of a timer or a worker "
+		"in the application, %sname it with --background, or its "
+		"statements count as the call's",
+		order < 0 ? link->name : other->name,
+		order < 0 ? other->name : link->name,
+		order ? "" : "give it a name of its own and ");
+}
+
 /* A step is held until the runner asks for it; of nobody's connection it goes
  * on at once. */
 static void arrived(void *userdata, const struct slm_dialog_step *step)
@@ -191,6 +227,7 @@ static void arrived(void *userdata, const struct slm_dialog_step *step)
 	}
 	attribute(link, step);
 	if (is_at_work(programs, link->out.call)) {
+		note_second(link);
 		link->held = true;
 		link->way = slm_hash_mix(
 			slm_hash_mix(link->way,
@@ -288,6 +325,7 @@ static struct slm_dialog *opened(void *userdata,
 	programs->marks++;
 	link->owner = programs;
 	link->connection = connection;
+	link->fresh = true;
 	snprintf(link->name, sizeof(link->name), "%s",
 		 startup->application_name);
 	link->background = is_background(programs, link->name);
@@ -381,6 +419,7 @@ void slm_links_control(struct programs *programs, bool control)
 							    SLM_DIALOG_TRACK);
 		if (!link->settled)
 			link->out.call = -1;
+		link->fresh = false;
 		link->way = 0;
 		if (!link->held)
 			continue;
@@ -391,12 +430,6 @@ void slm_links_control(struct programs *programs, bool control)
 			      "sqloom: the run is over; the statement was not "
 			      "sent");
 	}
-}
-
-static bool is_idle(const struct link *link)
-{
-	return link->open && slm_dialog_is_idle(link->dialog) &&
-	       slm_dialog_status(link->dialog) == 'I';
 }
 
 /* Threads come in any order, but what each of them sends is the same: the text

@@ -23,6 +23,7 @@
 #define READY_LIMIT_MS 60000
 #define READY_QUIET_MS 300 /* asleep for so long: it has started */
 #define PROBE_EVERY_MS 20
+#define SILENCE_MS 1000 /* no answer for so long: nobody is there */
 #define SERVER_GRACE_MS 2000
 #define TAIL 400 /* bytes of what a command said that are told */
 
@@ -337,6 +338,32 @@ static enum sqloom_status read_probe(struct programs *programs,
 	return status;
 }
 
+/* What answers before the server is started is another: it would be taken for
+ * the server, which may have ended because its port is not free. */
+static enum sqloom_status expect_silence(struct programs *programs,
+					 const struct slm_spec_server *server,
+					 struct sqloom_error *err)
+{
+	uint64_t began_ns = slm_clock_ns();
+	struct probe probe;
+	enum sqloom_status status = read_probe(programs, server, &probe, err);
+
+	if (status || !probe.ready)
+		return status;
+	status = ask(programs, &probe, err);
+	while (!status && probe.call &&
+	       (slm_clock_ns() - began_ns) / 1000000 < SILENCE_MS)
+		status = slm_programs_turn(programs, true, err);
+	if (probe.call)
+		slm_http_cancel(probe.call);
+	if (status || !probe.yes)
+		return status;
+	return slm_error_set(err, SQLOOM_DATABASE,
+			     "something answers at %s before the server is "
+			     "started: end it, or use another port",
+			     probe.ready);
+}
+
 static enum sqloom_status not_ready(struct programs *programs,
 				    const struct slm_process *process,
 				    const char *why, const char *ready,
@@ -445,6 +472,8 @@ enum sqloom_status slm_programs_set_up(struct slm_db *db, void *userdata,
 	}
 	for (unsigned i = 0; !status && i < spec->nbefores; i++)
 		status = run_before(programs, &spec->befores[i], err);
+	for (unsigned i = 0; !status && i < spec->nservers; i++)
+		status = expect_silence(programs, &spec->servers[i], err);
 	for (unsigned i = 0; !status && i < spec->nservers; i++)
 		status = start_server(programs, &spec->servers[i], err);
 	programs->db = NULL;

@@ -256,12 +256,18 @@ static bool ends_with(const char *name, const char *end)
 	return size >= n && strcasecmp(name + size - n, end) == 0;
 }
 
+static bool is_called_key(const char *name)
+{
+	return ends_with(name, "id") || ends_with(name, "key") ||
+	       ends_with(name, "pk");
+}
+
 /* Is the number taken for a key as things stand? */
 static bool is_key(const struct slm_given_key *key)
 {
 	return key && key->ntables > 0 &&
-	       (key->varies || ends_with(key->name, "id") ||
-		ends_with(key->name, "key") || ends_with(key->name, "pk"));
+	       ((key->varies && key->ncolumns == 0) ||
+		is_called_key(key->name));
 }
 
 /* The row of the table whose key was generated and is the number. */
@@ -381,12 +387,119 @@ static bool add_tables(struct slm_oracle *oracle, struct slm_given_key *key,
 	return true;
 }
 
+/* A column of the result that has the number, from *column on. */
+static bool next_column(const struct slm_rows *rows, int64_t number,
+			uint32_t *column)
+{
+	for (; *column < rows->ncolumns; ++*column)
+		for (uint32_t row = 0; row < rows->nkept; row++) {
+			const struct slm_value *value =
+				&rows->values[(size_t)row * rows->ncolumns +
+					      *column];
+
+			if (value->kind == SLM_INT && value->integer == number)
+				return true;
+		}
+	return false;
+}
+
+/* Is it called as the tables' keys are, or as what a sequence gives? */
+static bool may_hold_key(const struct slm_given_key *key,
+			 const struct slm_canonical *contents,
+			 const char *column)
+{
+	for (uint32_t i = 0; i < key->ntables; i++) {
+		uint32_t table = find_table(contents, key->tables[i]);
+		const struct slm_contents_table *t;
+
+		if (table == contents->ntables)
+			continue;
+		t = contents->tables[table].table;
+		if (ends_with(column, t->columns[t->key_column]))
+			return true;
+	}
+	return is_called_key(column) || ends_with(column, "val");
+}
+
+/* Adds the columns without keys that have the number. */
+static bool add_columns(struct slm_oracle *oracle, struct slm_given_key *key,
+			const struct slm_view *view,
+			const struct slm_rows *rows)
+{
+	for (uint32_t i = 0; next_column(rows, key->value, &i); i++) {
+		uint32_t same = 0;
+
+		while (same < key->ncolumns &&
+		       strcmp(key->columns[same], rows->columns[i]) != 0)
+			same++;
+		if (same < key->ncolumns || same == SLM_KEY_COLUMNS_MAX ||
+		    may_hold_key(key, &view->contents, rows->columns[i]))
+			continue;
+		key->columns[key->ncolumns] =
+			slm_arena_strdup(&oracle->keep, rows->columns[i]);
+		if (!key->columns[key->ncolumns++])
+			return false;
+	}
+	return true;
+}
+
+/* Does some result of the call have the number in the column of that name? */
+static bool stands_in(const struct slm_run *run, uint32_t call,
+		      const char *name, int64_t number)
+{
+	for (uint32_t i = 0; i < run->nevents; i++) {
+		const struct slm_event *event = &run->events[i];
+		const struct slm_result *result = event->result;
+
+		if (event->call != call || !is_done(event))
+			continue;
+		for (; result; result = result->next) {
+			const struct slm_rows *rows = &result->rows;
+
+			for (uint32_t k = 0; next_column(rows, number, &k); k++)
+				if (strcmp(rows->columns[k], name) == 0)
+					return true;
+		}
+	}
+	return false;
+}
+
+static bool find_columns(struct slm_oracle *oracle, struct slm_given_key *key,
+			 const struct slm_view *view)
+{
+	const struct slm_run *run = view->run;
+
+	for (uint32_t i = 0; i < run->nevents; i++) {
+		const struct slm_event *event = &run->events[i];
+		const struct slm_result *result = event->result;
+
+		if (event->call != key->call || !is_done(event))
+			continue;
+		for (; result; result = result->next)
+			if (!add_columns(oracle, key, view, &result->rows))
+				return false;
+	}
+	return true;
+}
+
+/* Keeps the columns that have the number. */
+static void narrow_columns(struct slm_given_key *key, int64_t number,
+			   const struct slm_view *view)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < key->ncolumns; i++)
+		if (stands_in(view->run, key->call, key->columns[i], number))
+			key->columns[kept++] = key->columns[i];
+	key->ncolumns = kept;
+}
+
 /* A number that was not seen before. Of several tables that have it as a key
  * the first counts. */
 static bool add_key(struct slm_oracle *oracle, uint32_t call, const char *name,
-		    uint32_t nth, int64_t number,
-		    const struct slm_canonical *contents)
+		    uint32_t nth, int64_t number, const struct slm_view *view)
 {
+	const struct slm_canonical *contents = &view->contents;
 	struct slm_given_key key = { .call = call,
 				     .nth = nth,
 				     .name = slm_arena_strdup(&oracle->keep,
@@ -394,7 +507,8 @@ static bool add_key(struct slm_oracle *oracle, uint32_t call, const char *name,
 				     .value = number };
 
 	if (!key.name || !add_tables(oracle, &key, true, contents) ||
-	    !add_tables(oracle, &key, false, contents))
+	    !add_tables(oracle, &key, false, contents) ||
+	    (key.ntables && !find_columns(oracle, &key, view)))
 		return false;
 	if (!slm_oracle_grow(&oracle->given_keys, oracle->ngiven_keys,
 			     &oracle->given_keys_room, sizeof(key)))
@@ -405,19 +519,20 @@ static bool add_key(struct slm_oracle *oracle, uint32_t call, const char *name,
 
 static bool learn_number(struct slm_oracle *oracle, uint32_t call,
 			 const char *name, uint32_t nth, int64_t number,
-			 const struct slm_canonical *contents, bool *changed)
+			 const struct slm_view *view, bool *changed)
 {
 	struct slm_given_key *key = find_key(oracle, call, name, nth);
 	const char *first = key && key->ntables ? key->tables[0] : NULL;
 	bool was = is_key(key);
 
 	if (!key) {
-		if (!add_key(oracle, call, name, nth, number, contents))
+		if (!add_key(oracle, call, name, nth, number, view))
 			return false;
 		key = find_key(oracle, call, name, nth);
 	} else if (key->ntables) {
 		key->varies = key->varies || key->value != number;
-		narrow(key, number, contents);
+		narrow(key, number, &view->contents);
+		narrow_columns(key, number, view);
 	}
 	*changed = *changed || is_key(key) != was ||
 		   (was && key->tables[0] != first);
@@ -440,8 +555,8 @@ bool slm_given_learn_keys(struct slm_oracle *oracle,
 			for (uint32_t k = 0; k < n; k++)
 				if (!learn_number(oracle, call,
 						  given->rows.columns[i], k,
-						  numbers[k].value,
-						  &view->contents, changed))
+						  numbers[k].value, view,
+						  changed))
 					return false;
 		}
 	}

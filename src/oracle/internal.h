@@ -56,6 +56,7 @@ struct slm_given_mask {
 };
 
 #define SLM_KEY_TABLES_MAX 4
+#define SLM_KEY_COLUMNS_MAX 4
 
 /* A number in what a program gives: the nth in the part of this name. In all
  * serial runs so far it was a key that was generated in the run, in one of
@@ -66,6 +67,10 @@ struct slm_given_key {
 	const char *name;
 	const char *tables[SLM_KEY_TABLES_MAX];
 	uint32_t ntables;
+	/* Columns without keys in which the call was returned the number, in
+	 * all of these runs: of count(*), say. */
+	const char *columns[SLM_KEY_COLUMNS_MAX];
+	uint32_t ncolumns;
 	int64_t value; /* in the first of these runs */
 	bool varies;   /* in some run it was another */
 };

@@ -508,9 +508,13 @@ bool slm_masks_learn(struct slm_oracle *oracle, const char *order,
 	    !slm_given_learn_keys(oracle, &pair.again, &pair.grown) ||
 	    (pair.grown && !view_both(&pair)))
 		return false;
+	/* Keys in what programs give are named by their rows, so by what is
+	 * compared of these. */
+	compare_contents(&pair);
+	if (pair.failed || (pair.grown && !view_both(&pair)))
+		return false;
 	for (uint32_t i = 0; i < oracle->config.ncalls; i++)
 		compare_call(&pair, i);
-	compare_contents(&pair);
 	*grown = pair.grown;
 	if (pair.failed)
 		return false;

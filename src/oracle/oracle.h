@@ -32,7 +32,9 @@
  * the database generated in the run: such a key is named by the row that has
  * it. Which are is learnt from the serial runs: a number is one if it is a
  * generated key of one table in all of them, and is not the same in all of them
- * or the name of the part ends with id, key or pk.
+ * or the name of the part ends with id, key or pk. Without such a name it is
+ * none if in all of them a statement of the call returned it in the same column
+ * that is not called as the key, such as "count".
  *
  * Use: slm_oracle_add_serial() for every serial order of all the calls, each
  * with two runs that differ only in the clock and the random numbers they

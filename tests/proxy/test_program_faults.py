@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -226,6 +227,32 @@ def test_the_application_does_not_start(command, case, database_uri, tmp_path):
     assert b"no way" in result.stderr
 
 
+@pytest.mark.parametrize("ready", ["http://127.0.0.1:{}/health",
+                                   "127.0.0.1:{}", "{}/socket"])
+def test_somebody_else_answers(command, case, database_uri, tmp_path, ready):
+    """What has the port before the application is not taken for it."""
+    spec = tmp_path / case()
+    path = ready.startswith("{}")
+    with socket.socket(socket.AF_UNIX if path else socket.AF_INET) as taken:
+        taken.bind(str(tmp_path / "socket") if path else ("127.0.0.1", 0))
+        taken.listen()
+        ready = ready.format(tmp_path if path else taken.getsockname()[1])
+        text = spec.read_text()
+        own = text.split('ready "')[1].split('"')[0]
+        spec.write_text(text.replace(f'ready "{own}"', f'ready "{ready}"'))
+
+        def answer():
+            with taken.accept()[0] as other:
+                other.recv(65536)
+                other.sendall(b"HTTP/1.1 204 Me\r\nConnection: close\r\n\r\n")
+
+        if ready.startswith("http"):
+            threading.Thread(target=answer, daemon=True).start()
+        result = command("explore", "case.spec", "--db", database_uri)
+    assert result.returncode == ENVIRONMENT, result.stdout
+    assert f"something answers at {ready} before".encode() in result.stderr
+
+
 def test_nobody_answers(command, case, database_uri, tmp_path):
     """A call that gets no answer is an outcome, the same in all runs."""
     spec = tmp_path / case()
@@ -239,6 +266,59 @@ def test_nobody_answers(command, case, database_uri, tmp_path):
     result = command("explore", "case.spec", "--db", database_uri)
     assert result.returncode == INCONCLUSIVE, result.stdout
     assert b"no call sent a statement" in result.stdout
+
+
+WITH_WORKER = """\
+import http.server, os, sys, threading, psycopg2
+
+def connect(name):
+    connection = psycopg2.connect("", application_name=name)
+    connection.autocommit = True
+    return connection.cursor()
+
+def work():
+    while wanted.acquire():
+        worker.execute("SELECT count(*) FROM coupon")
+        done.release()
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        mine.execute("BEGIN")
+        mine.execute("SELECT count(*) FROM coupon")
+        wanted.release()
+        done.acquire()
+        mine.execute("COMMIT")
+        self.send_response(200)
+        self.end_headers()
+
+    log_message = lambda *_: None
+
+wanted, done = threading.Semaphore(0), threading.Semaphore(0)
+mine, worker = connect("web"), connect(sys.argv[1])
+threading.Thread(target=work, daemon=True).start()
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])),
+                       Handler).serve_forever()
+"""
+
+
+@pytest.mark.parametrize("name, known, says", [
+    ("work", False, '(application_name "web" and "work"): if one'),
+    ("web", False, "give it a name of its own and name it with --background"),
+    ("work", True, None),
+])
+def test_a_worker_in_the_application(command, case, database_uri, tmp_path,
+                                     name, known, says):
+    """Its statements are taken for those of the call, unless it is named."""
+    text = (tmp_path / case(name)).read_text()
+    url = text.split('ready "')[1].split("/health")[0]
+    (tmp_path / "case.spec").write_text(
+        text.replace(f"{url}/health", url.removeprefix("http://")))
+    (tmp_path / "app.py").write_text(WITH_WORKER)
+    background = ["--background", name] if known else []
+    result = command("explore", "case.spec", "--db", database_uri, "--json",
+                     *background)
+    notes = " ".join(json.loads(result.stdout)["notes"])
+    assert (says in notes) if says else ("two connections" not in notes), notes
 
 
 COUNT = """\

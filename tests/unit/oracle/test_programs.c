@@ -876,6 +876,70 @@ static void a_name_speaks_of_its_table(void **state)
 	}
 }
 
+/* Rows that hold the time, as most do, have keys all the same. */
+static void keys_of_rows_that_vary(void **state)
+{
+	static const char *const times[] = { "10:01", "10:02", "10:03" };
+	struct slm_oracle *oracle = new_oracle(&program_config);
+	struct scene runs[3];
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		scene_begin(&runs[i], 1);
+		GAVE(&runs[i], ALICE, true, "status $.id", INT(201),
+		     INT(i == 2 ? 7 : 1));
+		table(&runs[i], "orders", "id who at", 0);
+		NEW(&runs[i], 0, INT(1), TEXT("alice"), TEXT(times[i]));
+	}
+	add_pair(oracle, "a", &runs[0], &runs[1]);
+	assert_false(slm_oracle_unstable(oracle));
+	assert_string_equal(only_note(oracle, &runs[0].arena),
+			    "orders.at differs between two equal serial runs "
+			    "and is compared only as NULL or not NULL");
+	/* One that nobody has. */
+	assert_class(oracle, &runs[2], RESULT);
+	for (int i = 0; i < 3; i++)
+		scene_end(&runs[i]);
+	slm_oracle_free(oracle);
+}
+
+/* Both insert an order behind a first one, are told its key, and give how many
+ * there are, which is the greatest key, too. In a serial run the second counts
+ * one more. */
+static void counted(struct scene *s, uint32_t first, bool serial)
+{
+	scene_begin(s, BOTH);
+	for (int i = 0; i < 2; i++) {
+		uint32_t call = i ? 1 - first : first;
+
+		READ(s, call, REDEEM, "id", INT(2 + i));
+		READ(s, call, LOOK, "count", INT(serial ? 2 + i : 2));
+		GAVE(s, call, true, "status $.place", INT(201),
+		     INT(serial ? 2 + i : 2));
+	}
+	table(s, "orders", "id who", 0);
+	ROW(s, 0, INT(1), TEXT("carol"));
+	NEW(s, 0, INT(2), TEXT(first == ALICE ? "alice" : "bob"));
+	NEW(s, 0, INT(3), TEXT(first == ALICE ? "bob" : "alice"));
+}
+
+static void a_count_is_no_key(void **state)
+{
+	struct slm_oracle *oracle = new_oracle(&program_config);
+	struct scene s;
+
+	(void)state;
+	for (uint32_t first = 0; first < 2; first++) {
+		counted(&s, first, true);
+		add_pair(oracle, first ? "ba" : "ab", &s, &s);
+		scene_end(&s);
+	}
+	counted(&s, ALICE, false);
+	assert_class(oracle, &s, BENIGN);
+	scene_end(&s);
+	slm_oracle_free(oracle);
+}
+
 /* ---- Names ------------------------------------------------------------ */
 
 /* Explains a run with two redemptions. */
@@ -1199,6 +1263,8 @@ int main(void)
 		cmocka_unit_test(what_is_called_an_id),
 		cmocka_unit_test(the_first_part_of_a_function),
 		cmocka_unit_test(a_name_speaks_of_its_table),
+		cmocka_unit_test(keys_of_rows_that_vary),
+		cmocka_unit_test(a_count_is_no_key),
 		cmocka_unit_test(named_check_then_act),
 		cmocka_unit_test(named_lost_update),
 		cmocka_unit_test(named_a_decision),
