@@ -855,7 +855,8 @@ static enum sqloom_status still_locked(struct sqloom_error *err)
 {
 	slm_error_set(err, SQLOOM_DATABASE,
 		      "cannot empty the pages of the tables that a run wrote: "
-		      "another session holds a lock on one of them");
+		      "another session holds a lock on one of them; end it, or "
+		      "explore a database that nobody else uses");
 	if (err)
 		memcpy(err->sqlstate, LOCKED, sizeof(LOCKED));
 	return SQLOOM_DATABASE;
