@@ -213,6 +213,21 @@ static bool is_ordered(const struct dialog_result *result)
 	       parsed->statements[result->statement].ordered;
 }
 
+/* The tag of COPY TO counts the rows that were sent, not changed. */
+static bool only_copies_out(const struct dialog_result *result)
+{
+	const struct slm_pg_step *parsed = result->parsed;
+	const struct slm_pg_statement *statement;
+
+	if (!parsed || result->statement >= parsed->nstatements)
+		return false;
+	statement = &parsed->statements[result->statement];
+	for (size_t i = 0; i < statement->nrelations; i++)
+		if (statement->relations[i].write)
+			return false;
+	return statement->kind == SLM_PG_COPY_TO;
+}
+
 void slm_dialog_result_complete(struct dialog_result *result, const char *tag)
 {
 	bool ordered = is_ordered(result);
@@ -222,7 +237,7 @@ void slm_dialog_result_complete(struct dialog_result *result, const char *tag)
 		return;
 	if (result->open && result->ncolumns == UINT32_MAX)
 		result->ncolumns = 0;
-	if (tag)
+	if (tag && !only_copies_out(result))
 		one->changes = slm_wire_changes(tag);
 	one->digest = slm_hash_mix(result->open ? result->ncolumns : 0,
 				   (uint64_t)one->changes);

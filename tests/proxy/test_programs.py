@@ -116,6 +116,22 @@ def test_a_lost_update_of_two_shells(command, database_uri, write):
     assert "lost update" in json.dumps(report["findings"][0])
 
 
+def test_rows_that_are_copied(command, database_uri, write):
+    """COPY TO changes no row, COPY FROM does, and a statement within does."""
+    schema = write("schema.sql", ACCOUNT)
+    copies = psql("COPY (SELECT bal FROM account ORDER BY id) TO STDOUT",
+                  "COPY (UPDATE account SET bal = 1 RETURNING id) TO STDOUT",
+                  r"\copy account FROM PROGRAM 'printf 3\\\\t100'")
+    result = explore(command, database_uri, "--before",
+                     f"psql -X -q -f {schema}", "--check", "SELECT 1",
+                     *calls(copies))
+    assert result.returncode == BROKEN, result.stderr
+    report = result.stdout.decode()
+    assert "2 rows changed" in report
+    assert "1 row changed" in report
+    assert report.count("changed") == 2, report
+
+
 def test_row_locks_make_it_hold(command, database_uri, write):
     schema = write("schema.sql", ACCOUNT)
     add = psql("BEGIN", "SELECT bal FROM account WHERE id = 1 FOR UPDATE",
