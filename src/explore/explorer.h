@@ -111,9 +111,9 @@ struct explorer {
 	 * -1: in several. across: one was made in two seconds on purpose. */
 	int64_t serial_s;
 	bool across;
-	bool unstable; /* the serial runs of an earlier plan were */
-	bool stopped;  /* by the progress callback */
-	bool diverged; /* equal picks did not lead to equal choices */
+	bool unstable;	/* the serial runs of an earlier plan were */
+	bool stopped;	/* by the progress callback */
+	bool diverged;	/* equal picks did not lead to equal choices */
 	bool by_chance; /* no finding went wrong when it was run again */
 	uint64_t began_ns, shown_ns;
 	uint64_t runs;	    /* of the exploration, all plans */
