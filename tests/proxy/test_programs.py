@@ -200,10 +200,10 @@ def test_threads_of_one_call(command, database_uri, write):
     program = write("threads.py", THREADS)
     run = f"/usr/bin/python3 {program}"
     report = report_of(
-        explore(command, database_uri, "--json", "--max-runs", "30",
+        explore(command, database_uri, "--json", "--max-runs", "16",
                 "--before", f"psql -X -q -f {schema}", *calls(run, run)),
         BROKEN)
-    assert report["explored"] == 30, report["reason"]
+    assert report["explored"] == 16, report["reason"]
     assert "other steps" not in report["reason"]
     # One text for all values.
     assert len(report["calls"][0]["steps"]) == 4
@@ -257,7 +257,7 @@ def test_checks_of_both_kinds(command, database_uri, write):
                 'test "$v" -ge 200 && ' +
                 psql("UPDATE account SET bal = bal - 150 WHERE id = 1") +
                 "; true")
-    arguments = ["--before", f"psql -X -q -f {schema}",
+    arguments = ["--before", f"psql -X -q -f {schema}", "--preemptions", "1",
                  *calls(withdraw, withdraw.replace("id = 1", "id = 2"))]
     report = report_of(
         explore(command, database_uri, "--json", *arguments, "--check",
@@ -357,7 +357,7 @@ def test_sessions_of_a_call_do_not_outlive_the_run(command, database_uri,
     schema = write("schema.sql", ACCOUNT)
     add = psql("UPDATE account SET bal = bal + 1 WHERE id = 1")
     report_of(explore(command, database_uri, "--json", "--before",
-                      f"psql -X -q -f {schema}", *calls(add, add, add)), HOLDS)
+                      f"psql -X -q -f {schema}", *calls(add, add)), HOLDS)
     import psycopg2
     with psycopg2.connect(database) as connection:
         cursor = connection.cursor()
