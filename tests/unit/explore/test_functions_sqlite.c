@@ -802,8 +802,9 @@ static void progress_can_stop(void **state)
 	assert_int_equal(report->trace.verdict, SQLOOM_INCONCLUSIVE);
 	assert_true(checking.progressed > 0);
 	assert_true(report->trace.explored < 40320);
-	assert_string_equal(report->trace.reason,
-			    "stopped before every schedule was run");
+	/* Between two runs, or in one, if a call is slow. */
+	assert_ptr_equal(strstr(report->trace.reason, "stopped "),
+			 report->trace.reason);
 	sqloom_report_free(report);
 }
 
