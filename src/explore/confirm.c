@@ -2,16 +2,17 @@
 /*
  * Running the schedule of a finding again. Programs need not do the same each
  * time: they draw random values, look at clocks, have threads. What goes wrong
- * by chance must not be told as a race, so a finding of theirs counts only if
- * its schedule goes wrong in the same way each time. The statements of a spec
- * do the same each time, and are not run again.
+ * once, and never again, must not be told as a race: a finding of theirs counts
+ * only if its schedule goes wrong in the same way again. Not each time: threads
+ * of one call may come in another order. The statements of a spec do the same
+ * each time, and are not run again.
  */
 #include <string.h>
 
 #include "base/error.h"
 #include "explore/explorer.h"
 
-#define CONFIRM_RUNS 5
+#define CONFIRM_RUNS 5 /* at most */
 
 /* The calls of the finding: those with letters, and those of the plan that
  * never have a choice. */
@@ -69,8 +70,9 @@ enum sqloom_status slm_confirm(struct explorer *explorer,
 		return slm_error_nomem(err);
 	for (unsigned i = 0; i < length; i++)
 		picks[i] = (uint8_t)(finding->schedule[i] - 'a');
-	for (unsigned i = 0; !status && *same && i < CONFIRM_RUNS &&
-			     slm_explorer_goes_on(explorer, -1, 1);
+	for (unsigned i = 0;
+	     !status && (i == 0 || !*same) && i < CONFIRM_RUNS &&
+	     slm_explorer_goes_on(explorer, -1, 1);
 	     i++) {
 		struct slm_strategy *strategy = NULL;
 
@@ -121,13 +123,14 @@ enum sqloom_status slm_confirm_first(struct explorer *explorer,
 		to_front(explorer, i);
 	else
 		explorer->by_chance = true;
-	if (!slm_note(explorer,
-		      "%u of the findings did not go wrong in the same way when "
-		      "their schedules were run again: the calls do not do the "
-		      "same each time. Do they use random values, the clock, "
-		      "or threads of their own? Give them a fixed seed, or "
-		      "values that are always different (a UUID)",
-		      i))
+	if (!slm_note(
+		    explorer,
+		    "%u of the findings did not go wrong in the same way when "
+		    "their schedules were run again, five times: the calls do not do the "
+		    "same each time. Do they use random values, the clock, "
+		    "or threads of their own? Give them a fixed seed, or "
+		    "values that are always different (a UUID)",
+		    i))
 		return slm_error_nomem(err);
 	return SQLOOM_OK;
 }

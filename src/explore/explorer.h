@@ -206,7 +206,7 @@ bool slm_findings_breaks(const struct explorer *explorer, enum slm_class class);
 
 /* ---- confirm.c */
 /* Runs the schedule of a finding of the present plan again. *same: it goes wrong
- * in the same way each time, as always where calls are statements. */
+ * in the same way again, as always where calls are statements. */
 enum sqloom_status slm_confirm(struct explorer *explorer,
 			       const struct slm_finding *finding, bool *same,
 			       struct sqloom_error *err);
