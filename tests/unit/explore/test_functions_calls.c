@@ -117,7 +117,9 @@ static void a_helper_beside_its_call_is_not_a_stall(void **state)
 		explore_two(pay_beside_a_helper, NULL, set_account_up);
 
 	(void)state;
-	assert_int_equal(report->trace.verdict, SQLOOM_BROKEN);
+	/* Told, and broken if some order goes wrong when it is run again. */
+	assert_true(report->trace.wrong > 0);
+	assert_int_not_equal(report->trace.verdict, SQLOOM_HOLDS);
 	assert_false(has_note(report, "waited for something"));
 	sqloom_report_free(report);
 }
