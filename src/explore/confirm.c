@@ -14,18 +14,13 @@
 
 #define CONFIRM_RUNS 5 /* at most */
 
-/* The calls of the finding: those with letters, and those of the plan that
- * never have a choice. */
 static uint32_t members_of(const struct explorer *explorer,
 			   const struct slm_finding *finding)
 {
-	uint32_t members = 0;
+	uint32_t members = slm_explorer_without_choice(explorer);
 
 	for (const char *letter = finding->schedule; *letter; letter++)
 		members |= 1u << (*letter - 'a');
-	for (unsigned i = 0; i < explorer->plan->steps.ncalls; i++)
-		if (!explorer->choices[i])
-			members |= explorer->plan->members & (1u << i);
 	return members;
 }
 

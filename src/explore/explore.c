@@ -312,6 +312,16 @@ static bool within_budget(struct explorer *explorer, double left,
 
 /* ---- Exploring by a strategy ------------------------------------------- */
 
+uint32_t slm_explorer_without_choice(const struct explorer *explorer)
+{
+	uint32_t members = 0;
+
+	for (unsigned i = 0; i < explorer->plan->steps.ncalls; i++)
+		if (!explorer->choices[i])
+			members |= explorer->plan->members & (1u << i);
+	return members;
+}
+
 void slm_explorer_strategy_config(const struct explorer *explorer,
 				  struct slm_strategy_config *out)
 {

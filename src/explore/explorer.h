@@ -249,6 +249,9 @@ enum sqloom_status slm_explorer_open_database(const struct explorer *explorer,
 					      void *userdata,
 					      struct slm_db **out,
 					      struct sqloom_error *err);
+/* Calls of the plan that never have a choice point: they take part in each run,
+ * and have no letter in its token. */
+uint32_t slm_explorer_without_choice(const struct explorer *explorer);
 void slm_explorer_strategy_config(const struct explorer *explorer,
 				  struct slm_strategy_config *out);
 /* Makes the next run of a strategy on the explorer's own database. */

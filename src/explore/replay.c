@@ -264,10 +264,8 @@ static enum sqloom_status run_token(struct explorer *explorer,
 	if (!status)
 		status = slm_explorer_use_plan(
 			explorer, choose_plan(explorer, token), err);
-	/* Calls that never have a choice point took part without a letter. */
-	for (unsigned i = 0; !status && i < explorer->plan->steps.ncalls; i++)
-		if (!explorer->choices[i])
-			members |= explorer->plan->members & (1u << i);
+	if (!status)
+		members |= slm_explorer_without_choice(explorer);
 	if (!status)
 		status = slm_strategy_replay_new(&(const uint8_t *){ schedule },
 						 &token->length, 1, &strategy,
