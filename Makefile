@@ -62,10 +62,12 @@ test-clients: $(BUILD)/sqloom ## run drivers of npm, Go and Maven through the pr
 test-pypi: $(BUILD)/sqloom python ## run drivers and Django of PyPI through the proxy
 	@dev/setup test
 	dev/pypi $(BUILD)/pypi >$(BUILD)/pypi.list
+	@# TLS to the server and recording are the same for every client: make test.
 	SQLOOM=$(BUILD)/sqloom SQLOOM_CLIENTS="$$(cat $(BUILD)/pypi.list)" \
 		SQLOOM_PYPI=$(BUILD)/pypi \
 		SQLOOM_EXAMPLES_PYTHON=$(BUILD)/pypi/django-5.2/bin/python \
-		$(PYTEST) -n $(PYTEST_JOBS) -k "pypi or the_page_is_true" \
+		$(PYTEST) -n $(PYTEST_JOBS) \
+		-k "(pypi and not tls and not recorded) or the_page_is_true" \
 		tests/proxy/test_clients.py tests/pypi \
 		tests/examples/test_django_tutorial.py
 	@# At the same time: what depends on the versions of Django and its drivers.

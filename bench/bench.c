@@ -52,6 +52,27 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+void bench_pin(cpu_set_t *before, const char *who)
+{
+	cpu_set_t one;
+	int cpu = 0;
+
+	if (sched_getaffinity(0, sizeof(*before), before) != 0)
+		bench_die("cannot ask for the CPUs");
+	while (!CPU_ISSET(cpu, before))
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	if (sched_setaffinity(0, sizeof(one), &one) != 0)
+		bench_die("cannot use one CPU only");
+	printf("pinned to CPU %d of %d: %s\n", cpu, CPU_COUNT(before), who);
+}
+
+void bench_unpin(const cpu_set_t *before)
+{
+	sched_setaffinity(0, sizeof(*before), before);
+}
+
 double bench_median(double *values, unsigned count)
 {
 	qsort(values, count, sizeof(*values), compare);

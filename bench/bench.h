@@ -6,6 +6,7 @@
 #ifndef SLM_BENCH_BENCH_H
 #define SLM_BENCH_BENCH_H
 
+#include <sched.h>
 #include <stdint.h>
 
 #define BENCH_ROUNDS_MAX 101
@@ -19,6 +20,10 @@ double bench_now(void);
 
 /* Sorts the values. */
 double bench_median(double *values, unsigned count);
+
+/* Keeps this process, and so what it starts, on one CPU, and says so. */
+void bench_pin(cpu_set_t *before, const char *who);
+void bench_unpin(const cpu_set_t *before);
 
 /* Schedules per second on SQLite, and memory over a million runs. */
 void bench_sqlite(uint64_t runs, unsigned rounds);

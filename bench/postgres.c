@@ -17,6 +17,7 @@
 
 #include "bench.h"
 
+#define CONNINFOS 8	/* that are in use at a time */
 #define WARM 20		/* schedules before a round */
 #define LEAST 300	/* schedules of a side in a round */
 #define TESTER_FAST 400 /* orders given to isolationtester: nobody waits */
@@ -138,9 +139,9 @@ struct slm_pg_server *bench_server_start(bool durable)
 const char *bench_server_database(const struct slm_pg_server *server,
 				  const char *name)
 {
-	static char conninfo[2][1000];
+	static char conninfo[CONNINFOS][1000];
 	static unsigned turn;
-	char *out = conninfo[turn++ % 2], sql[200];
+	char *out = conninfo[turn++ % CONNINFOS], sql[200];
 	PGconn *conn = bench_connect(slm_pg_server_conninfo(server));
 
 	snprintf(sql, sizeof(sql), "DROP DATABASE IF EXISTS %s", name);
@@ -330,25 +331,6 @@ static void measure_jobs(const struct slm_pg_server *server,
 
 /* ---- All --------------------------------------------------------------- */
 
-/* This process, and so the servers that it starts. */
-static void pin(cpu_set_t *before)
-{
-	cpu_set_t one;
-	int cpu = 0;
-
-	if (sched_getaffinity(0, sizeof(*before), before) != 0)
-		bench_die("cannot ask for the CPUs");
-	while (!CPU_ISSET(cpu, before))
-		cpu++;
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	if (sched_setaffinity(0, sizeof(one), &one) != 0)
-		bench_die("cannot use one CPU only");
-	printf("pinned to CPU %d of %d: the bench, isolationtester, all "
-	       "processes of the servers\n",
-	       cpu, CPU_COUNT(before));
-}
-
 static void measure_restores(const struct slm_pg_server *server,
 			     unsigned rounds)
 {
@@ -373,10 +355,13 @@ void bench_postgres(unsigned rounds)
 	struct slm_pg_server *server;
 	cpu_set_t all;
 
-	pin(&all);
+	bench_pin(&all, "the bench, isolationtester, all processes of the "
+			"servers");
 	server = bench_server_start(false);
-	if (!server)
+	if (!server) {
+		bench_unpin(&all);
 		return;
+	}
 	say_server(server);
 	if (!bench_tester_path())
 		printf("isolationtester is not installed and left out (Debian: "
@@ -390,10 +375,11 @@ void bench_postgres(unsigned rounds)
 	slm_pg_server_stop(server);
 	printf("\n");
 	server = bench_server_start(true);
-	if (!server)
-		return;
-	heading("restore after 2 tables were written, in ms",
-		"fsync on, on disk");
-	measure_restores(server, rounds);
-	slm_pg_server_stop(server);
+	if (server) {
+		heading("restore after 2 tables were written, in ms",
+			"fsync on, on disk");
+		measure_restores(server, rounds);
+		slm_pg_server_stop(server);
+	}
+	bench_unpin(&all);
 }

@@ -3,7 +3,7 @@
  * What the parts of the bench on PostgreSQL share: postgres.c (server, order
  * of things, table), postgres_workload.c (the sessions and their statements),
  * postgres_ours.c (explorations), postgres_peers.c (the serial loop and
- * isolationtester), postgres_restore.c, postgres_growth.c.
+ * isolationtester), postgres_restore.c, postgres_growth.c, forwarder.c.
  */
 #ifndef SLM_BENCH_POSTGRES_H
 #define SLM_BENCH_POSTGRES_H
@@ -19,7 +19,8 @@
 /* Starts a server; durable: one that syncs, with its data on a disk. NULL,
  * and says why, if PostgreSQL is not installed. */
 struct slm_pg_server *bench_server_start(bool durable);
-/* Makes an empty database and returns how to connect to it; static. */
+/* Makes an empty database and returns how to connect to it; the text stays for
+ * 7 more calls. */
 const char *bench_server_database(const struct slm_pg_server *server,
 				  const char *name);
 PGconn *bench_connect(const char *conninfo);
@@ -77,6 +78,8 @@ struct bench_runs *bench_runs_open(const struct bench_workload *workload,
  * just so many. Returns how many; each once into orders (NULL: not wanted). */
 unsigned bench_runs_run(struct bench_runs *runs, unsigned least,
 			struct bench_orders *orders);
+/* From now on, the steps are sent as texts, as if they could not be prepared. */
+void bench_runs_send_texts(struct bench_runs *runs);
 void bench_runs_close(struct bench_runs *runs);
 /* Statements that are prepared on all the connections together. */
 long long bench_runs_prepared(struct bench_runs *runs);
@@ -84,6 +87,16 @@ long long bench_runs_prepared(struct bench_runs *runs);
 /* sqloom_explore(): returns schedules, serial and other runs included. */
 unsigned bench_explore(const struct bench_workload *workload,
 		       const char *conninfo, unsigned jobs, unsigned sample);
+
+/* ---- forwarder.c ------------------------------------------------------- */
+
+/* A process between clients and the server that passes bytes on. */
+struct bench_forwarder;
+
+struct bench_forwarder *bench_forwarder_start(const char *conninfo);
+/* How to connect through it; its own. */
+const char *bench_forwarder_conninfo(const struct bench_forwarder *forwarder);
+void bench_forwarder_stop(struct bench_forwarder *forwarder);
 
 /* ---- postgres_peers.c -------------------------------------------------- */
 

@@ -143,6 +143,15 @@ unsigned bench_runs_run(struct bench_runs *runs, unsigned least,
 	return count;
 }
 
+void bench_runs_send_texts(struct bench_runs *runs)
+{
+	struct postgres *db = (struct postgres *)runs->db;
+
+	for (unsigned i = 0; i < db->nsessions; i++)
+		for (unsigned j = 0; j < db->sessions[i].nsteps; j++)
+			db->sessions[i].steps[j].prepared[0] = '\0';
+}
+
 long long bench_runs_prepared(struct bench_runs *runs)
 {
 	static const char sql[] = "SELECT count(*) FROM pg_prepared_statements";

@@ -17,7 +17,7 @@
 #include "postgres.h"
 
 #define CLIENTS 2
-#define RUNS_OF_A_ROUND 200
+#define TURNS_OF_A_ROUND 6 /* an exploration of each side */
 
 static const struct bench_workload workloads[] = {
 	{ .name = "2 x 4 statements, disjoint rows",
@@ -220,7 +220,6 @@ static void open_programs(struct bench_programs *programs,
 	}
 	check(slm_programs_open(programs->spec, &options, &programs->db, &err),
 	      &err);
-	/* After that: they are on the one CPU that this thread is pinned to. */
 	for (unsigned i = 0; i < CLIENTS; i++)
 		pthread_create(&programs->clients[i].thread, NULL, client_main,
 			       &programs->clients[i]);
@@ -246,110 +245,169 @@ static void close_programs(struct bench_programs *programs)
 	rmdir(programs->socket_dir);
 }
 
-static unsigned run_programs(struct bench_programs *programs, unsigned least)
+/* All schedules once; returns how many. */
+static unsigned run_programs(struct bench_programs *programs)
 {
 	unsigned count = 0;
+	struct slm_strategy_config config = { .ncalls = CLIENTS,
+					      .max_preemptions = -1 };
+	struct slm_director director = { 0 };
+	enum slm_learn learnt = SLM_LEARN_MORE;
 	struct sqloom_error err;
 
-	while (count < least) {
-		struct slm_strategy_config config = { .ncalls = CLIENTS,
-						      .max_preemptions = -1 };
-		struct slm_director director = { 0 };
-		enum slm_learn learnt = SLM_LEARN_MORE;
-
-		check(slm_strategy_new(SLM_STRATEGY_EXHAUSTIVE, &config,
-				       &director.strategy, &err),
+	check(slm_strategy_new(SLM_STRATEGY_EXHAUSTIVE, &config,
+			       &director.strategy, &err),
+	      &err);
+	for (; learnt == SLM_LEARN_MORE; count++) {
+		check(slm_run(&programs->runner, (1u << CLIENTS) - 1, 0,
+			      &director, &err),
 		      &err);
-		for (; learnt == SLM_LEARN_MORE; count++) {
-			check(slm_run(&programs->runner, (1u << CLIENTS) - 1, 0,
-				      &director, &err),
-			      &err);
-			learnt = slm_strategy_learn(director.strategy);
-		}
-		if (learnt == SLM_LEARN_DIVERGED)
-			bench_die("a schedule took other steps than before");
-		slm_strategy_free(director.strategy);
+		learnt = slm_strategy_learn(director.strategy);
 	}
+	if (learnt == SLM_LEARN_DIVERGED)
+		bench_die("a schedule took other steps than before");
+	slm_strategy_free(director.strategy);
 	return count;
 }
 
 /* ---- The comparison -------------------------------------------------------- */
 
-static double time_programs(const struct bench_workload *workload,
-			    bool prepares, const struct slm_pg_server *server)
-{
-	static const char database[] = "bench_programs_test";
-	struct bench_programs programs;
-	double began, took;
-	unsigned n;
+/* What is compared. All of them are open all the time and take turns, one
+ * exploration each, so that a slow second of the machine is everybody's. */
+enum side {
+	PREPARED, /* programs that prepare their statements */
+	TEXTS,	  /* programs that send texts */
+	SESSIONS, /* of a spec: they prepare theirs */
+	SESSIONS_TEXTS,
+	FORWARDED, /* sessions, behind a bare forwarder */
+	FORWARDED_TEXTS,
+	SIDES
+};
 
-	open_programs(&programs, workload, prepares,
-		      bench_server_database(server, database), database);
-	(void)run_programs(&programs, 1);
-	began = bench_now();
-	n = run_programs(&programs, RUNS_OF_A_ROUND);
-	took = bench_now() - began;
-	close_programs(&programs);
-	return n / took;
+static const char *const databases[SIDES] = {
+	"bench_prepared_test",	"bench_texts_test",
+	"bench_sessions_test",	"bench_sessions_texts_test",
+	"bench_forwarded_test", "bench_forwarded_texts_test",
+};
+
+struct comparison {
+	struct bench_forwarder *forwarder;
+	struct bench_programs programs[2]; /* PREPARED, TEXTS */
+	struct bench_runs *runs[SIDES];	   /* the others */
+};
+
+static void open_sides(struct comparison *comparison,
+		       const struct bench_workload *workload,
+		       const struct slm_pg_server *server)
+{
+	comparison->forwarder =
+		bench_forwarder_start(slm_pg_server_conninfo(server));
+	for (enum side side = 0; side < SIDES; side++) {
+		const char *name = databases[side],
+			   *conninfo = bench_server_database(server, name);
+		char forwarded[1500];
+
+		if (side <= TEXTS) {
+			open_programs(&comparison->programs[side], workload,
+				      side == PREPARED, conninfo, name);
+			continue;
+		}
+		snprintf(forwarded, sizeof(forwarded), "%s dbname=%s",
+			 bench_forwarder_conninfo(comparison->forwarder), name);
+		comparison->runs[side] = bench_runs_open(
+			workload, side >= FORWARDED ? forwarded : conninfo);
+		if (side == SESSIONS_TEXTS || side == FORWARDED_TEXTS)
+			bench_runs_send_texts(comparison->runs[side]);
+	}
 }
 
-static double time_sessions(const struct bench_workload *workload,
-			    const struct slm_pg_server *server)
+static void close_sides(struct comparison *comparison)
 {
-	struct bench_runs *runs = bench_runs_open(
-		workload, bench_server_database(server, "bench_sessions_test"));
-	double began, took;
-	unsigned n;
-
-	(void)bench_runs_run(runs, 1, NULL);
-	began = bench_now();
-	n = bench_runs_run(runs, RUNS_OF_A_ROUND, NULL);
-	took = bench_now() - began;
-	bench_runs_close(runs);
-	return n / took;
+	for (enum side side = 0; side < SIDES; side++)
+		if (side <= TEXTS)
+			close_programs(&comparison->programs[side]);
+		else
+			bench_runs_close(comparison->runs[side]);
+	bench_forwarder_stop(comparison->forwarder);
 }
 
-static void show(const char *what, const double *ours, const double *theirs,
-		 unsigned rounds)
+/* One exploration; returns the runs, and adds the seconds. */
+static unsigned run_side(struct comparison *comparison, enum side side,
+			 double *seconds)
 {
-	double ratios[BENCH_ROUNDS_MAX], copy[BENCH_ROUNDS_MAX];
+	double began = bench_now();
+	unsigned n = side <= TEXTS ?
+			     run_programs(&comparison->programs[side]) :
+			     bench_runs_run(comparison->runs[side], 1, NULL);
+
+	*seconds += bench_now() - began;
+	return n;
+}
+
+static void run_round(struct comparison *comparison, double *rates)
+{
+	double seconds[SIDES] = { 0 };
+	unsigned runs[SIDES] = { 0 };
+
+	for (unsigned turn = 0; turn < TURNS_OF_A_ROUND; turn++)
+		for (enum side side = 0; side < SIDES; side++)
+			runs[side] +=
+				run_side(comparison, side, &seconds[side]);
+	for (enum side side = 0; side < SIDES; side++)
+		rates[side] = runs[side] / seconds[side];
+}
+
+static void show(const char *what, double rates[][SIDES], enum side side,
+		 enum side beside, double target, unsigned rounds)
+{
+	double ratios[BENCH_ROUNDS_MAX], ours[BENCH_ROUNDS_MAX],
+		theirs[BENCH_ROUNDS_MAX];
 	char left[32], right[32];
 
-	for (unsigned i = 0; i < rounds; i++)
+	for (unsigned i = 0; i < rounds; i++) {
+		ours[i] = rates[i][side];
+		theirs[i] = rates[i][beside];
 		ratios[i] = ours[i] / theirs[i];
-	memcpy(copy, ours, rounds * sizeof(*copy));
-	snprintf(left, sizeof(left), "%.0f", bench_median(copy, rounds));
-	memcpy(copy, theirs, rounds * sizeof(*copy));
-	snprintf(right, sizeof(right), "%.0f", bench_median(copy, rounds));
-	bench_row(what, left, right, bench_median(ratios, rounds), 0.8);
+	}
+	snprintf(left, sizeof(left), "%.0f", bench_median(ours, rounds));
+	snprintf(right, sizeof(right), "%.0f", bench_median(theirs, rounds));
+	bench_row(what, left, right, bench_median(ratios, rounds), target);
 }
 
 static void compare(const struct bench_workload *workload,
 		    const struct slm_pg_server *server, unsigned rounds)
 {
-	double texts[BENCH_ROUNDS_MAX], prepared[BENCH_ROUNDS_MAX],
-		theirs[BENCH_ROUNDS_MAX];
+	double rates[BENCH_ROUNDS_MAX][SIDES];
+	struct comparison comparison;
 
-	for (unsigned i = 0; i < rounds; i++) {
-		prepared[i] = time_programs(workload, true, server);
-		theirs[i] = time_sessions(workload, server);
-		texts[i] = time_programs(workload, false, server);
-	}
+	open_sides(&comparison, workload, server);
+	for (unsigned i = 0; i < rounds + 1; i++) /* round 0 warms up */
+		run_round(&comparison, rates[i ? i - 1 : 0]);
+	close_sides(&comparison);
 	printf("\n%-46s %10s %8s %7s  schedules/s\n", workload->name,
 	       "programs", "sessions", "ratio");
-	/* Sessions prepare theirs, too: the server reads no text. */
-	show("two libpq clients that prepare statements", prepared, theirs,
+	show("two libpq clients that prepare statements", rates, PREPARED,
+	     SESSIONS, 0.8, rounds);
+	show("two libpq clients that send texts", rates, TEXTS, SESSIONS_TEXTS,
+	     0.8, rounds);
+	show("(sessions behind a bare forwarder, prepared)", rates, FORWARDED,
+	     SESSIONS, 0, rounds);
+	show("(sessions behind a bare forwarder, texts)", rates,
+	     FORWARDED_TEXTS, SESSIONS_TEXTS, 0, rounds);
+	show("(texts, beside sessions that prepare)", rates, TEXTS, SESSIONS, 0,
 	     rounds);
-	show("two libpq clients that send texts", texts, theirs, rounds);
 }
 
 void bench_programs(unsigned rounds)
 {
-	struct slm_pg_server *server = bench_server_start(false);
+	struct slm_pg_server *server;
+	cpu_set_t all;
 
-	if (!server)
-		return;
-	for (size_t i = 0; i < sizeof(workloads) / sizeof(workloads[0]); i++)
+	bench_pin(&all, "programs, forwarder, all processes of the server");
+	server = bench_server_start(false);
+	for (size_t i = 0;
+	     server && i < sizeof(workloads) / sizeof(workloads[0]); i++)
 		compare(&workloads[i], server, rounds);
 	slm_pg_server_stop(server);
+	bench_unpin(&all);
 }

@@ -422,24 +422,6 @@ static void measure_load(const struct place *place, const struct load *load,
 	printf("\n");
 }
 
-static void pin(cpu_set_t *before)
-{
-	cpu_set_t one;
-	int cpu = 0;
-
-	if (sched_getaffinity(0, sizeof(*before), before) != 0)
-		bench_die("cannot ask for the CPUs");
-	while (!CPU_ISSET(cpu, before))
-		cpu++;
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	if (sched_setaffinity(0, sizeof(one), &one) != 0)
-		bench_die("cannot use one CPU only");
-	printf("pinned to CPU %d of %d: pgbench, proxies, all processes of the "
-	       "server\n\n",
-	       cpu, CPU_COUNT(before));
-}
-
 void bench_proxy(unsigned rounds)
 {
 	struct slm_pg_server *server;
@@ -449,7 +431,7 @@ void bench_proxy(unsigned rounds)
 
 	if (!make_place(&place))
 		return;
-	pin(&all);
+	bench_pin(&all, "pgbench, proxies, all processes of the server");
 	server = bench_server_start(false);
 	if (server) {
 		conninfo = bench_server_database(server, "relay_test");
@@ -468,5 +450,5 @@ void bench_proxy(unsigned rounds)
 		slm_pg_server_stop(server);
 	}
 	remove_place(&place);
-	sched_setaffinity(0, sizeof(all), &all);
+	bench_unpin(&all);
 }

@@ -9,7 +9,7 @@
 
 #include "cli.h"
 
-static const int stop_signals[] = { SIGINT, SIGTERM };
+static const int stop_signals[] = { SIGINT, SIGTERM, SIGHUP };
 
 #define NSTOP (sizeof(stop_signals) / sizeof(stop_signals[0]))
 
@@ -51,8 +51,8 @@ void slm_cli_signals_catch(void)
 	sigemptyset(&action.sa_mask);
 	for (size_t i = 0; i < NSTOP; i++) {
 		sigaction(stop_signals[i], NULL, &before[i]);
-		/* A shell ignores SIGINT for what it runs in the background;
-		 * then so do we. */
+		/* A shell ignores SIGINT for what it runs in the background,
+		 * nohup ignores SIGHUP; then so do we. */
 		if (before[i].sa_handler != SIG_IGN)
 			sigaction(stop_signals[i], &action, NULL);
 	}

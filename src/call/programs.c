@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "call/programs_internal.h"
 
 static struct programs *of(struct slm_db *base)
@@ -136,12 +137,11 @@ static enum sqloom_status op_step(struct slm_db *base, unsigned call,
 	if (!link)
 		return gone(programs, answer, err);
 	step = slm_dialog_step(link->dialog);
-	status = slm_programs_statement(programs, step, &statement, err);
-	if (status)
-		return status;
+	statement = link->statement;
 	inside = step->status != 'I';
 	link->out.failed = step->status == 'E';
-	split = statement && statement->split && step->may_split;
+	split = statement && statement->split && step->may_split &&
+		!slm_link_is_own(link);
 	status = slm_outside_before(programs->db, &link->out, statement, inside,
 				    split, err);
 	if (status)
@@ -151,8 +151,15 @@ static enum sqloom_status op_step(struct slm_db *base, unsigned call,
 					      may_close(programs, call)) :
 			 NULL;
 	link->held = false;
+	link->way = slm_hash_mix(link->way, statement ? statement->hash : 0);
+	if (*step->params)
+		link->way =
+			slm_hash(step->params, strlen(step->params), link->way);
 	link->under_way = true;
 	link->keeps = statement && statement->keeps_locks;
+	link->holds |= statement && !statement->reads_only;
+	link->stateful |= statement && statement->session_state;
+	link->took |= statement && statement->takes;
 	link->done = link->lost = false;
 	link->result = NULL;
 	status = slm_dialog_grant(link->dialog, split, before, err);

@@ -41,9 +41,17 @@ struct link {
 	bool fresh;   /* opened in this run */
 	bool open;    /* its session is: pid is known */
 	bool held;    /* a step of it waits for a grant */
-	uint64_t way; /* of what it sent in this run, the held step included */
+	/* What is known of that; NULL: the COMMIT of a split. */
+	const struct slm_outside_statement *statement;
+	/* Of the Query in autocommit that it is a part of; NULL: of none. */
+	const struct slm_outside_statement *query;
+	uint64_t way;	/* of what it was granted in this run */
 	bool under_way; /* a step of a call was granted, and is not done */
 	bool keeps;	/* that step gives no lock back in a transaction */
+	bool holds;	/* its transaction may have more than readers' locks */
+	bool stateful;	/* its session may have locks, in this run */
+	bool took;	/* its session may have what a pool takes back ... */
+	bool took_ever; /* ... since before the first run */
 	bool done;	/* and now it is: result */
 	bool lost;	/* closed while a step was under way */
 	const struct slm_result *result;
@@ -148,6 +156,9 @@ bool slm_links_busy(struct programs *programs, unsigned call);
 bool slm_links_any(struct programs *programs, unsigned call);
 /* Has it closed a connection whose server process is not gone yet? */
 bool slm_links_ending(struct programs *programs, unsigned call);
+/* Can the step that it stands at matter to nobody but its session? Then it is
+ * no choice. */
+bool slm_link_is_own(const struct link *link);
 /* A lock may have been given back: who waits is asked about again. */
 void slm_links_give_back(struct programs *programs);
 /* Between runs, when there are many: forgets what texts are. */
@@ -177,10 +188,6 @@ enum sqloom_status slm_programs_finish(struct programs *programs, unsigned call,
 enum sqloom_status slm_programs_any(struct programs *programs, uint32_t stalled,
 				    bool patiently, int *call,
 				    struct sqloom_error *err);
-/* What is known of a step that a dialog holds; NULL: the COMMIT of a split. */
-enum sqloom_status slm_programs_statement(
-	struct programs *programs, const struct slm_dialog_step *step,
-	const struct slm_outside_statement **out, struct sqloom_error *err);
 /* All that are left are blocked: lets time pass. */
 enum sqloom_status slm_programs_wait_blocked(struct programs *programs,
 					     struct sqloom_error *err);

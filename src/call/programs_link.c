@@ -211,6 +211,13 @@ static void note_second(const struct link *link)
 		order ? "" : "give it a name of its own and ");
 }
 
+/* Of what no call sends only the text is known. */
+static void see_taken(struct link *link, const struct slm_dialog_step *step)
+{
+	link->took_ever |= step->parsed && !step->parsed->touches_nothing &&
+			   !slm_outside_gives_back(step->parsed);
+}
+
 /* A step is held until the runner asks for it; of nobody's connection it goes
  * on at once. */
 static void arrived(void *userdata, const struct slm_dialog_step *step)
@@ -223,19 +230,17 @@ static void arrived(void *userdata, const struct slm_dialog_step *step)
 	programs->marks++;
 	if (!programs->controlling || link->background) {
 		/* TRACK: it is gone already. */
+		see_taken(link, step);
 		return;
 	}
 	attribute(link, step);
 	if (is_at_work(programs, link->out.call)) {
 		note_second(link);
 		link->held = true;
-		link->way = slm_hash_mix(
-			slm_hash_mix(link->way,
-				     slm_hash(step->sql, step->sql_size, 0)),
-			slm_hash(step->params, strlen(step->params), 0));
 		return;
 	}
 	note_stray(link, step);
+	see_taken(link, step);
 	status = slm_dialog_grant(link->dialog, false, NULL, &err);
 	if (status)
 		fail(programs, status, &err);
@@ -280,6 +285,8 @@ static void idle(void *userdata, char status)
 	link->owner->marks++;
 	if (status != 'T')
 		slm_links_give_back(link->owner);
+	if (status == 'I')
+		link->holds = false;
 	if (link->open)
 		return;
 	link->open = true;
@@ -308,6 +315,15 @@ static const struct slm_dialog_ops dialog_ops = {
 };
 
 /* ---- What the relay tells ----------------------------------------------- */
+
+/* As in PGOPTIONS="-c default_transaction_isolation=serializable". */
+static bool wants_one_snapshot(const char *options)
+{
+	const char *level = strstr(options, "default_transaction_isolation");
+
+	return level &&
+	       (strstr(level, "repeatable") || strstr(level, "serializable"));
+}
 
 static struct slm_dialog *opened(void *userdata,
 				 struct slm_relay_connection *connection,
@@ -339,6 +355,8 @@ static struct slm_dialog *opened(void *userdata,
 			    programs->controlling && !link->background ?
 				    SLM_DIALOG_HOLD :
 				    SLM_DIALOG_TRACK);
+	if (wants_one_snapshot(startup->options))
+		slm_dialog_set_repeatable(link->dialog);
 	link->next = programs->links;
 	programs->links = link;
 	slm_relay_set_data(connection, link);
@@ -400,6 +418,25 @@ struct slm_relay_hooks slm_programs_hooks(void)
 
 /* ---- For the others ------------------------------------------------------ */
 
+bool slm_link_is_own(const struct link *link)
+{
+	const struct slm_dialog_step *step = slm_dialog_step(link->dialog);
+	const struct slm_outside_statement *known = link->statement;
+	const struct slm_outside_statement *query = link->query;
+	bool idle = step->status == 'I' && !step->in_split;
+	bool has_nothing = !link->took && !link->took_ever;
+
+	if (!known)
+		return false;
+	if (known->local)
+		return true;
+	/* The parts of a Query share a snapshot, if there is one. */
+	if (!query && idle)
+		query = known;
+	return query &&
+	       (query->local_idle || (query->gives_back && has_nothing));
+}
+
 void slm_links_give_back(struct programs *programs)
 {
 	for (unsigned i = 0; i < programs->ncalls; i++)
@@ -421,6 +458,7 @@ void slm_links_control(struct programs *programs, bool control)
 			link->out.call = -1;
 		link->fresh = false;
 		link->way = 0;
+		link->stateful = link->took = false;
 		if (!link->held)
 			continue;
 		/* The run was cut off: its contents are no longer watched, so

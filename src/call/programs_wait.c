@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
@@ -177,15 +176,16 @@ static uint64_t sleep_ms(struct programs *programs, struct sleep *sleep,
 /* The number of a text among those of the call. */
 static enum sqloom_status number(struct programs *programs, unsigned call,
 				 const struct slm_db_step_info *info,
-				 uint32_t *out, struct sqloom_error *err)
+				 uint64_t hash, uint32_t *out,
+				 struct sqloom_error *err)
 {
 	struct program *program = &programs->calls[call];
-	uint64_t hash = slm_hash(info->sql, strlen(info->sql), info->implicit);
 	struct program_step *step;
 
-	/* Few different texts: a search backwards finds soon. */
+	/* Few different texts: a search finds soon. */
 	for (unsigned i = 0; i < program->nsteps; i++)
-		if (program->steps[i].hash == hash) {
+		if (program->steps[i].hash == hash &&
+		    program->steps[i].info.implicit == info->implicit) {
 			*out = i;
 			return SQLOOM_OK;
 		}
@@ -209,57 +209,25 @@ static enum sqloom_status number(struct programs *programs, unsigned call,
 	return SQLOOM_OK;
 }
 
-static const char *text_of(const struct slm_dialog_step *step)
+static enum sqloom_status look_up(struct programs *programs, struct link *link,
+				  const struct slm_dialog_step *step,
+				  struct sqloom_error *err)
 {
-	return step->kind == SLM_DIALOG_FUNCTION ? "CALL function_call()" :
-						   step->sql;
-}
+	const char *sql = step->kind == SLM_DIALOG_FUNCTION ?
+				  "CALL function_call()" :
+				  step->sql;
+	enum sqloom_status status = SQLOOM_OK;
 
-enum sqloom_status slm_programs_statement(
-	struct programs *programs, const struct slm_dialog_step *step,
-	const struct slm_outside_statement **out, struct sqloom_error *err)
-{
-	*out = NULL;
+	link->statement = link->query = NULL;
 	if (step->kind == SLM_DIALOG_COMMIT)
 		return SQLOOM_OK;
-	return slm_outside_statement(programs->db, text_of(step),
-				     strlen(text_of(step)), out, err);
-}
-
-/* Drivers that put values into the text send a new text for each value: it is
- * told as one text with parameters. */
-static enum sqloom_status tell(struct programs *programs, unsigned call,
-			       const struct slm_dialog_step *step,
-			       struct slm_db_step_info *info,
-			       struct slm_db_arrival *arrival,
-			       struct sqloom_error *err)
-{
-	const char *values = step->params ? step->params : "";
-	struct slm_buf text, lifted;
-	enum sqloom_status status;
-
-	slm_buf_init(&text);
-	slm_buf_init(&lifted);
-	info->sql = step->kind == SLM_DIALOG_COMMIT ? "COMMIT" : text_of(step);
-	if (!*values && !info->implicit && !info->local &&
-	    slm_pg_lift_literals(info->sql, &text, &lifted)) {
-		slm_buf_putc(&text, '\0');
-		slm_buf_putc(&lifted, '\0');
-		info->sql = text.data;
-		values = lifted.data;
-	}
-	if (slm_buf_failed(&text) || slm_buf_failed(&lifted))
-		status = slm_error_nomem(err);
-	else
-		status = number(programs, call, info, &arrival->step, err);
-	if (!status && *values) {
-		arrival->params = slm_arena_strdup(programs->run, values);
-		if (!arrival->params)
-			status = slm_error_nomem(err);
-	}
-	slm_buf_deinit(&text);
-	slm_buf_deinit(&lifted);
-	return status;
+	if (step->query)
+		status = slm_outside_statement(programs->db, step->query,
+					       step->query_size, &link->query,
+					       err);
+	return status ? status :
+			slm_outside_statement(programs->db, sql, strlen(sql),
+					      &link->statement, err);
 }
 
 /* The call stands at the step that link holds. */
@@ -269,27 +237,36 @@ static enum sqloom_status at_step(struct programs *programs, unsigned call,
 				  struct sqloom_error *err)
 {
 	const struct slm_dialog_step *step = slm_dialog_step(link->dialog);
-	const struct slm_outside_statement *statement;
-	bool idle = step->status == 'I' && !step->in_split;
-	struct slm_db_step_info info = { 0 };
-	enum sqloom_status status =
-		slm_programs_statement(programs, step, &statement, err);
+	const char *values = step->params;
+	struct slm_db_step_info info = { .sql = "COMMIT", .implicit = true };
+	uint64_t hash = 0;
+	enum sqloom_status status = look_up(programs, link, step, err);
 
 	if (status)
 		return status;
+	if (link->statement) {
+		const struct slm_outside_statement *known = link->statement;
+		bool lifted;
+
+		info.reads = known->reads;
+		info.writes = known->writes;
+		info.local = slm_link_is_own(link);
+		info.implicit = false;
+		lifted = !*values && !info.local && known->lifted;
+		info.sql = lifted ? known->lifted : known->sql;
+		hash = lifted ? known->lifted_hash : known->hash;
+		if (lifted)
+			values = known->values;
+	}
 	programs->calls[call].at = link;
-	if (statement)
-		info = (struct slm_db_step_info){
-			.reads = statement->reads,
-			.writes = statement->writes,
-			.local = idle ? statement->local_idle : statement->local
-		};
-	info.implicit = step->kind == SLM_DIALOG_COMMIT;
 	*arrival = (struct slm_db_arrival){ .kind = SLM_ARRIVAL_STEP,
 					    .local = info.local };
-	status = tell(programs, call, step, &info, arrival, err);
+	status = number(programs, call, &info, hash, &arrival->step, err);
 	programs->calls[call].number = arrival->step;
-	return status;
+	if (status || !*values)
+		return status;
+	arrival->params = slm_arena_strdup(programs->run, values);
+	return arrival->params ? SQLOOM_OK : slm_error_nomem(err);
 }
 
 /* The call stands at a point of its function. */
@@ -308,7 +285,8 @@ static enum sqloom_status at_point(struct programs *programs, unsigned call,
 	program->at = NULL;
 	program->at_point = true;
 	*arrival = (struct slm_db_arrival){ .kind = SLM_ARRIVAL_STEP };
-	status = number(programs, call, &info, &arrival->step, err);
+	status = number(programs, call, &info, slm_hash(text, strlen(text), 0),
+			&arrival->step, err);
 	program->number = arrival->step;
 	return status;
 }
@@ -502,9 +480,16 @@ static uint32_t holders(const struct programs *programs, unsigned call)
 static bool hardly_waits(const struct programs *programs, unsigned call)
 {
 	const struct program *program = &programs->calls[call];
+	const struct slm_outside_statement *statement = program->at->statement;
+	uint32_t calls = program->steps[program->number].blocked_by;
+	bool whole = statement && statement->locks_tables;
 
-	return !(program->steps[program->number].blocked_by &
-		 holders(programs, call));
+	for (struct link *link = programs->links; link; link = link->next)
+		if (link->out.call >= 0 && (calls & (1u << link->out.call)) &&
+		    (link->stateful || link->holds ||
+		     (whole && holds(link, call))))
+			return false;
+	return true;
 }
 
 enum sqloom_status slm_programs_blockers(struct programs *programs,
@@ -602,14 +587,8 @@ static enum sqloom_status give_blocked(struct programs *programs, unsigned call,
 				       struct sqloom_error *err)
 {
 	struct program *program = &programs->calls[call];
-	const struct slm_dialog_step *step =
-		slm_dialog_step(program->at->dialog);
-	const struct slm_outside_statement *statement;
-	enum sqloom_status status =
-		slm_programs_statement(programs, step, &statement, err);
+	const struct slm_outside_statement *statement = program->at->statement;
 
-	if (status)
-		return status;
 	if (!program->blocked)
 		program->blocked_since = ++programs->marks;
 	program->blocked = true;

@@ -102,9 +102,12 @@ static enum sqloom_status add_letter(struct slm_runner *runner, unsigned call,
 	if (!runner->schedule || !runner->taken)
 		return slm_error_nomem(err);
 	if (runner->nletters == SLM_SCHEDULE_MAX)
-		return slm_error_set(err, SQLOOM_LIMIT,
-				     "a run takes more than %d steps",
-				     SLM_SCHEDULE_MAX);
+		return slm_error_set(
+			err, SQLOOM_LIMIT,
+			"a run takes more than %d steps, all calls "
+			"together: let the calls do less, or a "
+			"part of it before they start",
+			SLM_SCHEDULE_MAX);
 	runner->schedule[runner->nletters] = (uint8_t)call;
 	runner->taken[runner->nletters++] = trace_step(runner, call);
 	return SQLOOM_OK;

@@ -40,13 +40,30 @@ struct slm_outside_statement {
 	bool local_idle; /* the same, outside of a transaction only: SELECT 1,
 			    whose snapshot is then nobody's but its own */
 	bool split; /* in autocommit it can have a COMMIT step of its own */
-	bool keeps_locks;	    /* in a transaction: gives no lock back */
+	bool keeps_locks;   /* in a transaction: gives no lock back */
+	bool reads_only;    /* takes no lock that others but those of */
+	bool locks_tables;  /* whole tables, as this one, wait for */
+	bool session_state; /* may take locks that outlast transactions */
+	bool takes;	 /* may leave its session such a lock, or a channel */
+	bool gives_back; /* as slm_outside_gives_back(), for certain */
 	const char *reads, *writes; /* as slm_db_step_info */
 	const char *waits_for;	    /* "a lock on account" */
+	uint64_t hash;		    /* of sql */
+	/* Without its literals, which drivers that put values into the text
+	 * make a new text of each time: told, of that hash; and what they are,
+	 * "$1 = 5". NULL: it has none. */
+	const char *lifted, *values;
+	uint64_t lifted_hash;
 };
 enum sqloom_status slm_outside_statement(
 	struct slm_db *db, const char *sql, size_t size,
 	const struct slm_outside_statement **out, struct sqloom_error *err);
+
+/* Does the text at most put settings back and take from its session what
+ * outlasts transactions: UNLISTEN, pg_advisory_unlock_all(), DISCARD ALL?
+ * Pools send that. In a session that has none of it, it cannot matter to
+ * anybody, outside of a transaction. */
+bool slm_outside_gives_back(const struct slm_pg_step *parsed);
 
 /* One connection of a program; zero it at its begin. pid, call and failed are
  * set by the driver, the rest is slm_outside's. */

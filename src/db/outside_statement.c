@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/buf.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "db/outside_internal.h"
@@ -71,6 +72,79 @@ static void free_one(struct pg_interned *interned)
 	slm_free(interned);
 }
 
+/* ---- What sessions keep ------------------------------------------------- */
+
+static bool unlocks_at_most(const struct slm_pg_statement *statement)
+{
+	static const char unlock[] = "pg_advisory_unlock";
+
+	for (size_t i = 0; i < statement->nfunctions; i++) {
+		const struct slm_pg_function *f = &statement->functions[i];
+
+		if (!f->harmless &&
+		    strncmp(f->name, unlock, sizeof(unlock) - 1) != 0)
+			return false;
+	}
+	return !statement->nrelations;
+}
+
+bool slm_outside_gives_back(const struct slm_pg_step *parsed)
+{
+	for (size_t i = 0; i < parsed->nstatements; i++)
+		switch (parsed->statements[i].kind) {
+		case SLM_PG_SET:
+		case SLM_PG_RESET:
+		case SLM_PG_CLOSE:
+		case SLM_PG_DEALLOCATE:
+		case SLM_PG_DISCARD:
+		case SLM_PG_UNLISTEN:
+			break;
+		case SLM_PG_QUERY:
+			if (unlocks_at_most(&parsed->statements[i]))
+				break;
+			return false;
+		default:
+			return false;
+		}
+	return parsed->parsed && parsed->nstatements;
+}
+
+/* What is not certain may call a function of the user's. */
+static bool takes(const struct postgres *db, const struct pg_step *step)
+{
+	bool unknown = db->catalogue.takes ? !step->certain :
+					     step->parsed.unknown_writes;
+
+	return unknown || step->parsed.session_state;
+}
+
+/* ---- Looking up --------------------------------------------------------- */
+
+static enum sqloom_status lift(struct pg_interned *interned,
+			       struct sqloom_error *err)
+{
+	struct slm_outside_statement *known = &interned->known;
+	struct slm_buf text, values;
+	enum sqloom_status status = SQLOOM_OK;
+
+	slm_buf_init(&text);
+	slm_buf_init(&values);
+	if (slm_pg_lift_literals(known->sql, &text, &values)) {
+		known->lifted_hash = slm_hash(text.data, text.size, 0);
+		known->lifted = slm_arena_strndup(&interned->arena, text.data,
+						  text.size);
+		known->values = slm_arena_strndup(&interned->arena, values.data,
+						  values.size);
+		if (!known->lifted || !known->values)
+			status = slm_error_nomem(err);
+	}
+	if (slm_buf_failed(&text) || slm_buf_failed(&values))
+		status = slm_error_nomem(err);
+	slm_buf_deinit(&text);
+	slm_buf_deinit(&values);
+	return status;
+}
+
 static enum sqloom_status look_up(struct postgres *db,
 				  struct pg_interned *interned,
 				  struct sqloom_error *err)
@@ -90,10 +164,18 @@ static enum sqloom_status look_up(struct postgres *db,
 	interned->known.local_idle = step->local_idle;
 	interned->known.split = step->split;
 	interned->known.keeps_locks = step->keeps_locks;
+	interned->known.reads_only = step->certain && step->parsed.pure;
+	interned->known.locks_tables = step->parsed.locks_tables ||
+				       step->parsed.truncates;
+	interned->known.session_state = step->parsed.session_state;
+	interned->known.gives_back = step->certain &&
+				     slm_outside_gives_back(&step->parsed);
+	interned->known.takes = !interned->known.gives_back && takes(db, step);
 	interned->known.reads = step->info.reads;
 	interned->known.writes = step->info.writes;
 	interned->known.waits_for = step->waits_for;
-	return SQLOOM_OK;
+	interned->known.hash = interned->hash;
+	return lift(interned, err);
 }
 
 static enum sqloom_status add(struct postgres *db, const char *sql, size_t size,

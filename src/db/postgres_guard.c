@@ -200,6 +200,40 @@ static enum sqloom_status check_others(struct postgres *db,
 	return status;
 }
 
+/* Transactions of others that see the rows of before: as long as they are
+ * open, nothing that a run deletes can be cleaned up, and the next run reads
+ * past all of it. */
+static enum sqloom_status note_snapshots(struct postgres *db,
+					 struct sqloom_error *err)
+{
+	static const char sql[] =
+		"SELECT a.pid, coalesce(nullif(a.application_name, ''), 'no "
+		"name') FROM pg_stat_activity a WHERE a.datname = "
+		"current_database() AND a.pid <> pg_backend_pid() AND "
+		"a.backend_type = 'client backend' AND a.backend_xmin IS NOT "
+		"NULL AND a.state LIKE 'idle in transaction%' ORDER BY "
+		"a.xact_start, a.pid LIMIT 1";
+	PGresult *result = NULL;
+	enum sqloom_status status =
+		slm_pg_exec(&db->admin, "look who keeps a snapshot open", sql,
+			    &result, err);
+
+	if (!status && PQntuples(result) > 0) {
+		db->base.note = slm_arena_printf(
+			&db->arena,
+			"server process %s (%s) is idle in a transaction that "
+			"keeps a snapshot of database \"%s\": as long as it is "
+			"open, what runs delete cannot be cleaned up, and each "
+			"run takes longer than the one before; end it",
+			PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1),
+			db->database);
+		if (!db->base.note)
+			status = slm_error_nomem(err);
+	}
+	PQclear(result);
+	return status;
+}
+
 enum sqloom_status slm_pgguard_check(struct postgres *db,
 				     struct sqloom_error *err)
 {
@@ -209,5 +243,7 @@ enum sqloom_status slm_pgguard_check(struct postgres *db,
 		status = check_server(db, err);
 	if (!status)
 		status = check_others(db, err);
+	if (!status)
+		status = note_snapshots(db, err);
 	return status;
 }

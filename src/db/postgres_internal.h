@@ -138,6 +138,8 @@ struct pg_catalogue {
 	const char *const *functions; /* names of the user-defined functions
 					 that are not immutable; sorted */
 	uint32_t nfunctions;
+	bool takes; /* one of them may take a lock of the session, or LISTEN, as
+		       far as can be seen from its source */
 	bool read_committed; /* no session is at another isolation level */
 	bool paths; /* a step sets search_path: a bare name may be that of any
 		       schema */
@@ -509,6 +511,8 @@ void slm_pgrestore_free(struct postgres *db);
 /* What a role that may not bypass constraints needs, as a sentence for error
  * messages. Static. */
 const char *slm_pgrestore_needs(void);
+/* What a role needs that may not read or set a sequence. */
+const char *slm_pgsnap_sequence_rights(void);
 
 /* ---- postgres_contents.c ----------------------------------------------- */
 

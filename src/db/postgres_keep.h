@@ -92,7 +92,8 @@ void slm_pgkeep_kept_columns(const struct pg_table *table, struct slm_buf *out);
 void slm_pgkeep_name(struct slm_buf *out, const char *name);
 /* Appends that t (the table) and s (the snapshot) have the same primary key. */
 void slm_pgkeep_same(const struct pg_table *table, struct slm_buf *out);
-/* Keeps the rows of tables[0 .. n - 1] in the set, in one transaction. */
+/* Keeps the rows of tables[0 .. n - 1] in the set; not all in one transaction,
+ * because each of them takes a lock. */
 enum sqloom_status slm_pgkeep_take(struct postgres *db, enum pg_set set,
 				   const uint32_t *tables, uint32_t n,
 				   struct sqloom_error *err);

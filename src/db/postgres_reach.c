@@ -62,12 +62,23 @@ const char slm_pgload_views_sql[] =
 	" 'pg_trgm', 'hstore', 'btree_gist', 'btree_gin', 'unaccent',"        \
 	" 'ltree', 'intarray', 'fuzzystrmatch', 'pg_stat_statements')))"
 
+/* May it leave a lock or a channel to the session? A trigger's, too. */
+#define TAKING_FUNCTION                                                       \
+	"(SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l"     \
+	" ON l.oid = p.prolang WHERE (p.oid IN (SELECT u.oid FROM"            \
+	" " USER_FUNCTIONS " u) OR (p.oid >= " PG_FIRST_USER_OID              \
+	" AND p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype"        \
+	" AND p.pronamespace NOT IN (SELECT oid FROM pg_catalog.pg_namespace" \
+	" WHERE nspname = '" PG_SCHEMA "')))"                                 \
+	" AND (l.lanname NOT IN ('sql', 'plpgsql') OR p.prosrc = ''"          \
+	" OR p.prosrc ~* 'listen|advisory|execute|dblink'))"
+
 /* Settings, and the names of those functions (NULL: there is none). */
 const char slm_pgload_functions_sql[] =
 	"SELECT DISTINCT EXISTS (SELECT FROM pg_catalog.pg_event_trigger"
 	" WHERE evtenabled <> 'D'),"
 	" pg_catalog.current_setting('default_transaction_isolation')"
-	" = 'read committed', f.proname "
+	" = 'read committed', f.proname, EXISTS " TAKING_FUNCTION " "
 	"FROM (SELECT 1) one LEFT JOIN " USER_FUNCTIONS " f ON true "
 	"ORDER BY f.proname";
 
@@ -243,6 +254,7 @@ enum sqloom_status slm_pgload_functions(struct pg_loader *loader,
 	to->read_committed = slm_pgload_true(loader, 0, 1);
 	if (!PQgetisnull(loader->result, 0, 2))
 		to->nfunctions = (uint32_t)count;
+	to->takes = slm_pgload_true(loader, 0, 3);
 	to->simple = !to->nfunctions && !slm_pgload_true(loader, 0, 0);
 	for (uint32_t i = 0; i < to->nfunctions; i++) {
 		names[i] = slm_arena_strdup(&to->arena,

@@ -218,6 +218,15 @@ static void put_sequences(const struct postgres *db, struct slm_buf *sql)
 	}
 }
 
+/* A superuser may do all of that, but a role that owns the tables need not
+ * become one for a sequence. */
+static const char *needs(const struct sqloom_error *why)
+{
+	return strstr(why->message, "permission denied for sequence") ?
+		       slm_pgsnap_sequence_rights() :
+		       slm_pgrestore_needs();
+}
+
 static enum sqloom_status failed(struct sqloom_error *err,
 				 const struct sqloom_error *why)
 {
@@ -226,7 +235,7 @@ static enum sqloom_status failed(struct sqloom_error *err,
 		"the tables cannot be put back to what they were before the "
 		"run: %.200s; %s; what is kept in schema %s is put back by "
 		"the next start",
-		why->message, slm_pgrestore_needs(), PG_SCHEMA);
+		why->message, needs(why), PG_SCHEMA);
 
 	if (err)
 		memcpy(err->sqlstate, why->sqlstate, sizeof(err->sqlstate));

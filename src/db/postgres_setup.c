@@ -480,14 +480,20 @@ static enum sqloom_status not_cleaned(struct postgres *db,
 				      struct sqloom_error *err)
 {
 	struct sqloom_error why = { 0 };
+	char *promise;
 
 	if (!err || db->admin.lost)
 		return SQLOOM_DATABASE;
 	why = *err;
+	/* The next start is this one. */
+	promise = strstr(why.message, "; what is kept in schema");
+	if (promise)
+		*promise = '\0';
 	slm_error_set(err, SQLOOM_DATABASE,
 		      "what an earlier sqloom left in database %s cannot be "
-		      "put right: %.300s; put the tables right by hand (schema "
-		      "%s has the rows of some), then DROP SCHEMA %s CASCADE",
+		      "put right: %.380s; then start again, or put the tables "
+		      "right by hand (schema %s has the rows of some) and DROP "
+		      "SCHEMA %s CASCADE",
 		      PQdb(db->admin.conn), why.message, PG_SCHEMA, PG_SCHEMA);
 	memcpy(err->sqlstate, why.sqlstate, sizeof(err->sqlstate));
 	return SQLOOM_DATABASE;
@@ -624,7 +630,7 @@ static enum sqloom_status keep_before(struct postgres *db,
 				      struct sqloom_error *err)
 {
 	uint32_t *list = slm_calloc(db->catalogue.ntables + 1u, sizeof(*list));
-	enum sqloom_status status = SQLOOM_OK;
+	enum sqloom_status status;
 	uint32_t n = 0;
 
 	if (!list)
@@ -633,11 +639,7 @@ static enum sqloom_status keep_before(struct postgres *db,
 		if (db->catalogue.tables[i].kind == 'r' &&
 		    !db->catalogue.tables[i].temporary)
 			list[n++] = i;
-	for (uint32_t at = 0; !status && at < n; at += PG_TABLES_AT_ONCE)
-		status = slm_pgkeep_take(
-			db, PG_SET_BEFORE, list + at,
-			n - at < PG_TABLES_AT_ONCE ? n - at : PG_TABLES_AT_ONCE,
-			err);
+	status = slm_pgkeep_take(db, PG_SET_BEFORE, list, n, err);
 	slm_free(list);
 	return status;
 }

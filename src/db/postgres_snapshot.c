@@ -293,18 +293,14 @@ static enum sqloom_status send_take(struct postgres *db, struct slm_buf *sql,
 	return status;
 }
 
-enum sqloom_status slm_pgkeep_take(struct postgres *db, enum pg_set set,
-				   const uint32_t *tables, uint32_t n,
-				   struct sqloom_error *err)
+static enum sqloom_status take_some(struct postgres *db, enum pg_set set,
+				    const uint32_t *tables, uint32_t n,
+				    struct sqloom_error *err)
 {
 	struct slm_buf sql;
 	PGresult *rows = NULL;
-	enum sqloom_status status = slm_pgkeep_plan(db, err);
+	enum sqloom_status status;
 
-	if (!status && n)
-		status = slm_pgkeep_settings(db, true, err);
-	if (status || n == 0)
-		return status;
 	slm_buf_init(&sql);
 	slm_buf_puts(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;");
 	for (uint32_t i = 0; i < n; i++)
@@ -332,6 +328,24 @@ enum sqloom_status slm_pgkeep_take(struct postgres *db, enum pg_set set,
 	PQclear(rows);
 	for (uint32_t i = 0; !status && set == PG_SET_RUNS && i < n; i++)
 		db->catalogue.tables[tables[i]].snapshot = true;
+	return status;
+}
+
+enum sqloom_status slm_pgkeep_take(struct postgres *db, enum pg_set set,
+				   const uint32_t *tables, uint32_t n,
+				   struct sqloom_error *err)
+{
+	enum sqloom_status status = slm_pgkeep_plan(db, err);
+
+	if (!status && n)
+		status = slm_pgkeep_settings(db, true, err);
+	while (!status && n) {
+		uint32_t some = n < PG_TABLES_AT_ONCE ? n : PG_TABLES_AT_ONCE;
+
+		status = take_some(db, set, tables, some, err);
+		tables += some;
+		n -= some;
+	}
 	return status;
 }
 
@@ -393,17 +407,21 @@ enum sqloom_status slm_pgsnap_take_all(struct postgres *db,
 			list[n++] = i;
 	if (db->options.keeps_only)
 		status = note_xid(db, err);
-	/* Not all at once: every one of them takes a lock. */
-	for (uint32_t at = 0; !status && at < n; at += PG_TABLES_AT_ONCE)
-		status = slm_pgkeep_take(
-			db, PG_SET_RUNS, list + at,
-			n - at < PG_TABLES_AT_ONCE ? n - at : PG_TABLES_AT_ONCE,
-			err);
+	if (!status)
+		status = slm_pgkeep_take(db, PG_SET_RUNS, list, n, err);
 	slm_free(list);
 	return status;
 }
 
 /* ---- Sequences --------------------------------------------------------- */
+
+const char *slm_pgsnap_sequence_rights(void)
+{
+	return "the role must be allowed to read and set sequences, because "
+	       "each run begins with them where they were: GRANT "
+	       "SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA ... TO the role, "
+	       "or connect as their owner";
+}
 
 /* Those from first to last - 1. */
 static enum sqloom_status read_sequences(struct postgres *db, uint32_t first,
@@ -411,6 +429,7 @@ static enum sqloom_status read_sequences(struct postgres *db, uint32_t first,
 					 struct sqloom_error *err)
 {
 	struct pg_catalogue *catalogue = &db->catalogue;
+	struct sqloom_error why = { 0 };
 	PGresult *result;
 	struct slm_buf sql;
 	enum sqloom_status status;
@@ -423,7 +442,12 @@ static enum sqloom_status read_sequences(struct postgres *db, uint32_t first,
 			       catalogue->sequences[i].quoted);
 	slm_buf_puts(&sql, " ORDER BY 1");
 	status = slm_pgkeep_exec(db, "read the positions of sequences", &sql,
-				 &result, err);
+				 &result, &why);
+	if (status && strcmp(why.sqlstate, "42501") == 0)
+		slm_error_set(err, status, "%.200s; %s", why.message,
+			      slm_pgsnap_sequence_rights());
+	else if (status && err)
+		*err = why;
 	for (uint32_t i = first; !status && i < last; i++) {
 		struct pg_sequence *sequence = &catalogue->sequences[i];
 		int row = (int)(i - first);

@@ -13,6 +13,7 @@
 #include "explore/explorer.h"
 
 #define CONFIRM_RUNS 5 /* at most */
+#define CERTAIN_RUNS 2 /* each must go wrong, where another order is taken */
 
 static uint32_t members_of(const struct explorer *explorer,
 			   const struct slm_finding *finding)
@@ -33,26 +34,23 @@ static enum sqloom_status run_again(struct explorer *explorer,
 	struct slm_director director = { .strategy = strategy };
 	struct slm_judgement judgement;
 	struct slm_run run;
-	enum sqloom_status status = slm_explorer_make(
-		explorer, &explorer->main, members_of(explorer, finding), 0,
-		&director, err);
+	enum sqloom_status status =
+		slm_findings_try(explorer, members_of(explorer, finding),
+				 &director, &run, &judgement, err);
 
-	if (!status)
-		status = slm_findings_describe(&explorer->main, &run, err);
-	if (!status)
-		status = slm_findings_judge(explorer, &run, &judgement, err);
 	if (status)
 		return status;
-	explorer->trace->reruns++;
 	slm_strategy_learn(strategy);
 	*same = slm_strategy_failed_at(strategy) < 0 &&
 		judgement.class == finding->class;
 	return SQLOOM_OK;
 }
 
-enum sqloom_status slm_confirm(struct explorer *explorer,
-			       const struct slm_finding *finding, bool *same,
-			       struct sqloom_error *err)
+/* So many times, until it goes as wrong (certain: until it does not). */
+static enum sqloom_status run_often(struct explorer *explorer,
+				    const struct slm_finding *finding,
+				    unsigned times, bool certain, bool *same,
+				    struct sqloom_error *err)
 {
 	unsigned length = (unsigned)strlen(finding->schedule);
 	uint8_t *picks = slm_arena_alloc(&explorer->arena, length + 1);
@@ -65,9 +63,8 @@ enum sqloom_status slm_confirm(struct explorer *explorer,
 		return slm_error_nomem(err);
 	for (unsigned i = 0; i < length; i++)
 		picks[i] = (uint8_t)(finding->schedule[i] - 'a');
-	for (unsigned i = 0;
-	     !status && (i == 0 || !*same) && i < CONFIRM_RUNS &&
-	     slm_explorer_goes_on(explorer, -1, 1);
+	for (unsigned i = 0; !status && (i == 0 || *same == certain) &&
+			     i < times && slm_explorer_goes_on(explorer, -1, 1);
 	     i++) {
 		struct slm_strategy *strategy = NULL;
 
@@ -79,6 +76,20 @@ enum sqloom_status slm_confirm(struct explorer *explorer,
 		slm_strategy_free(strategy);
 	}
 	return status;
+}
+
+enum sqloom_status slm_confirm(struct explorer *explorer,
+			       const struct slm_finding *finding, bool *same,
+			       struct sqloom_error *err)
+{
+	return run_often(explorer, finding, CONFIRM_RUNS, false, same, err);
+}
+
+enum sqloom_status slm_confirm_certain(struct explorer *explorer,
+				       const struct slm_finding *finding,
+				       bool *same, struct sqloom_error *err)
+{
+	return run_often(explorer, finding, CERTAIN_RUNS, true, same, err);
 }
 
 /* Makes finding i the first one. */
@@ -103,12 +114,17 @@ enum sqloom_status slm_confirm_first(struct explorer *explorer,
 	uint32_t i;
 
 	for (i = 0; i < explorer->nfindings; i++) {
-		const struct slm_finding *finding = &explorer->findings[i];
+		struct slm_finding *finding = &explorer->findings[i];
 
 		if (!slm_findings_breaks(explorer, finding->class) ||
 		    explorer->finding_plan[i] != explorer->plan)
 			break;
 		status = slm_confirm(explorer, finding, &same, err);
+		/* The first run of an order may have been the first at all of
+		 * a connection: with a cache that was empty, say. */
+		if (!status && !same && finding->count > 1)
+			status = slm_shrink_another(explorer, finding, &same,
+						    err);
 		if (status || same)
 			break;
 	}
@@ -121,10 +137,10 @@ enum sqloom_status slm_confirm_first(struct explorer *explorer,
 	if (!slm_note(
 		    explorer,
 		    "%u of the findings did not go wrong in the same way when "
-		    "their schedules were run again, five times: the calls do not do the "
-		    "same each time. Do they use random values, the clock, "
-		    "or threads of their own? Give them a fixed seed, or "
-		    "values that are always different (a UUID)",
+		    "their schedules were run again, five times: the calls do "
+		    "not do the same each time. Do they use random values, the "
+		    "clock, or threads of their own? Give them a fixed seed, "
+		    "or values that are always different (a UUID)",
 		    i))
 		return slm_error_nomem(err);
 	return SQLOOM_OK;

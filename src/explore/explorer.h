@@ -25,6 +25,8 @@
 #define ALL_ORDERS_UP_TO 4	/* calls; above, a sample of serial orders */
 #define ORDERS_SAMPLED 24
 #define SHRINK_RUNS 20000 /* runs spent on making a finding smaller */
+#define ANOTHER_RUNS 1000 /* runs spent on another order of a finding, */
+#define ANOTHER_MAX 4	  /* and so many that went wrong are run again */
 #define PROGRESS_MS 50
 
 /* Options of the command and of the spec, resolved. */
@@ -187,6 +189,13 @@ enum sqloom_status slm_findings_judge(struct explorer *explorer,
 				      const struct slm_run *run,
 				      struct slm_judgement *out,
 				      struct sqloom_error *err);
+/* Makes a run of these members, and describes and judges it: one that does not
+ * count, about a finding that there is. */
+enum sqloom_status slm_findings_try(struct explorer *explorer, uint32_t members,
+				    struct slm_director *director,
+				    struct slm_run *run,
+				    struct slm_judgement *judgement,
+				    struct sqloom_error *err);
 /* Counts main's run and keeps it if its outcome is wrong and new. */
 enum sqloom_status slm_findings_add(struct explorer *explorer,
 				    struct sqloom_error *err);
@@ -210,6 +219,10 @@ bool slm_findings_breaks(const struct explorer *explorer, enum slm_class class);
 enum sqloom_status slm_confirm(struct explorer *explorer,
 			       const struct slm_finding *finding, bool *same,
 			       struct sqloom_error *err);
+/* The same, if it goes wrong each time. */
+enum sqloom_status slm_confirm_certain(struct explorer *explorer,
+				       const struct slm_finding *finding,
+				       bool *same, struct sqloom_error *err);
 /* Makes the worst finding that is confirmed the first; by_chance: none is. */
 enum sqloom_status slm_confirm_first(struct explorer *explorer,
 				     struct sqloom_error *err);
@@ -218,6 +231,11 @@ enum sqloom_status slm_confirm_first(struct explorer *explorer,
 enum sqloom_status slm_shrink(struct explorer *explorer,
 			      struct slm_finding *finding,
 			      struct sqloom_error *err);
+/* Another order that goes wrong as the finding did, and each time: replaces
+ * it. */
+enum sqloom_status slm_shrink_another(struct explorer *explorer,
+				      struct slm_finding *finding, bool *found,
+				      struct sqloom_error *err);
 
 /* ---- ahead.c: with explorer->workers */
 /* The strategies from which the next runs come, in turn. Forgets all runs that

@@ -386,6 +386,24 @@ static enum sqloom_status add_new(struct explorer *explorer, uint64_t key,
 	return status;
 }
 
+enum sqloom_status slm_findings_try(struct explorer *explorer, uint32_t members,
+				    struct slm_director *director,
+				    struct slm_run *run,
+				    struct slm_judgement *judgement,
+				    struct sqloom_error *err)
+{
+	enum sqloom_status status = slm_explorer_make(
+		explorer, &explorer->main, members, 0, director, err);
+
+	if (!status)
+		status = slm_findings_describe(&explorer->main, run, err);
+	if (!status)
+		status = slm_findings_judge(explorer, run, judgement, err);
+	if (!status)
+		explorer->trace->reruns++;
+	return status;
+}
+
 enum sqloom_status slm_findings_add(struct explorer *explorer,
 				    struct sqloom_error *err)
 {

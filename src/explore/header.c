@@ -419,7 +419,8 @@ static bool note_programs(struct explorer *explorer)
 		       explorer,
 		       "in %llu of the runs a call waited for something that "
 		       "is not the database (a lock inside of the program, a "
-		       "sleep, another service): the others went on, and "
+		       "sleep, another service; a server or a pool with fewer "
+		       "workers or connections than calls): the others went on, and "
 		       "these orders were run, as every serial one was, but "
 		       "such a wait is not controlled. If it is a lock of one process, it does "
 		       "not protect against a second process of the same "

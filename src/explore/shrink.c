@@ -8,49 +8,56 @@
 #include "base/error.h"
 #include "explore/explorer.h"
 
-/* Looks for a run of these members with at most so many switches and the
- * class of *finding; replaces it. */
+struct limits {
+	unsigned runs, candidates;
+	int switches; /* -1: any */
+	bool certain; /* must go wrong each time */
+};
+
+/* Looks for a run of these members with the class of *finding within limits;
+ * replaces it. */
 static enum sqloom_status search(struct explorer *explorer, uint32_t members,
-				 int switches, struct slm_finding *finding,
-				 bool *found, struct sqloom_error *err)
+				 const struct limits *limits,
+				 struct slm_finding *finding, bool *found,
+				 struct sqloom_error *err)
 {
 	struct slm_strategy_config config = {
 		.ncalls = explorer->plan->steps.ncalls,
-		.max_preemptions = switches,
+		.max_preemptions = limits->switches,
 		.pct_depth = 1,
 	};
 	struct slm_strategy *strategy = NULL;
 	enum slm_learn learnt = SLM_LEARN_MORE;
 	struct slm_finding smaller;
+	unsigned candidates = 0;
 	enum sqloom_status status = slm_strategy_new(SLM_STRATEGY_EXHAUSTIVE,
 						     &config, &strategy, err);
 
 	*found = false;
 	for (unsigned i = 0;
-	     !status && !*found && i < SHRINK_RUNS &&
-	     learnt == SLM_LEARN_MORE && slm_explorer_goes_on(explorer, -1, 1);
+	     !status && !*found && i < limits->runs &&
+	     candidates < limits->candidates && learnt == SLM_LEARN_MORE &&
+	     slm_explorer_goes_on(explorer, -1, 1);
 	     i++) {
 		struct slm_director director = { .strategy = strategy };
 		struct slm_judgement judgement;
 		struct slm_run run;
 
-		status = slm_explorer_make(explorer, &explorer->main, members,
-					   0, &director, err);
-		if (!status)
-			status = slm_findings_describe(&explorer->main, &run,
-						       err);
-		if (!status)
-			status = slm_findings_judge(explorer, &run, &judgement,
-						    err);
+		status = slm_findings_try(explorer, members, &director, &run,
+					  &judgement, err);
 		if (status)
 			break;
-		explorer->trace->reruns++;
 		if (judgement.class == finding->class)
 			status = slm_findings_tell(explorer, &run, &smaller,
 						   err);
 		learnt = slm_strategy_learn(strategy);
-		if (!status && judgement.class == finding->class)
-			status = slm_confirm(explorer, &smaller, found, err);
+		if (status || judgement.class != finding->class)
+			continue;
+		candidates++;
+		status = limits->certain ?
+				 slm_confirm_certain(explorer, &smaller, found,
+						     err) :
+				 slm_confirm(explorer, &smaller, found, err);
 	}
 	slm_strategy_free(strategy);
 	if (!status && *found) {
@@ -71,6 +78,9 @@ static enum sqloom_status drop_calls(struct explorer *explorer,
 				     uint32_t *members,
 				     struct sqloom_error *err)
 {
+	static const struct limits any = { .runs = SHRINK_RUNS,
+					   .candidates = SHRINK_RUNS,
+					   .switches = -1 };
 	enum sqloom_status status = SQLOOM_OK;
 
 	for (unsigned i = 0; !status && i < explorer->plan->steps.ncalls &&
@@ -83,11 +93,24 @@ static enum sqloom_status drop_calls(struct explorer *explorer,
 		 * and such a call is in nobody's way. */
 		if (fewer == *members || !explorer->choices[i])
 			continue;
-		status = search(explorer, fewer, -1, finding, &found, err);
+		status = search(explorer, fewer, &any, finding, &found, err);
 		if (!status && found)
 			*members = fewer;
 	}
 	return status;
+}
+
+enum sqloom_status slm_shrink_another(struct explorer *explorer,
+				      struct slm_finding *finding, bool *found,
+				      struct sqloom_error *err)
+{
+	static const struct limits another = { .runs = ANOTHER_RUNS,
+					       .candidates = ANOTHER_MAX,
+					       .switches = -1,
+					       .certain = true };
+
+	return search(explorer, explorer->plan->members, &another, finding,
+		      found, err);
 }
 
 enum sqloom_status slm_shrink(struct explorer *explorer,
@@ -95,6 +118,8 @@ enum sqloom_status slm_shrink(struct explorer *explorer,
 			      struct sqloom_error *err)
 {
 	uint32_t members = explorer->plan->members;
+	struct limits fewer = { .runs = SHRINK_RUNS,
+				.candidates = SHRINK_RUNS };
 	enum sqloom_status status =
 		drop_calls(explorer, finding, &members, err);
 	bool found;
@@ -110,6 +135,6 @@ enum sqloom_status slm_shrink(struct explorer *explorer,
 	if (finding->switches < 2 ||
 	    explorer->options->strategy == SQLOOM_STRATEGY_EXHAUSTIVE)
 		return SQLOOM_OK;
-	return search(explorer, members, (int)finding->switches - 1, finding,
-		      &found, err);
+	fewer.switches = (int)finding->switches - 1;
+	return search(explorer, members, &fewer, finding, &found, err);
 }

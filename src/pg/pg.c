@@ -70,6 +70,7 @@ static enum sqloom_status refused(struct slm_pg *pg, const char *doing,
 				  struct sqloom_error *err)
 {
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
 	const char *message =
 		PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 	char line[300];
@@ -79,8 +80,9 @@ static enum sqloom_status refused(struct slm_pg *pg, const char *doing,
 		return slm_pg_broken(pg, err);
 	if (!message)
 		message = first_line(PQerrorMessage(pg->conn), line, 300);
-	status = slm_error_set(err, SQLOOM_DATABASE, "cannot %s: %s", doing,
-			       message);
+	status = slm_error_set(err, SQLOOM_DATABASE, "cannot %s: %s%s%s", doing,
+			       message, hint ? "; the server's hint: " : "",
+			       hint ? hint : "");
 	if (err && state)
 		snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", state);
 	return status;
@@ -490,7 +492,7 @@ static bool nth_cpu(unsigned cpu, const cpu_set_t *may, cpu_set_t *out)
 {
 	unsigned n = (unsigned)CPU_COUNT(may);
 
-	if (n < 2) /* nothing to choose */
+	if (!n)
 		return false;
 	cpu %= n;
 	CPU_ZERO(out);
@@ -505,6 +507,7 @@ static bool nth_cpu(unsigned cpu, const cpu_set_t *may, cpu_set_t *out)
 void slm_pg_pin_process(const struct slm_pg *pg, int pid, unsigned cpu,
 			struct slm_pg_pinned *pinned)
 {
+	static const struct sched_param any;
 	const char *host = PQhost(pg->conn);
 	cpu_set_t one;
 
@@ -517,11 +520,13 @@ void slm_pg_pin_process(const struct slm_pg *pg, int pid, unsigned cpu,
 	if (!nth_cpu(cpu, &pinned->before, &one) ||
 	    sched_setaffinity(pid, sizeof(one), &one) != 0)
 		return;
-	/* On one CPU a batch process that is woken does not interrupt the one
-	 * that woke it: of two that were let go the first gets its row first. */
-	(void)sched_setscheduler(pid, SCHED_BATCH, &(struct sched_param){ 0 });
-	if (!pinned->active)
-		pinned->active = sched_setaffinity(0, sizeof(one), &one) == 0;
+	(void)sched_setscheduler(pid, SCHED_BATCH, &any);
+	if (pinned->active)
+		return;
+	pinned->active = sched_setaffinity(0, sizeof(one), &one) == 0;
+	pinned->batch = pinned->active &&
+			sched_getscheduler(0) == SCHED_OTHER &&
+			sched_setscheduler(0, SCHED_BATCH, &any) == 0;
 }
 
 void slm_pg_pin(const struct slm_pg *pg, unsigned cpu,
@@ -532,8 +537,12 @@ void slm_pg_pin(const struct slm_pg *pg, unsigned cpu,
 
 void slm_pg_unpin(struct slm_pg_pinned *pinned)
 {
+	static const struct sched_param any;
+
 	if (pinned->active)
 		(void)sched_setaffinity(0, sizeof(pinned->before),
 					&pinned->before);
-	pinned->active = false;
+	if (pinned->batch)
+		(void)sched_setscheduler(0, SCHED_OTHER, &any);
+	pinned->active = pinned->batch = false;
 }

@@ -135,18 +135,20 @@ enum sqloom_status slm_pg_cancel(struct slm_pg *pg, struct sqloom_error *err);
 
 /* ---- One CPU ----------------------------------------------------------- */
 
-/* Where this thread may run when it is not pinned; zero it first. */
+/* Where and how this thread runs when it is not pinned; zero it first. */
 struct slm_pg_pinned {
-	bool active;
+	bool active, batch;
 	cpu_set_t before;
 };
 
 /*
  * Puts the server process of a connection, if it is on this machine and we
  * may, and this thread on one CPU: only one of them works at a time, and a
- * hand-over on one CPU costs a fraction of one between two. Best effort,
- * silent. cpu: index among the CPUs this thread may use, taken modulo their
- * number.
+ * hand-over on one CPU costs a fraction of one between two. Both become batch
+ * processes, and so does what this thread starts: who is woken up does not
+ * interrupt who woke it, so that who was let go first goes first, and nobody
+ * is switched to twice for one message. Best effort, silent. cpu: index among
+ * the CPUs this thread may use, taken modulo their number.
  */
 void slm_pg_pin(const struct slm_pg *pg, unsigned cpu,
 		struct slm_pg_pinned *pinned);
@@ -154,7 +156,7 @@ void slm_pg_pin(const struct slm_pg *pg, unsigned cpu,
  * server as pg. */
 void slm_pg_pin_process(const struct slm_pg *pg, int pid, unsigned cpu,
 			struct slm_pg_pinned *pinned);
-/* This thread may run everywhere again. */
+/* This thread runs as before. */
 void slm_pg_unpin(struct slm_pg_pinned *pinned);
 
 #endif

@@ -29,6 +29,9 @@
  *   the Sync commits, so that a Sync behind Executes that were granted with
  *   `split` is the step COMMIT. What the client has not asked for by Sync or
  *   Flush is kept back as the server would (up to 8 kB, or a notice or error).
+ *   Parse alone takes the snapshot of a transaction, too, if nothing has yet
+ *   (analysing a query needs one): in one at REPEATABLE READ or SERIALIZABLE
+ *   it is a step, PREPARE.
  *   Executes of an error's wake are passed over by the server up to the Sync:
  *   they are no steps.
  * - BEGIN, COMMIT ... are steps like others; `parsed` says what they are.
@@ -62,6 +65,9 @@ enum slm_dialog_kind {
 	SLM_DIALOG_EXECUTE,   /* of the extended protocol */
 	SLM_DIALOG_COMMIT,    /* of what was split: a step of sqloom's */
 	SLM_DIALOG_FUNCTION,  /* FunctionCall */
+	/* Parse, without an Execute, where it takes the snapshot that a whole
+	 * transaction sees */
+	SLM_DIALOG_PREPARE,
 };
 
 /* A step. Borrowed until it is done. */
@@ -79,6 +85,9 @@ struct slm_dialog_step {
 	bool in_split; /* inside of what was split: 'T' by our doing */
 	bool may_split; /* COMMIT step could follow: status is 'I' or
 			   in_split */
+	/* The text of the Query in autocommit that it is a part of; NULL. */
+	const char *query;
+	size_t query_size;
 };
 
 struct slm_dialog;
@@ -119,6 +128,9 @@ enum sqloom_status slm_dialog_new(const struct slm_dialog_ops *ops,
 void slm_dialog_free(struct slm_dialog *dialog);
 
 void slm_dialog_set_mode(struct slm_dialog *dialog, enum slm_dialog_mode mode);
+/* The session's transactions see one snapshot each unless they say otherwise:
+ * their level is REPEATABLE READ or SERIALIZABLE. Before the first statement. */
+void slm_dialog_set_repeatable(struct slm_dialog *dialog);
 
 /*
  * Bytes of the client: as many as can be passed on now, returned in *used. The

@@ -253,6 +253,29 @@ static enum dialog_verdict on_execute(struct slm_dialog *dialog,
 
 /* ---- Sync, Flush, COPY ------------------------------------------------- */
 
+/* The step is what the batch prepares; it is over with the last answer. */
+static bool waits_to_prepare(struct slm_dialog *dialog)
+{
+	const struct dialog_statement *statement;
+
+	if (dialog->state != STEP_GRANTED) {
+		statement = slm_dialog_prepares(dialog);
+		if (!statement)
+			return false;
+		if (!slm_dialog_answered(dialog))
+			return true;
+		slm_dialog_step_prepare(dialog, statement);
+		slm_dialog_arrive(dialog, true);
+	}
+	if (dialog->state != STEP_GRANTED || dialog->failure)
+		return true;
+	slm_dialog_put_before(dialog, true);
+	slm_dialog_put_batch(dialog);
+	slm_dialog_expect_at(dialog, dialog->queue.count - 1)->arrived = true;
+	dialog->state = STEP_UNDER_WAY;
+	return false;
+}
+
 static enum dialog_verdict on_sync(struct slm_dialog *dialog)
 {
 	struct expect *last = slm_dialog_last_statement(dialog), *expect;
@@ -266,6 +289,8 @@ static enum dialog_verdict on_sync(struct slm_dialog *dialog)
 		slm_dialog_arrive(dialog, true);
 		return TAKEN;
 	}
+	if (waits_to_prepare(dialog))
+		return WAIT;
 	slm_dialog_put_batch(dialog);
 	expect = slm_dialog_expect(dialog, EXPECT_SYNC, OF_CLIENT);
 	if (!expect)
@@ -285,6 +310,8 @@ static enum dialog_verdict on_sync(struct slm_dialog *dialog)
 
 static enum dialog_verdict on_flush(struct slm_dialog *dialog)
 {
+	if (waits_to_prepare(dialog))
+		return WAIT;
 	slm_dialog_put_batch(dialog);
 	dialog->unflushed = false;
 	slm_dialog_give_kept(dialog);

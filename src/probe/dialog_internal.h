@@ -270,6 +270,10 @@ struct slm_dialog {
 	bool sync_behind; /* the client's next message is there: a Sync */
 	bool sync_sent;	  /* it went with the Execute before it */
 
+	bool repeatable;	 /* its transaction sees one snapshot, */
+	bool session_repeatable; /* as those do that do not say otherwise, */
+	bool snapshot;		 /* which it has taken */
+
 	enum step_state state;
 	bool held_here; /* HELD: nothing of the client's is needed to send it */
 	bool controlled; /* it was held: nothing passes it */
@@ -305,6 +309,10 @@ void slm_dialog_step_query(struct slm_dialog *dialog, const char *sql,
 void slm_dialog_step_execute(struct slm_dialog *dialog,
 			     struct dialog_portal *portal, const char *name);
 void slm_dialog_step_function(struct slm_dialog *dialog);
+/* In the batch: what takes the snapshot of the transaction; NULL: nothing. */
+const struct dialog_statement *slm_dialog_prepares(struct slm_dialog *dialog);
+void slm_dialog_step_prepare(struct slm_dialog *dialog,
+			     const struct dialog_statement *statement);
 /* Prepares the plan of a Query that is held: is it to be taken apart? */
 bool slm_dialog_plan(struct slm_dialog *dialog);
 void slm_dialog_step_part(struct slm_dialog *dialog);

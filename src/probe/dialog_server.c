@@ -186,7 +186,11 @@ static void on_types(struct slm_dialog *dialog, const struct expect *head,
 
 static void pop(struct slm_dialog *dialog)
 {
+	bool arrived = slm_dialog_expect_at(dialog, 0)->arrived;
+
 	slm_dialog_expect_pop(dialog);
+	if (arrived)
+		slm_dialog_finish(dialog);
 	slm_dialog_settle(dialog);
 }
 

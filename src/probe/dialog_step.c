@@ -5,6 +5,7 @@
  */
 #include <assert.h>
 #include <string.h>
+#include <strings.h>
 
 #include "probe/dialog_internal.h"
 #include "trace/utf8.h"
@@ -207,6 +208,48 @@ void slm_dialog_step_function(struct slm_dialog *dialog)
 	dialog->step.parsed = slm_dialog_read(dialog, "", 0, true);
 }
 
+const struct dialog_statement *slm_dialog_prepares(struct slm_dialog *dialog)
+{
+	size_t count = dialog->queue.count;
+
+	if (!slm_dialog_holds(dialog) || dialog->status != 'T' ||
+	    !dialog->repeatable || dialog->snapshot)
+		return NULL;
+	for (size_t i = count - dialog->batched; i < count; i++) {
+		const struct expect *expect = slm_dialog_expect_at(dialog, i);
+		const struct dialog_statement *made = expect->statement;
+
+		if (expect->kind == EXPECT_PARSE && made &&
+		    slm_dialog_read(dialog, made->sql.data, made->sql.size,
+				    made->cut)
+			    ->takes_snapshot)
+			return made;
+	}
+	return NULL;
+}
+
+/* Drivers number the names of statements. */
+void slm_dialog_step_prepare(struct slm_dialog *dialog,
+			     const struct dialog_statement *statement)
+{
+	struct slm_buf sql = { 0 };
+
+	begin(dialog, SLM_DIALOG_PREPARE);
+	slm_buf_puts(&sql, "PREPARE statement AS ");
+	slm_buf_append(&sql, statement->sql.data, statement->sql.size);
+	if (slm_buf_failed(&sql))
+		slm_dialog_nomem(dialog);
+	else
+		set_text(dialog, sql.data, sql.size);
+	slm_buf_deinit(&sql);
+	if (dialog->failure)
+		return;
+	dialog->step.cut = statement->cut;
+	dialog->step.parsed = slm_dialog_read(dialog, dialog->step.sql,
+					      dialog->step.sql_size,
+					      statement->cut);
+}
+
 void slm_dialog_step_commit(struct slm_dialog *dialog)
 {
 	begin(dialog, SLM_DIALOG_COMMIT);
@@ -327,6 +370,10 @@ void slm_dialog_step_part(struct slm_dialog *dialog)
 							   all[0].begin)) :
 			       0;
 	dialog->step.may_split = plan->wrapped;
+	if (plan->wrapped) {
+		dialog->step.query = plan->text.data;
+		dialog->step.query_size = plan->text.size;
+	}
 	if (plan->wrapped && plan->part > 0) {
 		dialog->step.status = 'T';
 		dialog->step.in_split = true;
@@ -354,6 +401,38 @@ void slm_dialog_arrive(struct slm_dialog *dialog, bool held)
 	dialog->ops.arrived(dialog->userdata, &dialog->step);
 }
 
+static bool is_repeatable(const char *level)
+{
+	return strcasecmp(level, "repeatable read") == 0 ||
+	       strcasecmp(level, "serializable") == 0;
+}
+
+void slm_dialog_set_repeatable(struct slm_dialog *dialog)
+{
+	dialog->repeatable = dialog->session_repeatable = true;
+}
+
+/* What the step says of the snapshots of its transaction, and later ones. */
+static void learn_snapshot(struct slm_dialog *dialog)
+{
+	const struct slm_pg_step *parsed = dialog->step.parsed;
+
+	dialog->snapshot |= !parsed || parsed->takes_snapshot;
+	for (size_t i = 0; parsed && i < parsed->nstatements; i++) {
+		const struct slm_pg_statement *one = &parsed->statements[i];
+
+		if (one->isolation && one->kind == SLM_PG_SET)
+			dialog->session_repeatable =
+				is_repeatable(one->isolation);
+		else if (one->isolation)
+			dialog->repeatable = is_repeatable(one->isolation);
+	}
+	if (dialog->status == 'I')
+		dialog->repeatable = dialog->session_repeatable;
+	if (dialog->status == 'I' || (parsed && parsed->ends))
+		dialog->snapshot = false;
+}
+
 void slm_dialog_finish(struct slm_dialog *dialog)
 {
 	struct dialog_portal *portal = dialog->step_portal;
@@ -367,6 +446,7 @@ void slm_dialog_finish(struct slm_dialog *dialog)
 		slm_dialog_result_complete(&dialog->result, NULL);
 	if (dialog->result.nomem)
 		slm_dialog_nomem(dialog);
+	learn_snapshot(dialog);
 	dialog->ops.done(dialog->userdata, &dialog->step, dialog->result.first,
 			 dialog->status);
 	dialog->result.arena = NULL;

@@ -24,7 +24,7 @@
 #include "sql/sql.h"
 #include "trace/trace.h"
 
-#define TEXTS_MAX 10000 /* different statements */
+#define TEXTS_MAX 20000 /* different statements */
 #define BUCKETS 4096
 #define NOTES_MAX 4
 #define NAME_BYTES 64
@@ -66,6 +66,7 @@ struct slm_record {
 	uint32_t nevents, events_capacity;
 	struct text *buckets[BUCKETS];
 	unsigned ntexts;
+	bool texts_out; /* there were more than TEXTS_MAX */
 	uint64_t statements;
 	uint64_t kept_bytes;
 	uint64_t unrecorded; /* connections beyond the limit */
@@ -142,7 +143,8 @@ static struct text *find_text(struct slm_record *record, const char *sql,
 	for (text = *bucket; text; text = text->next)
 		if (text->size == size && memcmp(text->sql, sql, size) == 0)
 			return text;
-	if (record->nomem || record->ntexts == TEXTS_MAX ||
+	record->texts_out |= record->ntexts == TEXTS_MAX;
+	if (record->nomem || record->texts_out ||
 	    record->kept_bytes > SLM_RECORD_BYTES_MAX)
 		return NULL;
 	text = new_text(record, sql, size);
@@ -246,9 +248,11 @@ static struct slm_event *new_event(struct client *client,
 	return event;
 }
 
+/* From then on nothing is recorded: transactions of which some statements are
+ * there and others are not never happened. */
 static bool is_full(const struct slm_record *record)
 {
-	return record->nomem || record->ended ||
+	return record->nomem || record->ended || record->texts_out ||
 	       record->statements >= SLM_RECORD_EVENTS_MAX ||
 	       record->kept_bytes > SLM_RECORD_BYTES_MAX;
 }

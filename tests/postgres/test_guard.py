@@ -149,3 +149,18 @@ def test_rows_of_others_that_are_not_committed(command, database):
         assert result.returncode in (HOLDS, ENVIRONMENT, 4), told(result)
     finally:
         other.close()
+
+
+def test_a_snapshot_that_somebody_keeps_open_is_noted(command, database):
+    import psycopg2
+
+    connection = psycopg2.connect(database, application_name="report")
+    connection.set_session(isolation_level="REPEATABLE READ")
+    connection.cursor().execute("SELECT count(*) FROM pg_class")
+    result = command("explore", SPEC, "--db", database)
+    assert result.returncode == HOLDS, told(result)
+    assert b"(report) is idle in a transaction that keeps" in result.stdout
+    connection.rollback()
+    connection.close()
+    result = command("explore", SPEC, "--db", database)
+    assert b"snapshot" not in result.stdout

@@ -19,6 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from pg_help import (  # noqa: E402
     BROKEN,
+    ENVIRONMENT,
     HOLDS,
     dump,
     explore,
@@ -569,3 +570,56 @@ step b1 { INSERT INTO t2 (v) VALUES (1) }
     lines = server.log.read_text(errors="replace")[logged:].splitlines()
     parts = [line.count(" UNION ALL ") for line in lines]
     assert 10 < max(parts) < 60
+
+
+INSERTS = """\
+session a
+step a1 { INSERT INTO t (v) VALUES (1) }
+session b
+step b1 { INSERT INTO t (v) VALUES (2) }
+"""
+
+
+def refused(command, database, spec):
+    result = command("explore", spec, "--db", database)
+    assert result.returncode == ENVIRONMENT, told(result)
+    return result.stderr.decode()
+
+
+def test_rights_on_sequences_are_asked_for(command, server, database,
+                                           own_database, write):
+    """For those that belong to somebody else."""
+    plain = own_database("plain")
+    spec = write("t.spec", INSERTS)
+    query(database, "CREATE TABLE t (id serial PRIMARY KEY, v int); "
+                    "INSERT INTO t (v) VALUES (0); "
+                    "GRANT ALL ON t TO plain; "
+                    "GRANT USAGE ON SEQUENCE t_id_seq TO plain")
+    before = dump(database)
+    said = refused(command, plain, spec)
+    assert "permission denied for sequence t_id_seq" in said
+    assert "GRANT SELECT, UPDATE ON ALL SEQUENCES" in said
+    query(database, "GRANT SELECT ON SEQUENCE t_id_seq TO plain")
+    said = refused(command, plain, spec)
+    assert "GRANT SELECT, UPDATE ON ALL SEQUENCES" in said
+    assert "superuser" not in said
+    said = refused(command, plain, spec)
+    assert "put right" in said and "next start" not in said
+    query(database, "GRANT UPDATE ON SEQUENCE t_id_seq TO plain")
+    explored = command("explore", spec, "--db", plain)
+    assert explored.returncode == HOLDS, told(explored)
+    query(database, "REVOKE ALL ON SEQUENCE t_id_seq FROM plain; "
+                    "GRANT USAGE ON SEQUENCE t_id_seq TO plain")
+    assert dump(database) == before
+
+
+def test_the_servers_hint_is_told(command, database, write):
+    """A published table whose rows have no identity cannot be emptied."""
+    query(database, "CREATE TABLE t (v int)")
+    query(database, "CREATE PUBLICATION everything FOR ALL TABLES")
+    said = refused(command, database, write("t.spec", INSERTS))
+    assert "set REPLICA IDENTITY using ALTER TABLE" in said
+    query(database, "ALTER TABLE t REPLICA IDENTITY FULL")
+    explored = command("explore", write("t.spec", INSERTS), "--db", database)
+    assert explored.returncode == HOLDS, told(explored)
+    assert query(database, "SELECT count(*) FROM t") == [(0,)]

@@ -73,6 +73,36 @@ def test_it_holds_with_a_unique_index(command, database_uri, write):
     assert (report["explored"], report["wrong"]) == (4, 0)
 
 
+# What asyncpg sends when a connection is given back to its pool.
+RESET = "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;"
+
+
+@pytest.mark.parametrize("reset", [RESET, "DISCARD ALL", "UNLISTEN *"])
+def test_what_a_pool_sends_to_reset_is_no_choice(command, database_uri, write,
+                                                 reset):
+    schema = write("schema.sql",
+                   TABLE + "CREATE UNIQUE INDEX one ON coupon (code);")
+    report = report_of(
+        explore(command, database_uri, "--json",
+                "--before", f"psql -X -q -f {schema}",
+                *calls(psql(INSERT_SAFE, reset), psql(INSERT_SAFE, reset))),
+        HOLDS)
+    # As without it.
+    assert (report["explored"], report["wrong"]) == (4, 0)
+
+
+@pytest.mark.parametrize("take, give", [
+    ("SELECT pg_advisory_lock(7)", "SELECT pg_advisory_unlock_all()"),
+    ("LISTEN c", "UNLISTEN *"),
+])
+def test_what_a_session_has_and_gives_back_is_a_choice(command, database_uri,
+                                                       take, give):
+    report = report_of(
+        explore(command, database_uri, "--json", "--max-runs", 9,
+                *calls(psql(take, give), psql(take, give))), INCONCLUSIVE)
+    assert report["explored"] == 9
+
+
 def test_the_report_tells_the_statements_and_a_line_that_replays(
         command, database_uri, write, sqloom, tmp_path):
     schema = write("schema.sql", TABLE)
@@ -207,6 +237,60 @@ def test_threads_of_one_call(command, database_uri, write):
     assert "other steps" not in report["reason"]
     # One text for all values.
     assert len(report["calls"][0]["steps"]) == 4
+
+
+SUM_PSYCOPG = """
+import psycopg
+with psycopg.connect("", prepare_threshold=0) as connection:
+    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    print(connection.execute("SELECT sum(bal) FROM account WHERE bal > %s",
+                             (0,)).fetchone())
+"""
+
+SUM_OPTIONS = """
+import psycopg
+with psycopg.connect(
+        "", prepare_threshold=0,
+        options="-c default_transaction_isolation=serializable") as connection:
+    print(connection.execute("SELECT sum(bal) FROM account WHERE bal > %s",
+                             (0,)).fetchone())
+"""
+
+SUM_ASYNCPG = """
+import asyncio
+import asyncpg
+
+
+async def main():
+    connection = await asyncpg.connect()
+    async with connection.transaction(isolation="repeatable_read"):
+        print(await connection.fetchval(
+            "SELECT sum(bal) FROM account WHERE bal > $1", 0))
+    await connection.close()
+
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("text", [SUM_PSYCOPG, SUM_OPTIONS, SUM_ASYNCPG],
+                         ids=["psycopg", "options", "asyncpg"])
+def test_preparing_takes_the_snapshot_when_it_is_its_turn(
+        command, database_uri, write, text):
+    """A Parse of its own takes the snapshot that a transaction at REPEATABLE
+    READ sees: passed on at once, it would never be between two commits."""
+    schema = write("schema.sql", ACCOUNT)
+    program = write("sum.py", text)
+    run = f"/usr/bin/python3 {program}"
+    half = "UPDATE account SET bal = bal {} 10 WHERE id = {}"
+    broken = report_of(
+        explore(command, database_uri, "--json", "--max-runs", 15,
+                "--before", f"psql -X -q -f {schema}",
+                *calls(psql(half.format("-", 1), half.format("+", 2)), run)),
+        BROKEN)
+    assert broken["findings"][0]["class"] == "result"
+    assert any(step["sql"].startswith("PREPARE")
+               for step in broken["calls"][1]["steps"])
 
 
 # ---- Outcomes ---------------------------------------------------------------------

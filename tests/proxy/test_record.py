@@ -2,6 +2,7 @@
 """sqloom proxy --record: who said what, in which order, with which answer."""
 
 import json
+import signal
 import struct
 
 import psycopg2
@@ -128,6 +129,30 @@ def test_more_connections_than_letters(recording):
                for note in end["notes"])
     assert any("were open" in note and note.endswith(": 16")
                for note in end["notes"])
+
+
+def test_transactions_have_no_holes_when_texts_are_out(recording, connect):
+    """Statements of which the text is known would still be recorded."""
+    one = connect()
+    one.autocommit = True
+    cursor = one.cursor()
+    for i in range(20_010):
+        cursor.execute(f"SELECT {i}")
+    cursor.execute("SELECT 1")
+    header, events, end = recording.read()
+    assert len(events) == 20_000
+    assert said(header, events)[-1] == "a SELECT 19999"
+    assert any("was full" in note and note.endswith(": 11")
+               for note in end["notes"])
+
+
+def test_a_closed_terminal_ends_it_as_ctrl_c_does(recording, connect,
+                                                  tmp_path):
+    connect().cursor().execute("SELECT 1")
+    recording.process.send_signal(signal.SIGHUP)
+    recording.process.wait(timeout=30)
+    last = json.loads((tmp_path / "r.trace").read_text().splitlines()[-1])
+    assert last["type"] == "end"
 
 
 def test_equal_names(recording, connect):

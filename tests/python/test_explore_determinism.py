@@ -101,9 +101,9 @@ finally:
 """
 
 
-def test_three_processes_with_django_tell_the_same(tmp_path, on_postgresql):
+def test_two_processes_with_django_tell_the_same(tmp_path, on_postgresql):
     seen = set()
-    for hash_seed in ("0", "1", "4711"):
+    for hash_seed in ("0", "4711"):
         path = tmp_path / f"{hash_seed}.trace"
         done = subprocess.run([sys.executable, "-c", DJANGO, path],
             timeout=120, capture_output=True,

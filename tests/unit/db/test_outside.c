@@ -311,6 +311,83 @@ static void what_is_local(void **state)
 	}
 }
 
+static void what_sessions_keep(void **state)
+{
+	static const struct {
+		const char *sql;
+		bool takes, gives_back;
+	} cases[] = {
+		{ "UNLISTEN *", false, true },
+		{ "DISCARD ALL", false, true },
+		{ "SELECT pg_advisory_unlock_all()", false, true },
+		{ "SELECT pg_advisory_unlock(1)", false, true },
+		{ "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; "
+		  "RESET ALL",
+		  false, true },
+		{ "SELECT pg_advisory_unlock(v) FROM account", false, false },
+		{ "SELECT pg_advisory_unlock(1), pg_advisory_xact_lock(2)",
+		  false, false },
+		{ "SELECT pg_advisory_unlock_all(); SELECT v FROM account",
+		  false, false },
+		{ "UNLISTEN *; NOTIFY c", true, false },
+		{ "SELECT pg_advisory_unlock(1), f()", true, false },
+		{ "SELECT pg_advisory_lock(1)", true, false },
+		{ "SELECT pg_try_advisory_lock(1)", true, false },
+		{ "SELECT pg_advisory_xact_lock(1)", false, false },
+		{ "LISTEN c", true, false },
+		{ "NOTIFY c", false, false },
+		{ "DO 'BEGIN END'", true, false },
+		{ "EXECUTE p", true, false },
+		{ "SELECT f()", true, false },
+		{ "garbage", true, false },
+		{ "INSERT INTO account (v) VALUES (1)", false, false },
+		{ "COMMIT", false, false },
+	};
+
+	(void)state;
+	open_with(ACCOUNT ";CREATE FUNCTION f() RETURNS int LANGUAGE sql AS "
+			  "'SELECT 1 FROM pg_try_advisory_lock(1)'",
+		  NULL, NULL);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct slm_outside_statement *is = known(cases[i].sql);
+
+		if (is->takes != cases[i].takes ||
+		    is->gives_back != cases[i].gives_back)
+			fail_msg("%s: takes %d, gives back %d", cases[i].sql,
+				 is->takes, is->gives_back);
+	}
+}
+
+static void functions_that_take_nothing_from_a_session(void **state)
+{
+	(void)state;
+	open_with(ACCOUNT
+		  ";CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql "
+		  "AS 'BEGIN NEW.v := 1; RETURN NEW; END';"
+		  "CREATE TRIGGER t BEFORE UPDATE ON account FOR EACH "
+		  "ROW EXECUTE FUNCTION f()",
+		  NULL, NULL);
+	assert_false(known("UPDATE account SET v = 2")->takes);
+	assert_false(known("SELECT f()")->takes);
+	assert_true(known("SELECT pg_advisory_lock(1)")->takes);
+	assert_true(known("DO 'BEGIN END'")->takes);
+	assert_true(known("garbage")->takes);
+}
+
+static void a_trigger_that_takes_something(void **state)
+{
+	(void)state;
+	open_with(ACCOUNT
+		  ";CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql "
+		  "AS 'BEGIN PERFORM pg_advisory_lock(1); RETURN NEW; "
+		  "END';"
+		  "CREATE TRIGGER t BEFORE UPDATE ON account FOR EACH "
+		  "ROW EXECUTE FUNCTION f()",
+		  NULL, NULL);
+	assert_true(known("UPDATE account SET v = 2")->takes);
+	assert_false(known("SELECT v FROM account")->takes);
+}
+
 static void old_statements_go_at_a_run_s_begin(void **state)
 {
 	struct pg_outside *outside;
@@ -701,6 +778,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(statements_are_known_by_their_text),
 		TEST(what_is_local),
+		TEST(what_sessions_keep),
+		TEST(functions_that_take_nothing_from_a_session),
+		TEST(a_trigger_that_takes_something),
 		TEST(old_statements_go_at_a_run_s_begin),
 		TEST(a_run_comes_back),
 		TEST(keys_are_those_of_calls),

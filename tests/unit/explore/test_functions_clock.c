@@ -154,6 +154,9 @@ static void a_lost_update_beside_a_clock_is_found(void **state)
 /* Which of the calls that are made does something else; 0: none. */
 static int odd_one;
 
+/* What it adds. */
+static int odd_one_adds = 1000;
+
 /* As write_time(), but for the time. */
 static int write_by_chance(struct sqloom_call *call, void *arg)
 {
@@ -161,7 +164,7 @@ static int write_by_chance(struct sqloom_call *call, void *arg)
 	int id = row ? *row : (int)sqloom_call_number(call);
 	sqlite3 *db = kept(call);
 	char *sql = sqlite3_mprintf("SELECT v FROM t WHERE id = %d", id);
-	int v = query(db, sql) + (++made == odd_one ? 1000 : 1);
+	int v = query(db, sql) + (++made == odd_one ? odd_one_adds : 1);
 
 	sqlite3_free(sql);
 	sql = sqlite3_mprintf("UPDATE t SET v = %d WHERE id = %d", v, id);
@@ -217,6 +220,28 @@ static void a_race_comes_before_what_goes_wrong_once(void **state)
 	sqloom_report_free(report);
 }
 
+/* The first run goes wrong by chance as the race does later: without a
+ * switch. */
+static void a_race_is_found_behind_what_goes_wrong_once(void **state)
+{
+	static int row = 1;
+	struct sqloom_report *report;
+	struct many many;
+
+	(void)state;
+	same(&many, 2, write_by_chance, &row, set_up);
+	odd_one = first_explored(&many);
+	odd_one_adds = 0;
+	report = explore_calls(&many.calls, NULL);
+	odd_one_adds = 1000;
+	assert_figures(report, 6, 5, SQLOOM_BROKEN);
+	assert_int_equal(report->trace.nfindings, 1);
+	assert_int_equal(report->trace.findings[0].count, 5);
+	assert_int_equal(report->trace.findings[0].switches, 1);
+	assert_false(has_note(report, "did not go wrong in the same way"));
+	sqloom_report_free(report);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +252,7 @@ int main(void)
 		cmocka_unit_test(a_lost_update_beside_a_clock_is_found),
 		cmocka_unit_test(what_goes_wrong_once_is_no_race),
 		cmocka_unit_test(a_race_comes_before_what_goes_wrong_once),
+		cmocka_unit_test(a_race_is_found_behind_what_goes_wrong_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

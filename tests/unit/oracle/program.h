@@ -173,4 +173,17 @@ static inline struct slm_oracle *program_oracle(
 	return oracle;
 }
 
+/* The only note of the oracle. */
+static inline const char *only_note(struct slm_oracle *oracle,
+				    struct slm_arena *arena)
+{
+	const char *const *notes;
+	uint32_t count;
+
+	assert_int_equal(slm_oracle_notes(oracle, arena, &notes, &count, NULL),
+			 SQLOOM_OK);
+	assert_int_equal(count, 1);
+	return notes[0];
+}
+
 #endif

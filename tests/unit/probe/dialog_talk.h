@@ -97,7 +97,7 @@ static const struct slm_pg_step *talk_read(void *userdata, const char *sql,
 static void talk_arrived(void *userdata, const struct slm_dialog_step *step)
 {
 	static const char *const kinds[] = { "STATEMENT", "EXECUTE", "COMMIT",
-					     "FUNCTION" };
+					     "FUNCTION", "PREPARE" };
 	struct talk *talk = userdata;
 
 	talk->steps++;
