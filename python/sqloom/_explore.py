@@ -41,6 +41,8 @@ from sqloom._options import (
 from sqloom._report import Event, Report
 from sqloom.errors import (
     CallError,
+    DatabaseError,
+    Error,
     Inconclusive,
     LimitError,
     RaceFound,
@@ -248,14 +250,20 @@ class _Exploration:
 
     # Afterwards.
 
-    def explained(self, error: LimitError) -> LimitError:
-        """With the threads that may be why a run had no end."""
-        names = sorted({_thread_name(thread) for thread in self._new_threads()})
+    def explained(self, error: Error) -> Error:
+        """With the threads that may be why a run had no end, or why the database
+        was locked behind it."""
+        return type(error)(f"{error}{self._outlived()}", sqlstate=error.sqlstate)
+
+    def _outlived(self) -> str:
+        """A sentence on the threads that outlived their calls, or nothing. They
+        may have ended meanwhile, over a database that was taken from them."""
+        names = set(self._left) | {_thread_name(t) for t in self._new_threads()}
         if not names:
-            return error
-        return LimitError(
-            f"{error}. Threads that the calls had started still run "
-            f"({', '.join(names)}): end and join them in the call"
+            return ""
+        return (
+            ". Threads that the calls had started ran on behind them, which may be "
+            f"why ({', '.join(sorted(names))}): end and join them in the call"
         )
 
     def notes(self) -> tuple[str, ...]:
@@ -303,7 +311,7 @@ class _Exploration:
             raise CallError(
                 f"{call.name} fails in every run, also alone, so there is nothing "
                 "to explore. If its callers expect that, name the exception in "
-                f"refusals=\n\n{shown}"
+                f"refusals={self._outlived()}\n\n{shown}"
             )
 
 
@@ -419,7 +427,7 @@ def _run(
                     {**fields, "trace_path": trace},
                     test,
                 )
-            except LimitError as error:
+            except (DatabaseError, LimitError) as error:
                 raise exploration.explained(error) from None
     report = Report(
         source,

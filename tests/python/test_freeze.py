@@ -398,6 +398,28 @@ def test_a_thread_that_is_not_joined_and_never_ends():
     assert "work()" in said
 
 
+def test_a_call_that_fails_beside_a_thread_that_is_not_joined():
+    said = run("""
+        stop = threading.Event()
+
+        def work():
+            stop.wait()
+
+        def use():
+            connect().execute("SELECT v FROM t")
+            threading.Thread(target=work).start()
+            raise ValueError("the thread is in the way")
+
+        explore([use] * 2)
+        stop.set()
+        explore_again()
+    """, quiet=False)
+    assert "again: fine" in said
+    assert "fails in every run" in said and "ValueError" in said
+    assert "Threads that the calls had started ran on" in said
+    assert "(work()): end and join them" in said
+
+
 def test_threads_of_the_test_that_go_on_meanwhile():
     said = run("""
         stop = threading.Event()
