@@ -186,6 +186,8 @@ struct pg_watch {
 	bool failed;	   /* it is to be rolled back, and holds no locks */
 	bool locks_tables; /* a step of it may have locked a table as a whole,
 			      so that such a lock tells of no hidden ALTER */
+	bool goes_back;	   /* a step of it may go back to a savepoint, which
+			      gives locks back */
 };
 
 struct pg_session {
@@ -332,6 +334,8 @@ bool slm_pgsteps_any(struct postgres *db, bool (*is)(const struct pg_step *));
 /* Does it do what only a new copy of the database can undo? */
 bool slm_pgstep_needs_clone(const struct pg_step *step);
 bool slm_pgstep_is_uncertain(const struct pg_step *step);
+/* Does it contain a ROLLBACK TO? */
+bool slm_pgstep_goes_back(const struct slm_pg_step *parsed);
 /* May it hold a table so that its snapshot could not be taken later? */
 bool slm_pgstep_needs_snapshots(const struct pg_step *step);
 /* Where a step may write anything, contents show all tables: the same in
@@ -445,7 +449,8 @@ enum sqloom_status slm_pgcat_resolve(struct postgres *db, struct pg_step *step,
  * Before a transaction of a connection commits: asks the monitor which tables and
  * sequences it holds write locks on, marks them dirty and, where they have no
  * snapshot yet, takes it (the transaction's changes are not visible yet).
- * Locks on system catalogues set db->ddl_seen; a table that cannot be read
+ * Locks on system catalogues set db->ddl_seen, as does having written without any
+ * lock; a table that cannot be read
  * because the transaction locked it exclusively and has no snapshot sets
  * db->ddl_seen, too.
  */

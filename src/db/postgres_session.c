@@ -142,10 +142,13 @@ enum sqloom_status slm_pgsession_open(struct pg_session *session,
 	slm_pg_pin(&session->pg, db->options.worker, &db->pinned);
 	db->pids[session->call] = session->pg.pid;
 	session->watch.pid = session->pg.pid;
-	for (unsigned i = 0; i < session->nsteps; i++)
-		session->watch.locks_tables |=
-			session->steps[i].parsed.truncates ||
-			session->steps[i].parsed.locks_tables;
+	for (unsigned i = 0; i < session->nsteps; i++) {
+		const struct slm_pg_step *parsed = &session->steps[i].parsed;
+
+		session->watch.locks_tables |= parsed->truncates ||
+					       parsed->locks_tables;
+		session->watch.goes_back |= slm_pgstep_goes_back(parsed);
+	}
 	status = settings(session, err);
 	return status ? status : prepare_steps(session, err);
 }

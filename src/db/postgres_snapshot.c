@@ -16,15 +16,15 @@
 #include "db/postgres_keep.h"
 
 #define HELD "sqloom_held"
-/* Locks of one process in this database that tell of writes: on relations in
- * a writer's mode, and on objects of a kind that only DDL locks. */
-#define HELD_SQL                                                         \
-	"SELECT relation, mode, classid, objid FROM pg_catalog."         \
-	"pg_lock_status() WHERE pid = $1 AND granted AND database = $2 " \
-	"AND (locktype = 'relation' AND mode IN ('RowExclusiveLock', "   \
-	"'ShareUpdateExclusiveLock', 'ShareLock', "                      \
-	"'ShareRowExclusiveLock', 'ExclusiveLock', "                     \
-	"'AccessExclusiveLock') OR locktype = 'object')"
+/* Locks of one process that tell of writes: in this database, on relations in
+ * the mode of who locks rows or writes, and on objects of a kind that only DDL
+ * locks; and that its transaction has a number. */
+#define HELD_SQL                                                      \
+	"SELECT relation, mode, classid, objid, locktype FROM "       \
+	"pg_catalog.pg_lock_status() WHERE pid = $1 AND granted AND " \
+	"(database = $2 AND (locktype = 'relation' AND mode <> "      \
+	"'AccessShareLock' OR locktype = 'object') OR locktype = "    \
+	"'transactionid')"
 
 enum {
 	FIRST_NORMAL_OID = 16384, /* below: the system's own */
@@ -664,7 +664,7 @@ static enum sqloom_status judge_locks(struct postgres *db,
 				      struct sqloom_error *err)
 {
 	enum sqloom_status status = SQLOOM_OK;
-	bool shared = false, new = false;
+	bool shared = false, new = false, numbered = false, held = false;
 
 	/* A program's may have failed, and given them back. */
 	if (db->outside && PQntuples(locks) == 0)
@@ -673,6 +673,11 @@ static enum sqloom_status judge_locks(struct postgres *db,
 		Oid oid = (Oid)strtoul(PQgetvalue(locks, i, 0), NULL, 10);
 		const char *mode = PQgetvalue(locks, i, 1);
 
+		if (strcmp(PQgetvalue(locks, i, 4), "transactionid") == 0) {
+			numbered = true;
+			continue;
+		}
+		held = true;
 		if (PQgetisnull(locks, i, 0)) {
 			held_object(db,
 				    (Oid)strtoul(PQgetvalue(locks, i, 2), NULL,
@@ -686,6 +691,10 @@ static enum sqloom_status judge_locks(struct postgres *db,
 		db->ddl_seen |= makes_index(db, oid, mode, &shared, &new);
 		status = held_relation(db, watch, oid, mode, err);
 	}
+	/* It wrote, and holds nothing: up to PostgreSQL 15.18 that is how a
+	 * function or a type is made. Or what it wrote was undone, which of a
+	 * program is not known: it cannot be told to try again on a copy. */
+	db->ddl_seen |= numbered && !held && !watch->goes_back && !db->outside;
 	return status;
 }
 

@@ -143,6 +143,14 @@ bool slm_pgsteps_any(struct postgres *db, bool (*is)(const struct pg_step *))
 	return false;
 }
 
+bool slm_pgstep_goes_back(const struct slm_pg_step *parsed)
+{
+	for (size_t i = 0; i < parsed->nstatements; i++)
+		if (parsed->statements[i].kind == SLM_PG_ROLLBACK_TO)
+			return true;
+	return false;
+}
+
 bool slm_pgstep_is_uncertain(const struct pg_step *step)
 {
 	return step->text && !step->certain;

@@ -164,8 +164,7 @@ void slm_pgwait_see_undone(struct pg_session *session)
 	/* COMMIT AND CHAIN, too */
 	if (parsed->ends)
 		session->deadlock = session->deadlock_after;
-	for (size_t i = 0; i < parsed->nstatements; i++)
-		if (parsed->statements[i].kind == SLM_PG_ROLLBACK_TO &&
-		    session->deadlock != session->deadlock_after)
-			session->deadlock = PG_DEADLOCK_UNKNOWN;
+	if (slm_pgstep_goes_back(parsed) &&
+	    session->deadlock != session->deadlock_after)
+		session->deadlock = PG_DEADLOCK_UNKNOWN;
 }

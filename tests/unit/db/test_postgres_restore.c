@@ -190,6 +190,7 @@ static void rows_order_and_sequences(void **state)
 	comes_back("DELETE FROM b; DELETE FROM a");
 	comes_back("SELECT nextval('a_id_seq')");
 	comes_back("SELECT setval('b_id_seq', 1000)");
+	watch.goes_back = true;
 	comes_back("SAVEPOINT s; UPDATE a SET n = 0; ROLLBACK TO s");
 	comes_back("SELECT 1");
 	assert_false(f.db.ddl_seen);
@@ -505,6 +506,7 @@ static void changes_of_the_schema_are_seen(void **state)
 	asked("DROP FUNCTION f()", true);
 	asked("CREATE FUNCTION g() RETURNS int LANGUAGE sql AS 'SELECT 1'",
 	      true);
+	asked("CREATE TYPE e AS ENUM ('x')", true);
 	asked("CREATE VIEW v AS SELECT 1", true);
 	asked("CREATE INDEX ON a (n)", true);
 	asked("REFRESH MATERIALIZED VIEW m", true);
