@@ -546,22 +546,17 @@ static void explain(const struct batch *batch, const struct op *op,
 		    const PGresult *result, struct sqloom_error *err)
 {
 	const struct postgres *db = batch->db;
-	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	const char *what = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-	const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
 	bool about = op->kind == OP_CONTENTS || op->kind == OP_PLACES;
 
 	slm_error_set(err, SQLOOM_DATABASE,
 		      "cannot put %s%s back to what it was before the run: "
-		      "%s%s%s; what is kept in schema %s is put back by the "
+		      "%s; what is kept in schema %s is put back by the "
 		      "next start",
 		      about ? "table " : "the database",
 		      about ? db->catalogue.tables[op->table].shown : "",
-		      what ? what : "the server gives no reason",
-		      hint ? "; the server's hint: " : "", hint ? hint : "",
-		      PG_SCHEMA);
-	if (state)
-		snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", state);
+		      what ? what : "the server gives no reason", PG_SCHEMA);
+	slm_pg_add_details(result, err);
 }
 
 static void learn_position(struct batch *batch, uint32_t index,

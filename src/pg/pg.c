@@ -69,8 +69,6 @@ static enum sqloom_status refused(struct slm_pg *pg, const char *doing,
 				  const PGresult *result,
 				  struct sqloom_error *err)
 {
-	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-	const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
 	const char *message =
 		PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 	char line[300];
@@ -80,12 +78,26 @@ static enum sqloom_status refused(struct slm_pg *pg, const char *doing,
 		return slm_pg_broken(pg, err);
 	if (!message)
 		message = first_line(PQerrorMessage(pg->conn), line, 300);
-	status = slm_error_set(err, SQLOOM_DATABASE, "cannot %s: %s%s%s", doing,
-			       message, hint ? "; the server's hint: " : "",
-			       hint ? hint : "");
-	if (err && state)
-		snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", state);
+	status = slm_error_set(err, SQLOOM_DATABASE, "cannot %s: %s", doing,
+			       message);
+	slm_pg_add_details(result, err);
 	return status;
+}
+
+void slm_pg_add_details(const PGresult *result, struct sqloom_error *err)
+{
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+	size_t size;
+
+	if (!err)
+		return;
+	size = strlen(err->message);
+	if (hint)
+		snprintf(err->message + size, sizeof(err->message) - size,
+			 "; the server's hint: %s", hint);
+	if (state)
+		snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", state);
 }
 
 /* ---- Opening and closing ----------------------------------------------- */

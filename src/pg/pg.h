@@ -82,6 +82,10 @@ enum sqloom_status slm_pg_exec_params(struct slm_pg *pg, const char *doing,
  * and what to do; sets lost. */
 enum sqloom_status slm_pg_broken(struct slm_pg *pg, struct sqloom_error *err);
 
+/* Adds to an error about the result what the server has told besides its
+ * message: the hint, and the SQLSTATE. err may be NULL. */
+void slm_pg_add_details(const PGresult *result, struct sqloom_error *err);
+
 /* Reads what has arrived, without waiting. False: the connection is gone. */
 bool slm_pg_consume(struct slm_pg *pg);
 

@@ -109,6 +109,15 @@ static bool grow(struct slm_record *record, void **array, uint32_t count,
 	return true;
 }
 
+/* From then on nothing is recorded: transactions of which some statements are
+ * there and others are not never happened. */
+static bool is_full(const struct slm_record *record)
+{
+	return record->nomem || record->ended || record->texts_out ||
+	       record->statements >= SLM_RECORD_EVENTS_MAX ||
+	       record->kept_bytes > SLM_RECORD_BYTES_MAX;
+}
+
 /* ---- Texts --------------------------------------------------------------- */
 
 static struct text *new_text(struct slm_record *record, const char *sql,
@@ -144,8 +153,7 @@ static struct text *find_text(struct slm_record *record, const char *sql,
 		if (text->size == size && memcmp(text->sql, sql, size) == 0)
 			return text;
 	record->texts_out |= record->ntexts == TEXTS_MAX;
-	if (record->nomem || record->texts_out ||
-	    record->kept_bytes > SLM_RECORD_BYTES_MAX)
+	if (is_full(record))
 		return NULL;
 	text = new_text(record, sql, size);
 	if (text) {
@@ -246,15 +254,6 @@ static struct slm_event *new_event(struct client *client,
 				     .call = client->call,
 				     .step = SLM_STEP_NONE };
 	return event;
-}
-
-/* From then on nothing is recorded: transactions of which some statements are
- * there and others are not never happened. */
-static bool is_full(const struct slm_record *record)
-{
-	return record->nomem || record->ended || record->texts_out ||
-	       record->statements >= SLM_RECORD_EVENTS_MAX ||
-	       record->kept_bytes > SLM_RECORD_BYTES_MAX;
 }
 
 static const char *keep_params(struct slm_record *record, const char *params)
