@@ -15,7 +15,7 @@
 #include "cli.h"
 
 #define MADE_OF_OPTIONS "(command line)"
-#define OPTION_PARTS_MAX (4 + SLM_CLI_BACKGROUND_MAX)
+#define OPTION_PARTS_MAX (4 + SLM_CLI_BACKGROUND_MAX + SLM_CLI_IGNORE_MAX)
 #define NUMBER_SIZE 24
 
 /* The first line of a spec that was written here, and may be written again. */
@@ -218,6 +218,10 @@ static unsigned option_parts(const struct slm_cli_arguments *arguments,
 		parts[count++] =
 			(struct sqloom_part){ SQLOOM_PART_OPTION, "background",
 					      arguments->background[i], NULL };
+	for (unsigned i = 0; i < arguments->nignore; i++)
+		parts[count++] =
+			(struct sqloom_part){ SQLOOM_PART_OPTION, "ignore",
+					      arguments->ignore[i], NULL };
 	return count;
 }
 
@@ -356,6 +360,8 @@ int slm_cli_source_open(const struct slm_cli_arguments *arguments,
 	source->options.environment = (const char *const *)environ;
 	if (arguments->nbackground)
 		source->options.background = arguments->background;
+	if (arguments->nignore)
+		source->options.ignore = arguments->ignore;
 	return exit_code;
 }
 

@@ -15,6 +15,7 @@
 #define SLM_CLI_OPERANDS_MAX 2
 #define SLM_CLI_PARTS_MAX 64	  /* --call, --before, --check ... */
 #define SLM_CLI_BACKGROUND_MAX 16 /* --background */
+#define SLM_CLI_IGNORE_MAX 64	  /* --ignore */
 #define SLM_CLI_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 enum slm_cli_exit {
@@ -43,6 +44,8 @@ struct slm_cli_arguments {
 	unsigned nparts;
 	const char *background[SLM_CLI_BACKGROUND_MAX + 1]; /* NULL ends */
 	unsigned nbackground;
+	const char *ignore[SLM_CLI_IGNORE_MAX + 1]; /* NULL ends */
+	unsigned nignore;
 	const char *too_many;	  /* the option that was given too often */
 	bool ready_alone;	  /* --ready that is behind no --server */
 	const char *write_spec;	  /* --write-spec */

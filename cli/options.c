@@ -169,6 +169,15 @@ static bool add_background(struct slm_cli_arguments *arguments,
 	return *value != '\0';
 }
 
+static bool add_ignore(struct slm_cli_arguments *arguments, const char *value)
+{
+	if (arguments->nignore == SLM_CLI_IGNORE_MAX)
+		arguments->too_many = "--ignore";
+	else
+		arguments->ignore[arguments->nignore++] = value;
+	return *value != '\0';
+}
+
 static bool set_stall_after(struct slm_cli_arguments *arguments,
 			    const char *value)
 {
@@ -649,6 +658,10 @@ static const struct slm_cli_option search_options[] = {
 	  "pass over the permutation lines of the spec: run\n"
 	  "every order of all its steps",
 	  set_all_schedules, NULL },
+	{ "ignore", 0, "NAME", RUNS,
+	  "do not compare the contents of this table, or of\n"
+	  "this table.column; may be repeated",
+	  add_ignore, "a table or table.column" },
 	{ "joint", 0, NULL, RUNS,
 	  "the results of all calls together must be\n"
 	  "those of one serial order, not each alone",

@@ -245,6 +245,9 @@ struct sqloom_options {
 	bool joint;	  /* the results of all calls must be those of one
 				 serial order together */
 	bool local_begin; /* a deferred BEGIN is no choice point */
+	const char *const *ignore; /* contents that are not compared, as the
+				      spec's: "table" or "table.column"; NULL
+				      ends; NULL: the spec's only */
 	/* Calls that are programs (call blocks of the spec): */
 	int proxy_port;		 /* that they connect to; 0: the spec's, else a
 				    free one */

@@ -32,8 +32,10 @@ int ext_errors_add(PyObject *module);
 /* Sets the field of options that has this name; its texts are borrowed from
  * value. lists: takes the arrays that it needs, freed by ext_free_lists().
  * -1: no such field, or not such a value. */
+#define EXT_LISTS_MAX 2 /* fields that are lists of texts */
 struct ext_lists {
-	const char **background;
+	const char **lists[EXT_LISTS_MAX];
+	unsigned count;
 };
 int ext_set_option(struct sqloom_options *options, struct ext_lists *lists,
 		   PyObject *name, PyObject *value);

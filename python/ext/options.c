@@ -42,6 +42,7 @@ static const struct field {
 	F(max_preemptions, NUMBER),
 	F(pct_depth, COUNT),
 	F(strict, FLAG),
+	F(ignore, NAMES),
 	F(local_begin, FLAG),
 	F(proxy_port, NUMBER),
 	F(background, NAMES),
@@ -143,6 +144,17 @@ static int set_text(const char **out, PyObject *value)
 	return 0;
 }
 
+static int set_names(const char *const **out, struct ext_lists *lists,
+		     PyObject *value, const char *name)
+{
+	if (lists->count == EXT_LISTS_MAX) {
+		PyErr_SetString(PyExc_ValueError, "too many lists");
+		return -1;
+	}
+	*out = lists->lists[lists->count] = ext_texts(value, name);
+	return lists->lists[lists->count++] ? 0 : -1;
+}
+
 static int set(const struct field *field, struct sqloom_options *options,
 	       struct ext_lists *lists, PyObject *value)
 {
@@ -186,9 +198,7 @@ static int set(const struct field *field, struct sqloom_options *options,
 		options->store = (enum sqloom_store)word;
 		return 0;
 	case NAMES:
-		lists->background = ext_texts(value, "background");
-		options->background = lists->background;
-		return lists->background ? 0 : -1;
+		return set_names(at, lists, value, field->name);
 	}
 	return -1;
 }
@@ -205,6 +215,6 @@ int ext_set_option(struct sqloom_options *options, struct ext_lists *lists,
 
 void ext_free_lists(struct ext_lists *lists)
 {
-	PyMem_Free(lists->background);
-	lists->background = NULL;
+	while (lists->count)
+		PyMem_Free(lists->lists[--lists->count]);
 }

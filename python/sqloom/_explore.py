@@ -461,6 +461,7 @@ def explore(
     database: str | os.PathLike[str] | None = None,
     using: str | None = None,
     queries: str | Iterable[str] = (),
+    ignore: str | Iterable[str] = (),
     refusals: Any = (),
     max_runs: int | None = None,
     max_time: float | None = None,
@@ -492,6 +493,7 @@ def explore(
     empty one.
     using: the alias of Django's database ("default").
     queries: SQL that must return no row after any run.
+    ignore: contents that are not compared: "table" or "table.column".
     refusals: exceptions, by class or name, that callers expect to be told; those
     of web frameworks for bad requests are known.
     max_runs: of orders (1,000; 0: no limit). max_time: seconds.

@@ -46,6 +46,7 @@ class Options:
     database: str | os.PathLike[str] | None = None
     using: str | None = None
     queries: str | Iterable[str] = ()
+    ignore: str | Iterable[str] = ()
     refusals: Any = ()
     max_runs: int | None = None
     max_time: float | None = None
@@ -74,6 +75,8 @@ class Options:
             "strategy": _choice("strategy", self.strategy, STRATEGIES),
             "seed": _count("seed", self.seed),
             "strict": bool(self.strict) or None,
+            "ignore": _texts("ignore", self.ignore, "names of tables or columns")
+            or None,
             "pg_temp": bool(self.pg_temp) or None,
             "any_database": bool(self.any_database) or None,
             "call_limit_ms": _milliseconds("call_limit", self.call_limit),
@@ -85,18 +88,20 @@ class Options:
         return {name: value for name, value in made.items() if value is not None}
 
     def checked_queries(self) -> list[str]:
-        queries = self.queries
-        made = [queries] if isinstance(queries, str) else list(queries)
-        for query in made:
-            if not isinstance(query, str) or not query.strip():
-                raise UsageError(
-                    f"queries= has {query!r}: give texts of SQL that return no "
-                    "row if all is well"
-                )
-        return made
+        return _texts(
+            "queries", self.queries, "texts of SQL that return no row if all is well"
+        )
 
 
 # ---- Checks  --------------------------------------------------------------
+
+
+def _texts(name: str, given: str | Iterable[str], what: str) -> list[str]:
+    made = [given] if isinstance(given, str) else list(given)
+    for text in made:
+        if not isinstance(text, str) or not text.strip():
+            raise UsageError(f"{name}= has {text!r}: give {what}")
+    return made
 
 
 def _milliseconds(name: str, seconds: float | None) -> int | None:

@@ -127,6 +127,7 @@ _OPTIONS = {
     "--busy-timeout": "busy_timeout=",
     "--call-limit": "call_limit=",
     "--db": "database=",
+    "--ignore": "ignore=",
     "--isolation": "isolation=",
     "--jobs": "jobs=",
     "--journal": "journal=",

@@ -280,8 +280,9 @@ struct slm_sqlite_options {
 	enum sqloom_store store;
 	const char *journal; /* NULL: as the database has it */
 	int busy_timeout_ms;
-	bool local_begin; /* a deferred BEGIN is no choice point */
-	int64_t clock_ms; /* what now() says, Unix epoch */
+	bool local_begin;	   /* a deferred BEGIN is no choice point */
+	const char *const *ignore; /* as sqloom_options has it; must be there */
+	int64_t clock_ms;	   /* what now() says, Unix epoch */
 	uint64_t seed;
 	/* Asked now and then while a statement runs; false: it is stopped, and
 	 * what was asked for fails with SQLOOM_LIMIT. NULL: never. Called on
@@ -308,8 +309,9 @@ struct slm_postgres_options {
 	bool cloning;	   /* every run in a new copy of the database */
 	bool keeps_only;   /* rows are kept and put back, and no more: contents
 			      are not asked for, nothing is pinned to a CPU */
-	unsigned jobs;	   /* workers that there will be */
-	unsigned worker;   /* 0: the database itself; from 1: a copy of it,
+	const char *const *ignore; /* as in slm_sqlite_options */
+	unsigned jobs;		   /* workers that there will be */
+	unsigned worker; /* 0: the database itself; from 1: a copy of it,
 			      opened after that of 0 */
 	uint64_t statement_limit_ms; /* a statement that takes longer ends the
 					run; 0: never */

@@ -425,22 +425,29 @@ static const char *names_told(struct postgres *db, const struct pg_table *table)
 	return text;
 }
 
-static enum sqloom_status refuse_ignored(struct postgres *db,
-					 const struct slm_spec_option *option,
-					 const struct pg_table *table,
-					 struct sqloom_error *err)
+/* option: that of the spec, NULL: --ignore. */
+static enum sqloom_status check_ignored(struct postgres *db, const char *value,
+					const struct slm_spec_option *option,
+					struct sqloom_error *err)
 {
-	const char *names = names_told(db, table);
+	enum sqloom_status code = option ? SQLOOM_SPEC : SQLOOM_USAGE;
+	const struct pg_table *table;
+	const char *names;
 
+	if (is_known(db, value, &table))
+		return SQLOOM_OK;
+	names = names_told(db, table);
 	if (!names)
 		return slm_error_nomem(err);
-	slm_error_set(err, SQLOOM_SPEC,
-		      "option ignore %s: there is no such %s%s; there %s%s",
-		      option->values[0], table ? "column in table " : "table",
+	slm_error_set(err, code, "%s %s: there is no such %s%s; there %s%s",
+		      option ? "option ignore" : "--ignore", value,
+		      table ? "column in table " : "table",
 		      table ? table->shown : "", *names ? "are: " : "is none",
 		      names);
-	slm_spec_error_place(db->spec, option->line, option->column, err);
-	return SQLOOM_SPEC;
+	if (option)
+		slm_spec_error_place(db->spec, option->line, option->column,
+				     err);
+	return code;
 }
 
 /* May tables be made that are not known yet? */
@@ -462,15 +469,19 @@ static bool may_make_tables(const struct postgres *db)
 enum sqloom_status slm_pgcontents_check_ignored(struct postgres *db,
 						struct sqloom_error *err)
 {
+	const char *const *given = db->options.ignore;
+	enum sqloom_status status = SQLOOM_OK;
+
 	if (may_make_tables(db))
 		return SQLOOM_OK;
-	for (unsigned i = 0; i < db->spec->noptions; i++) {
+	for (; !status && given && *given; given++)
+		status = check_ignored(db, *given, NULL, err);
+	for (unsigned i = 0; !status && i < db->spec->noptions; i++) {
 		const struct slm_spec_option *option = &db->spec->options[i];
-		const struct pg_table *table;
 
-		if (strcmp(option->name, "ignore") == 0 &&
-		    !is_known(db, option->values[0], &table))
-			return refuse_ignored(db, option, table, err);
+		if (strcmp(option->name, "ignore") == 0)
+			status = check_ignored(db, option->values[0], option,
+					       err);
 	}
-	return SQLOOM_OK;
+	return status;
 }

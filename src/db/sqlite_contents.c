@@ -531,44 +531,52 @@ static const char *names_told(struct sqlite *db, const struct table *table)
 	return text;
 }
 
-static enum sqloom_status refuse_ignored(struct sqlite *db,
-					 const struct slm_spec_option *option,
-					 const struct table *table,
-					 struct sqloom_error *err)
+/* option: that of the spec, NULL: --ignore. */
+static enum sqloom_status check_ignored(struct sqlite *db, const char *value,
+					const struct slm_spec_option *option,
+					struct sqloom_error *err)
 {
-	const char *names = names_told(db, table);
+	enum sqloom_status code = option ? SQLOOM_SPEC : SQLOOM_USAGE;
+	const char *column = NULL, *names;
+	const struct table *table =
+		ignored_table(&db->catalogue, value, &column);
+	bool known = table && !column;
 
+	for (uint32_t c = 0; table && column && c < table->ncolumns; c++)
+		known |= !strcmp(table->columns[c], column);
+	if (known || (db->pragma && !strncmp(value, "PRAGMA", 6)))
+		return SQLOOM_OK;
+	names = names_told(db, table);
 	if (!names)
 		return slm_error_nomem(err);
-	slm_error_set(err, SQLOOM_SPEC,
-		      "option ignore %s: there is no such %s%s; there %s%s",
-		      option->values[0], table ? "column in table " : "table",
+	slm_error_set(err, code, "%s %s: there is no such %s%s; there %s%s",
+		      option ? "option ignore" : "--ignore", value,
+		      table ? "column in table " : "table",
 		      table ? table->name : "", *names ? "are: " : "is none",
 		      names);
-	slm_spec_error_place(db->spec, option->line, option->column, err);
-	return SQLOOM_SPEC;
+	if (option)
+		slm_spec_error_place(db->spec, option->line, option->column,
+				     err);
+	return code;
 }
 
 enum sqloom_status slm_contents_check_ignored(struct sqlite *db,
 					      struct sqloom_error *err)
 {
-	/* Tables that steps make are not known yet. */
-	for (unsigned i = 0; !db->ddl && i < db->spec->noptions; i++) {
-		const struct slm_spec_option *option = &db->spec->options[i];
-		const struct table *table;
-		const char *column = NULL;
-		bool known = false;
+	const char *const *given = db->options.ignore;
+	enum sqloom_status status = SQLOOM_OK;
 
-		if (strcmp(option->name, "ignore") != 0 ||
-		    (db->pragma && !strncmp(option->values[0], "PRAGMA", 6)))
-			continue;
-		table = ignored_table(&db->catalogue, option->values[0],
-				      &column);
-		for (uint32_t c = 0; table && column && c < table->ncolumns;
-		     c++)
-			known |= !strcmp(table->columns[c], column);
-		if (!table || (column && !known))
-			return refuse_ignored(db, option, table, err);
+	/* Tables that steps make are not known yet. */
+	if (db->ddl)
+		return SQLOOM_OK;
+	for (; !status && given && *given; given++)
+		status = check_ignored(db, *given, NULL, err);
+	for (unsigned i = 0; !status && i < db->spec->noptions; i++) {
+		const struct slm_spec_option *option = &db->spec->options[i];
+
+		if (strcmp(option->name, "ignore") == 0)
+			status = check_ignored(db, option->values[0], option,
+					       err);
 	}
-	return SQLOOM_OK;
+	return status;
 }

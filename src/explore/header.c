@@ -315,6 +315,13 @@ static const char *options_of(struct explorer *explorer)
 					       text, name) :
 			      NULL;
 	}
+	for (unsigned i = 0; text && o->ignore && o->ignore[i]; i++) {
+		const char *name = quoted(arena, o->ignore[i]);
+
+		text = name ? slm_arena_printf(arena, "%s --ignore %s", text,
+					       name) :
+			      NULL;
+	}
 	if (text && o->seed)
 		text = slm_arena_printf(arena, "%s --seed %llu", text,
 					(unsigned long long)o->seed);

@@ -91,6 +91,51 @@ static enum sqloom_status collect(const struct sqloom_spec *spec,
 	return SQLOOM_OK;
 }
 
+static enum sqloom_status check_ignored(const char *const *ignore,
+					struct sqloom_error *err)
+{
+	for (; ignore && *ignore; ignore++)
+		if (!slm_spec_is_ignore(*ignore))
+			return slm_error_set(err, SQLOOM_USAGE,
+					     "\"%.80s\" cannot be ignored: "
+					     "--ignore takes a table or "
+					     "table.column",
+					     *ignore);
+	return SQLOOM_OK;
+}
+
+/* Those of the options, then those of the spec. */
+static enum sqloom_status ignored(const struct sqloom_spec *spec,
+				  const struct sqloom_options *options,
+				  struct slm_arena *arena,
+				  struct settings *settings,
+				  struct sqloom_error *err)
+{
+	const char *const *given = options->ignore, *const * of_spec;
+	uint32_t ngiven = 0, nof_spec;
+	const char **all;
+	enum sqloom_status status = check_ignored(given, err);
+
+	if (!status)
+		status = collect(spec, "ignore", arena, &of_spec, &nof_spec,
+				 err);
+	if (status)
+		return status;
+	while (given && given[ngiven])
+		ngiven++;
+	all = slm_arena_zalloc(arena, ngiven + nof_spec, sizeof(*all));
+	if (!all)
+		return slm_error_nomem(err);
+	for (uint32_t i = 0; i < ngiven; i++)
+		all[i] = given[i];
+	for (uint32_t i = 0; i < nof_spec; i++)
+		all[ngiven + i] = of_spec[i];
+	settings->ignore = all;
+	settings->nignore = ngiven + nof_spec;
+	settings->db.ignore = settings->pg.ignore = given;
+	return SQLOOM_OK;
+}
+
 /* A database named in a spec is relative to the spec file. */
 static enum sqloom_status database_of(const struct sqloom_spec *spec,
 				      const struct sqloom_options *options,
@@ -590,8 +635,7 @@ enum sqloom_status slm_settings_resolve(const struct sqloom_spec *spec,
 		status = collect(spec, "allow", arena, &settings.allow,
 				 &settings.nallow, err);
 	if (!status)
-		status = collect(spec, "ignore", arena, &settings.ignore,
-				 &settings.nignore, err);
+		status = ignored(spec, options, arena, &settings, err);
 	if (!status)
 		*out = settings;
 	return status;

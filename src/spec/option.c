@@ -174,14 +174,18 @@ static bool is_clock(char *text)
 	       (pass(&at, ':') && (unsigned)digits(&at, 2) <= 59 && !*at);
 }
 
-/* table or table.column */
-static bool is_ignore(char *text)
+bool slm_spec_is_ignore(const char *text)
 {
 	const char *dot = strchr(text, '.');
 
 	if (!dot)
 		return *text;
 	return dot != text && dot[1] && !strchr(dot + 1, '.');
+}
+
+static bool is_ignore(char *text)
+{
+	return slm_spec_is_ignore(text);
 }
 
 static bool is_text(char *text)

@@ -111,6 +111,9 @@ struct slm_spec_option {
 	unsigned line, column;
 };
 
+/* table or table.column, as `option ignore` says it */
+bool slm_spec_is_ignore(const char *text);
+
 /* name, least words, most words, may be given more than once */
 #define SLM_SPEC_OPTION_LIST(X)                                               \
 	X(database, 1, 1, false)     /* path, relative to the spec file */    \

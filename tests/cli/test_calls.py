@@ -60,6 +60,8 @@ WRONG = [
      "--call, --check and the like: given too often; write a spec FILE"),
     (["explore", "x.spec", *["--background", "x"] * 17],
      "--background: given too often; write a spec FILE"),
+    (["explore", "x.spec", *["--ignore", "x"] * 65],
+     "--ignore: given too often; write a spec FILE"),
 ]
 
 
@@ -193,7 +195,7 @@ ALL_OPTIONS = [
     "--check", "SELECT 1 WHERE false", "--check-cmd", "test -e x",
     "--background", "a worker", "--background", "cron",
     "--proxy-port", "5433", "--attribution", "port", "--stall-after", "50ms",
-    "--call-limit", "5s",
+    "--call-limit", "5s", "--ignore", "job.worker",
 ]
 
 WRITTEN = """\
@@ -210,6 +212,7 @@ option call_limit "5000"
 option attribution "port"
 option background "a worker"
 option background "cron"
+option ignore "job.worker"
 """
 
 

@@ -73,6 +73,41 @@ def test_it_holds_with_a_unique_index(command, database_uri, write):
     assert (report["explored"], report["wrong"]) == (4, 0)
 
 
+def test_workers_of_one_queue_split_the_work(command, database_uri):
+    """Who did what is compared, unless it is left out."""
+    def take(name):
+        return ("UPDATE job SET worker = '%s', done = done + 1 WHERE id = "
+                "(SELECT id FROM job WHERE done = 0 ORDER BY id LIMIT 1 "
+                "FOR UPDATE SKIP LOCKED)" % name)
+
+    def explored(code, *arguments):
+        return report_of(
+            explore(command, database_uri, "--json", "--before",
+                    psql("DROP TABLE IF EXISTS job; CREATE TABLE job (id int, "
+                         "done int DEFAULT 0, worker text)",
+                         "INSERT INTO job VALUES (1), (2), (3), (4)"),
+                    *calls(psql("BEGIN", take("x"), take("x"), "COMMIT"),
+                           psql(take("y"))), *arguments), code)
+
+    assert explored(HOLDS, "--ignore", "job.worker")["wrong"] == 0
+    report = explored(BROKEN, "--ignore", "job.done")
+    assert report["findings"][0]["replay"].endswith("--ignore 'job.done'")
+
+
+@pytest.mark.parametrize("name,message", [
+    ("jobs", "--ignore jobs: there is no such table; there are: job"),
+    ("job.who", "--ignore job.who: there is no such column in table job; there "
+     "are: id, worker"),
+    ("a.b.c", '"a.b.c" cannot be ignored: --ignore takes a table or '
+     "table.column")])
+def test_what_is_ignored_must_be_there(command, database_uri, name, message):
+    refused = explore(command, database_uri, "--before",
+                      psql("CREATE TABLE job (id int, worker text)"),
+                      *calls("true", "true"), "--ignore", name)
+    assert refused.returncode == USAGE
+    assert message in refused.stderr.decode()
+
+
 # What asyncpg sends when a connection is given back to its pool.
 RESET = "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;"
 

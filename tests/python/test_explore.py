@@ -181,6 +181,27 @@ def test_results_count():
     assert [d.where for d in finding.differences]
 
 
+def test_contents_that_are_ignored():
+    def book(text):
+        execute("UPDATE account SET balance = balance - 1")
+        [(lines,)] = execute("SELECT count(*) FROM log")
+        execute("INSERT INTO log VALUES (?, ?)", lines + 1, text)
+
+    def set_up_log():
+        set_up()
+        execute("CREATE TABLE log (line INT, text)")
+
+    options = {**EMPTY, "setup": set_up_log}
+    calls = [(book, "x"), (book, "y")]
+    assert sqloom.explore(calls, **options).broken
+    assert sqloom.explore(calls, ignore="log.text", **options).broken
+    assert sqloom.explore(calls, ignore=["log.line"], **options).holds
+    assert sqloom.explore(calls, ignore="log", **options).holds
+    with pytest.raises(sqloom.UsageError,
+                       match="ignore= lines: there is no such table; there are"):
+        sqloom.explore(calls, ignore=["lines"], **options)
+
+
 def test_checks():
     def check():
         [(balance,)] = execute("SELECT balance FROM account")

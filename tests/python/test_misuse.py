@@ -69,6 +69,8 @@ def test_calls(calls, words):
     ({"check": generator}, "check= is a generator function"),
     ({"queries": [""]}, "queries= has ''"),
     ({"queries": [5]}, "queries= has 5"),
+    ({"ignore": [""]}, "ignore= has ''"),
+    ({"ignore": "a.b.c"}, '"a.b.c" cannot be ignored: ignore= takes a table'),
     ({"refusals": [5]}, "refusals= names exceptions"),
     ({"strategy": "clever"}, "strategy= is 'clever': give one of 'auto'"),
     ({"max_runs": -1}, "max_runs= is -1"),
