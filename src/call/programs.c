@@ -551,6 +551,8 @@ enum sqloom_status slm_programs_open(const struct sqloom_spec *spec,
 		status = slm_outside_open(spec, &options->pg,
 					  slm_programs_set_up, programs,
 					  &programs->db, err);
+	if (!status)
+		status = slm_links_see_levels(programs, err);
 	if (status) {
 		slm_db_free(&programs->base);
 		return status;

@@ -131,6 +131,8 @@ struct programs {
 	char *errand_database;	   /* owned */
 	_Atomic bool points;	   /* they are steps now */
 
+	bool repeatable; /* slm_outside_repeatable() */
+
 	/* In a run */
 	struct slm_arena *run;
 	struct slm_check_failure *failures; /* of check commands */
@@ -144,6 +146,9 @@ struct programs {
 /* ---- programs_link.c ---------------------------------------------------- */
 
 struct slm_relay_hooks slm_programs_hooks(void);
+/* Asks slm_outside_repeatable(), for the connections there are, too. */
+enum sqloom_status slm_links_see_levels(struct programs *programs,
+					struct sqloom_error *err);
 /* All connections from now on: HOLD, or TRACK with what is held let go. */
 void slm_links_control(struct programs *programs, bool control);
 /* The held step of this call that is next; NULL: none. Of several, which come

@@ -355,7 +355,7 @@ static struct slm_dialog *opened(void *userdata,
 			    programs->controlling && !link->background ?
 				    SLM_DIALOG_HOLD :
 				    SLM_DIALOG_TRACK);
-	if (wants_one_snapshot(startup->options))
+	if (programs->repeatable || wants_one_snapshot(startup->options))
 		slm_dialog_set_repeatable(link->dialog);
 	link->next = programs->links;
 	programs->links = link;
@@ -441,6 +441,20 @@ void slm_links_give_back(struct programs *programs)
 {
 	for (unsigned i = 0; i < programs->ncalls; i++)
 		programs->calls[i].stale = true;
+}
+
+enum sqloom_status slm_links_see_levels(struct programs *programs,
+					struct sqloom_error *err)
+{
+	enum sqloom_status status = slm_outside_repeatable(
+		programs->db, &programs->repeatable, err);
+
+	/* What was opened before may have got the level in the meantime. */
+	for (struct link *link = programs->links;
+	     !status && programs->repeatable && link; link = link->next)
+		if (link->connection)
+			slm_dialog_set_repeatable(link->dialog);
+	return status;
 }
 
 void slm_links_control(struct programs *programs, bool control)

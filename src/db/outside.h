@@ -126,6 +126,12 @@ enum sqloom_status slm_outside_terminate(struct slm_db *db, const int *pids,
 enum sqloom_status slm_outside_cancel(struct slm_db *db, int pid,
 				      struct sqloom_error *err);
 
+/* May transactions see one snapshot throughout, though nobody says so there? So
+ * it is where default_transaction_isolation is set in the server's
+ * configuration, or for the database or a role. */
+enum sqloom_status slm_outside_repeatable(struct slm_db *db, bool *repeatable,
+					  struct sqloom_error *err);
+
 /* Where programs that shall not use the proxy find the database: the values of
  * PGHOST, PGPORT, PGDATABASE, PGUSER (borrowed) as the admin connection has
  * them; password NULL if none is known. */

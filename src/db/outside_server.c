@@ -247,6 +247,28 @@ enum sqloom_status slm_outside_terminate(struct slm_db *base, const int *pids,
 	return status;
 }
 
+enum sqloom_status slm_outside_repeatable(struct slm_db *base, bool *repeatable,
+					  struct sqloom_error *err)
+{
+	PGresult *result;
+	enum sqloom_status status = slm_pg_exec(
+		&slm_outside_of(base)->monitor, "ask for isolation levels",
+		"SELECT pg_catalog.current_setting("
+		"'default_transaction_isolation') ~ '^(rep|ser)' OR EXISTS ("
+		"SELECT FROM pg_catalog.pg_db_role_setting AS s, "
+		"pg_catalog.unnest(s.setconfig) AS c WHERE s.setdatabase IN (0,"
+		" (SELECT oid FROM pg_catalog.pg_database WHERE datname = "
+		"pg_catalog.current_database())) AND c ~* "
+		"'^default_transaction_isolation=(rep|ser)')",
+		&result, err);
+
+	if (status)
+		return status;
+	*repeatable = *PQgetvalue(result, 0, 0) == 't';
+	PQclear(result);
+	return SQLOOM_OK;
+}
+
 void slm_outside_place(struct slm_db *base, struct slm_outside_place *out)
 {
 	PGconn *conn = slm_outside_of(base)->admin.conn;

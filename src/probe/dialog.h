@@ -129,7 +129,7 @@ void slm_dialog_free(struct slm_dialog *dialog);
 
 void slm_dialog_set_mode(struct slm_dialog *dialog, enum slm_dialog_mode mode);
 /* The session's transactions see one snapshot each unless they say otherwise:
- * their level is REPEATABLE READ or SERIALIZABLE. Before the first statement. */
+ * their level is REPEATABLE READ or SERIALIZABLE. Outside of a transaction. */
 void slm_dialog_set_repeatable(struct slm_dialog *dialog);
 
 /*

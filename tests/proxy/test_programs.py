@@ -274,10 +274,9 @@ def test_threads_of_one_call(command, database_uri, write):
     assert len(report["calls"][0]["steps"]) == 4
 
 
-SUM_PSYCOPG = """
+SUM_DEFAULT = """
 import psycopg
 with psycopg.connect("", prepare_threshold=0) as connection:
-    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     print(connection.execute("SELECT sum(bal) FROM account WHERE bal > %s",
                              (0,)).fetchone())
 """
@@ -308,13 +307,15 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("text", [SUM_PSYCOPG, SUM_OPTIONS, SUM_ASYNCPG],
-                         ids=["psycopg", "options", "asyncpg"])
+@pytest.mark.parametrize("text,more", [
+    (SUM_DEFAULT, "ALTER DATABASE sqloom_test SET default_transaction_isolation "
+                  "TO 'repeatable read'"),
+    (SUM_OPTIONS, ""), (SUM_ASYNCPG, "")], ids=["default", "options", "asyncpg"])
 def test_preparing_takes_the_snapshot_when_it_is_its_turn(
-        command, database_uri, write, text):
+        command, database_uri, write, text, more):
     """A Parse of its own takes the snapshot that a transaction at REPEATABLE
     READ sees: passed on at once, it would never be between two commits."""
-    schema = write("schema.sql", ACCOUNT)
+    schema = write("schema.sql", ACCOUNT + more)
     program = write("sum.py", text)
     run = f"/usr/bin/python3 {program}"
     half = "UPDATE account SET bal = bal {} 10 WHERE id = {}"
