@@ -428,7 +428,8 @@ bool slm_link_is_own(const struct link *link)
 
 	if (!known)
 		return false;
-	if (known->local)
+	/* A later snapshot changes nothing, or is of this statement only. */
+	if (known->local || (known->local_idle && step->snapshot))
 		return true;
 	/* The parts of a Query share a snapshot, if there is one. */
 	if (!query && idle)
