@@ -39,7 +39,7 @@ static void begin(struct slm_dialog *dialog, enum slm_dialog_kind kind)
 					  .sql = "",
 					  .params = "",
 					  .status = dialog->status,
-					  .snapshot = dialog->status == 'T' &&
+					  .snapshot = dialog->status != 'I' &&
 						      dialog->snapshot };
 }
 

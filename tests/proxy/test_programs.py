@@ -309,6 +309,20 @@ def test_behind_its_snapshot_a_transaction_has_steps_of_its_own(
     assert again.returncode == BROKEN, (again.stdout + again.stderr).decode()
 
 
+def test_so_has_a_transaction_that_failed(command, database_uri, write):
+    schema = write("schema.sql",
+                   TABLE + "CREATE UNIQUE INDEX one ON coupon (code);")
+    call = psql("BEGIN", "INSERT INTO coupon VALUES ('X')",
+                "SELECT 1 AS pdo_stmt_$$", "ROLLBACK")
+    call = call.replace("ON_ERROR_STOP=1", "ON_ERROR_STOP=0")
+    report = report_of(
+        explore(command, database_uri, "--json",
+                "--before", f"psql -X -q -f {schema}; psql -X -q -c "
+                "\"INSERT INTO coupon VALUES ('X')\"", *calls(call, call)), HOLDS)
+    # INSERT and ROLLBACK of each.
+    assert report["explored"] == 6
+
+
 def test_what_takes_the_snapshot_of_a_transaction_is_a_choice(
         command, database_uri, write):
     """In each transaction anew."""
