@@ -164,8 +164,9 @@ def test_sqloom_is_stopped(command, beside, case, server, database_uri,
     # What was found until then is told.
     assert code in (BROKEN, INCONCLUSIVE), text
     assert app_of(tmp_path) is None
-    assert server.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = "
-                      "'sqloom_test'") == "0"
+    until(lambda: server.sql(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = 'sqloom_test'"
+    ) == "0", "sessions stay")
     assert server.sql("SELECT count(*) FROM pg_class WHERE relname = 'coupon'",
                       "sqloom_test") == "0"
 
