@@ -127,13 +127,23 @@ static bool is_at_work(const struct programs *programs, int call)
 	       !programs->calls[call].over;
 }
 
-/* An idle connection belongs to whoever uses it next. */
+/* Has waited, and goes on beside the call that runs. */
+static bool goes_on(const struct programs *programs, int call)
+{
+	const struct link *at =
+		is_at_work(programs, call) ? programs->calls[call].at : NULL;
+
+	return at && at->done && programs->calls[call].blocked;
+}
+
+/* An idle connection belongs to whoever uses it next: the call that runs, or
+ * the one that opened it and goes on. */
 static void attribute(struct link *link, const struct slm_dialog_step *step)
 {
 	struct programs *programs = link->owner;
 	bool idle = step->status == 'I' && !step->in_split;
 
-	if (link->settled)
+	if (link->settled || (link->fresh && goes_on(programs, link->out.call)))
 		return;
 	if (idle && programs->running >= 0)
 		link->out.call = programs->running;
@@ -428,7 +438,8 @@ bool slm_link_is_own(const struct link *link)
 
 	if (!known)
 		return false;
-	if (known->local)
+	/* A later snapshot changes nothing, or is of this statement only. */
+	if (known->local || (known->local_idle && step->snapshot))
 		return true;
 	/* The parts of a Query share a snapshot, if there is one. */
 	if (!query && idle)

@@ -37,8 +37,8 @@ struct slm_outside_statement {
 	const char *sql;
 	const struct slm_pg_step *parsed;
 	bool local; /* cannot matter to anybody else, as slm_db_step_info */
-	bool local_idle; /* the same, outside of a transaction only: SELECT 1,
-			    whose snapshot is then nobody's but its own */
+	bool local_idle; /* the same, except where it takes the first snapshot
+			    of a transaction: SELECT 1, DEALLOCATE */
 	bool split; /* in autocommit it can have a COMMIT step of its own */
 	bool keeps_locks;   /* in a transaction: gives no lock back */
 	bool reads_only;    /* takes no lock that others but those of */

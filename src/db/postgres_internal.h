@@ -169,8 +169,8 @@ struct pg_step {
 	bool split;   /* in autocommit: BEGIN; it, and a COMMIT of its own */
 	bool has_parameters;
 	struct slm_db_step_info info;
-	bool local_idle; /* info.local, outside of a transaction: what it sees
-			    is nobody's but its own */
+	bool local_idle;	 /* info.local, except where it takes the first
+			    snapshot of a transaction */
 	struct slm_arena *arena; /* of what is known of it; NULL: the db's */
 	const char *waits_for;	 /* "a lock on account" */
 	bool takes_keys;	 /* may take values of sequences */

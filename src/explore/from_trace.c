@@ -25,13 +25,15 @@ enum fate {
 	EMPTY,
 	CATALOG, /* it reads nothing but the catalogue */
 	COPY_OUT,
+	FORGETS, /* DEALLOCATE of what the protocol prepared, not a step */
 };
 
 /* One statement of a connection. */
 struct statement {
 	const char *sql; /* as it was sent, parameters in it */
 	enum fate fate;
-	const char *text; /* as it stands in the spec */
+	const char *text;     /* as it stands in the spec */
+	const char *prepares; /* the name of a prepared statement; NULL */
 };
 
 struct connection {
@@ -306,6 +308,26 @@ static bool has_kind(const struct slm_pg_step *step, enum slm_pg_kind kind)
 	return false;
 }
 
+static bool is_prepared(const struct connection *connection, const char *name)
+{
+	for (uint32_t i = 0; i < connection->count; i++)
+		if (connection->list[i].prepares &&
+		    strcmp(connection->list[i].prepares, name) == 0)
+			return true;
+	return false;
+}
+
+/* PDO prepares by the protocol, of which a session knows nothing, and ends
+ * that by a Query. */
+static bool is_stranger(const struct connection *connection,
+			const struct slm_pg_step *step)
+{
+	const struct slm_pg_statement *one = step->statements;
+
+	return step->nstatements == 1 && one->kind == SLM_PG_DEALLOCATE &&
+	       one->name && !is_prepared(connection, one->name);
+}
+
 static enum sqloom_status read_statement(struct making *m, uint32_t call,
 					 uint32_t number,
 					 const struct slm_trace_step *step,
@@ -339,10 +361,15 @@ static enum sqloom_status read_statement(struct making *m, uint32_t call,
 		out->fate = COPY_OUT;
 	else if (parsed.parsed && parsed.nstatements == 0)
 		out->fate = EMPTY;
+	else if (is_stranger(&m->connections[call], &parsed))
+		out->fate = FORGETS;
 	else if (parsed.parsed && parsed.touches_nothing)
 		out->fate = LOCAL;
 	else if (parsed.parsed && reads_catalog(&parsed))
 		out->fate = CATALOG;
+	if (parsed.nstatements == 1 &&
+	    parsed.statements->kind == SLM_PG_PREPARE)
+		out->prepares = parsed.statements->name;
 	out->text = block_text(m, out->sql);
 	if (!out->text)
 		return slm_error_nomem(m->err);

@@ -83,6 +83,7 @@ struct slm_dialog_step {
 	char status;   /* of the transaction before it: 'I', 'T', 'E'; inside of
 			what was split 'T' */
 	bool in_split; /* inside of what was split: 'T' by our doing */
+	bool snapshot; /* its transaction has taken one before */
 	bool may_split; /* COMMIT step could follow: status is 'I' or
 			   in_split */
 	/* The text of the Query in autocommit that it is a part of; NULL. */

@@ -34,9 +34,13 @@ static void begin(struct slm_dialog *dialog, enum slm_dialog_kind kind)
 	slm_buf_clear(&dialog->params);
 	slm_buf_clear(&dialog->before);
 	dialog->split = false;
-	dialog->step = (struct slm_dialog_step){
-		.kind = kind, .sql = "", .params = "", .status = dialog->status
-	};
+	dialog->step =
+		(struct slm_dialog_step){ .kind = kind,
+					  .sql = "",
+					  .params = "",
+					  .status = dialog->status,
+					  .snapshot = dialog->status != 'I' &&
+						      dialog->snapshot };
 }
 
 static void set_text(struct slm_dialog *dialog, const char *sql, size_t size)
@@ -417,6 +421,8 @@ static void learn_snapshot(struct slm_dialog *dialog)
 {
 	const struct slm_pg_step *parsed = dialog->step.parsed;
 
+	if (dialog->step.status == 'I')
+		dialog->snapshot = false;
 	dialog->snapshot |= !parsed || parsed->takes_snapshot;
 	for (size_t i = 0; parsed && i < parsed->nstatements; i++) {
 		const struct slm_pg_statement *one = &parsed->statements[i];

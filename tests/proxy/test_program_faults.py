@@ -164,8 +164,9 @@ def test_sqloom_is_stopped(command, beside, case, server, database_uri,
     # What was found until then is told.
     assert code in (BROKEN, INCONCLUSIVE), text
     assert app_of(tmp_path) is None
-    assert server.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = "
-                      "'sqloom_test'") == "0"
+    until(lambda: server.sql(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = 'sqloom_test'"
+    ) == "0", "sessions stay")
     assert server.sql("SELECT count(*) FROM pg_class WHERE relname = 'coupon'",
                       "sqloom_test") == "0"
 
@@ -319,6 +320,39 @@ def test_a_worker_in_the_application(command, case, database_uri, tmp_path,
                      *background)
     notes = " ".join(json.loads(result.stdout)["notes"])
     assert (says in notes) if says else ("two connections" not in notes), notes
+
+
+TWO_CONNECTIONS = """\
+import http.server, os, psycopg2
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        lock, other = psycopg2.connect(""), psycopg2.connect("")
+        other.autocommit = True
+        lock.cursor().execute("UPDATE coupon SET used = true")
+        other.cursor().execute("SELECT count(*) FROM redemption")
+        lock.commit()
+        self.send_response(200)
+        self.end_headers()
+
+    log_message = lambda *_: None
+
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])),
+                                Handler).serve_forever()
+"""
+
+
+def test_a_call_that_goes_on_keeps_its_other_connection(
+        command, case, database_uri, tmp_path):
+    """Its wait ends while the other call runs, and what it sends next goes over
+    a connection that is idle."""
+    text = (tmp_path / case()).read_text()
+    url = text.split('ready "')[1].split("/health")[0]
+    (tmp_path / "case.spec").write_text(
+        text.replace(f"{url}/health", url.removeprefix("http://")))
+    (tmp_path / "app.py").write_text(TWO_CONNECTIONS)
+    result = command("explore", "case.spec", "--db", database_uri)
+    assert result.stdout.startswith(b"holds"), result.stdout
 
 
 COUNT = """\

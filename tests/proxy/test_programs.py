@@ -329,6 +329,52 @@ def test_preparing_takes_the_snapshot_when_it_is_its_turn(
                for step in broken["calls"][1]["steps"])
 
 
+def test_behind_its_snapshot_a_transaction_has_steps_of_its_own(
+        command, database_uri, write):
+    """DEALLOCATE of PHP's PDO is one: its name has a number that counts on."""
+    schema = write("schema.sql", TABLE)
+    call = psql("BEGIN", INSERT_ONCE, "SELECT 1 AS pdo_stmt_$$",
+                "DEALLOCATE ALL", "COMMIT")
+    arguments = ["--before", f"psql -X -q -f {schema}", *calls(call, call)]
+    report = report_of(explore(command, database_uri, "--json", *arguments),
+                       BROKEN)
+    # As test_the_double_insert_is_found.
+    assert (report["explored"], report["wrong"]) == (6, 4)
+    again = command("replay", "--db", database_uri, "-q",
+                    report["findings"][0]["token"], *arguments)
+    assert again.returncode == BROKEN, (again.stdout + again.stderr).decode()
+
+
+def test_so_has_a_transaction_that_failed(command, database_uri, write):
+    schema = write("schema.sql",
+                   TABLE + "CREATE UNIQUE INDEX one ON coupon (code);")
+    call = psql("BEGIN", "INSERT INTO coupon VALUES ('X')",
+                "SELECT 1 AS pdo_stmt_$$", "ROLLBACK")
+    call = call.replace("ON_ERROR_STOP=1", "ON_ERROR_STOP=0")
+    report = report_of(
+        explore(command, database_uri, "--json",
+                "--before", f"psql -X -q -f {schema}; psql -X -q -c "
+                "\"INSERT INTO coupon VALUES ('X')\"", *calls(call, call)), HOLDS)
+    # INSERT and ROLLBACK of each.
+    assert report["explored"] == 6
+
+
+def test_what_takes_the_snapshot_of_a_transaction_is_a_choice(
+        command, database_uri, write):
+    """In each transaction anew."""
+    schema = write("schema.sql", ACCOUNT)
+    one = "UPDATE account SET bal = {} WHERE id = 1"
+    report = report_of(
+        explore(command, database_uri, "--json",
+                "--before", f"psql -X -q -f {schema}",
+                *calls(psql("BEGIN", "SELECT 1", "COMMIT",
+                            "BEGIN ISOLATION LEVEL REPEATABLE READ",
+                            "SELECT 1", one.format("bal + 1"), "COMMIT"),
+                       psql(one.format(1)))), HOLDS)
+    # The orders of five choices and two, 21, less those that waits rule out.
+    assert (report["explored"], report["classes"]["retry"]) == (16, 8)
+
+
 # ---- Outcomes ---------------------------------------------------------------------
 
 

@@ -146,6 +146,11 @@ static void test_left_out(void **state)
 	t.steps[4].implicit = false;
 	sent(&t, 1, "COMMIT", NULL);
 	t.steps[5].implicit = true;
+	/* Prepared by a statement, and by the protocol alone. */
+	sent(&t, 1, "PREPARE p AS SELECT 1", NULL);
+	sent(&t, 1, "DEALLOCATE p", NULL);
+	sent(&t, 1, "DEALLOCATE pdo_stmt_00000001", NULL);
+	sent(&t, 1, "DEALLOCATE ALL", NULL);
 	assert_text(&t, HEAD
 		    "# Left out, as they neither read nor wrote a table: "
 		    "catalogue.\n"
@@ -154,7 +159,10 @@ static void test_left_out(void **state)
 		    "\nsession \"connection b\"\n"
 		    "# Left out: 1 statement that reads only the catalogue.\n"
 		    "# Left out: 1 COPY ... TO.\n"
-		    "step as1 { DELETE FROM t }\n");
+		    "step as1 { DELETE FROM t }\n"
+		    "step as2 { PREPARE p AS SELECT 1 }\n"
+		    "step as3 { DEALLOCATE p }\n"
+		    "step as4 { DEALLOCATE ALL }\n");
 }
 
 /* What a block, or a session, would take for something else. */
