@@ -252,7 +252,8 @@ static enum sqloom_status at_step(struct programs *programs, unsigned call,
 		info.writes = known->writes;
 		info.local = slm_link_is_own(link);
 		info.implicit = false;
-		lifted = !*values && !info.local && known->lifted;
+		lifted = !*values && known->lifted &&
+			 (!info.local || known->savepoint);
 		info.sql = lifted ? known->lifted : known->sql;
 		hash = lifted ? known->lifted_hash : known->hash;
 		if (lifted)

@@ -295,6 +295,23 @@ def test_threads_that_are_never_asleep_end_at_the_limit(command, database_uri,
     assert "--call-limit" in report["reason"], report["reason"]
 
 
+def test_names_of_savepoints_are_values(command, database_uri, write):
+    """Libraries that nest transactions make names that differ each time."""
+    schema = write("schema.sql", ACCOUNT)
+    add = ("n=s-$(cat /proc/sys/kernel/random/uuid); " +
+           psql("BEGIN", "SAVEPOINT \\\"$n\\\"",
+                "UPDATE account SET bal = 7 WHERE id = 1",
+                "ROLLBACK TO \\\"$n\\\"", "RELEASE \\\"$n\\\"", "COMMIT"))
+    report = report_of(
+        explore(command, database_uri, "--json", "--max-runs", 1,
+                "--before", f"psql -X -q -f {schema}", *calls(add, add)),
+        INCONCLUSIVE)
+    assert report["notes"] == []
+    texts = [step["sql"] for step in report["calls"][0]["steps"]]
+    assert len(texts) == len(set(texts)) == 6, texts
+    assert "SAVEPOINT $1" in texts
+
+
 SUM_PSYCOPG = """
 import psycopg
 with psycopg.connect("", prepare_threshold=0) as connection:
