@@ -128,7 +128,7 @@ static bool is_quiet(struct programs *programs, unsigned call)
 
 	for (struct link *link = programs->links; link; link = link->next)
 		if (link->out.call == (int)call && !link->held &&
-		    (!link->open || !slm_dialog_is_idle(link->dialog)))
+		    (!link->open || !slm_dialog_is_quiet(link->dialog)))
 			return false;
 	if (program->process)
 		return slm_process_is_quiet(program->process);
@@ -252,7 +252,8 @@ static enum sqloom_status at_step(struct programs *programs, unsigned call,
 		info.writes = known->writes;
 		info.local = slm_link_is_own(link);
 		info.implicit = false;
-		lifted = !*values && !info.local && known->lifted;
+		lifted = !*values && known->lifted &&
+			 (!info.local || known->savepoint);
 		info.sql = lifted ? known->lifted : known->sql;
 		hash = lifted ? known->lifted_hash : known->hash;
 		if (lifted)
@@ -402,6 +403,10 @@ enum sqloom_status slm_programs_settle(struct programs *programs, unsigned call,
 			bool settled;
 
 			status = others_settle(programs, call, &settled, err);
+			if (!status && !settled &&
+			    is_over_limit(programs, call))
+				return over_limit(programs, call, "is at work",
+						  err);
 			if (status || !settled)
 				continue;
 		}

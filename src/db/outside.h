@@ -49,11 +49,12 @@ struct slm_outside_statement {
 	const char *reads, *writes; /* as slm_db_step_info */
 	const char *waits_for;	    /* "a lock on account" */
 	uint64_t hash;		    /* of sql */
-	/* Without its literals, which drivers that put values into the text
-	 * make a new text of each time: told, of that hash; and what they are,
-	 * "$1 = 5". NULL: it has none. */
+	/* Without its literals, or the name of its savepoint, which drivers
+	 * that put them into the text make a new text of each time: told, of
+	 * that hash; and what they are, "$1 = 5". NULL: it has none. */
 	const char *lifted, *values;
 	uint64_t lifted_hash;
+	bool savepoint; /* its name is what was lifted */
 };
 enum sqloom_status slm_outside_statement(
 	struct slm_db *db, const char *sql, size_t size,

@@ -120,6 +120,34 @@ static bool takes(const struct postgres *db, const struct pg_step *step)
 
 /* ---- Looking up --------------------------------------------------------- */
 
+/* Libraries that nest transactions number their savepoints, or take random
+ * names: the name is a value as others are. False: it is none of these. */
+static bool lift_savepoint(const struct slm_pg_step *parsed,
+			   struct slm_buf *text, struct slm_buf *values)
+{
+	static const char simple[] = "abcdefghijklmnopqrstuvwxyz_0123456789";
+	const struct slm_pg_statement *s = parsed->statements;
+	bool quote;
+
+	if (parsed->nstatements != 1 || !s->name)
+		return false;
+	if (s->kind == SLM_PG_SAVEPOINT)
+		slm_buf_printf(text, "SAVEPOINT $1");
+	else if (s->kind == SLM_PG_RELEASE)
+		slm_buf_printf(text, "RELEASE SAVEPOINT $1");
+	else if (s->kind == SLM_PG_ROLLBACK_TO)
+		slm_buf_printf(text, "ROLLBACK TO SAVEPOINT $1");
+	else
+		return false;
+	quote = s->name[strspn(s->name, simple)] ||
+		(*s->name >= '0' && *s->name <= '9');
+	slm_buf_printf(values, "$1 = %s", quote ? "\"" : "");
+	for (const char *c = s->name; *c; c++)
+		slm_buf_printf(values, "%s%c", *c == '"' ? "\"" : "", *c);
+	slm_buf_printf(values, "%s", quote ? "\"" : "");
+	return true;
+}
+
 static enum sqloom_status lift(struct pg_interned *interned,
 			       struct sqloom_error *err)
 {
@@ -129,7 +157,9 @@ static enum sqloom_status lift(struct pg_interned *interned,
 
 	slm_buf_init(&text);
 	slm_buf_init(&values);
-	if (slm_pg_lift_literals(known->sql, &text, &values)) {
+	known->savepoint = lift_savepoint(known->parsed, &text, &values);
+	if (known->savepoint ||
+	    slm_pg_lift_literals(known->sql, &text, &values)) {
 		known->lifted_hash = slm_hash(text.data, text.size, 0);
 		known->lifted = slm_arena_strndup(&interned->arena, text.data,
 						  text.size);

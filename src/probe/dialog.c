@@ -176,6 +176,13 @@ bool slm_dialog_is_idle(const struct slm_dialog *dialog)
 	       dialog->client_rest == 0 && dialog->server_rest == 0;
 }
 
+bool slm_dialog_is_quiet(const struct slm_dialog *dialog)
+{
+	return dialog->open && dialog->state == STEP_NONE &&
+	       slm_dialog_sent(dialog) == 0 && !dialog->plan.active &&
+	       dialog->client_rest == 0 && dialog->server_rest == 0;
+}
+
 uint32_t slm_dialog_pid(const struct slm_dialog *dialog)
 {
 	return dialog->pid;

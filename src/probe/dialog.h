@@ -177,6 +177,10 @@ bool slm_dialog_under_way(const struct slm_dialog *dialog);
 char slm_dialog_status(const struct slm_dialog *dialog);
 /* Does nothing wait: no message without an answer, nothing kept back? */
 bool slm_dialog_is_idle(const struct slm_dialog *dialog);
+/* Is it the client's turn: does nothing go on before it says more? It may be in
+ * the middle of a pipeline, with a portal suspended or answers that it has not
+ * asked for. */
+bool slm_dialog_is_quiet(const struct slm_dialog *dialog);
 /* Of BackendKeyData; 0: not known yet. */
 uint32_t slm_dialog_pid(const struct slm_dialog *dialog);
 

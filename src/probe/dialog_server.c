@@ -134,8 +134,13 @@ static void keep_columns(struct slm_dialog *dialog, struct slm_buf *out,
 static void on_columns(struct slm_dialog *dialog, struct expect *head,
 		       const struct slm_wire_message *m)
 {
+	struct dialog_portal *portal = head->portal;
+
 	if (head->owner != OF_CLIENT)
 		return;
+	/* pgjdbc describes the first portal of a statement, and no other. */
+	if (head->kind == EXPECT_DESCRIBE && portal && portal->statement)
+		keep_columns(dialog, &portal->statement->columns, m);
 	if (head->kind == EXPECT_DESCRIBE && head->statement)
 		keep_columns(dialog, &head->statement->columns, m);
 	else if (head->kind == EXPECT_DESCRIBE && head->portal)

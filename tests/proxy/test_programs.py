@@ -274,6 +274,79 @@ def test_threads_of_one_call(command, database_uri, write):
     assert len(report["calls"][0]["steps"]) == 4
 
 
+SPINS = """\
+import threading
+import psycopg2
+
+
+def spin():
+    while True:
+        pass
+
+
+one, two = psycopg2.connect(""), psycopg2.connect("")
+one.cursor().execute("SELECT bal FROM account WHERE id = 1")
+threading.Thread(target=spin, daemon=True).start()
+two.cursor().execute("SELECT bal FROM account WHERE id = 2")
+"""
+
+PIPELINE = """\
+import psycopg
+
+with psycopg.connect("", autocommit=True) as one, \\
+        psycopg.connect("", autocommit=True) as two:
+    with one.pipeline():
+        row = one.execute("SELECT bal FROM account WHERE id = 1").fetchone()
+        two.execute("UPDATE account SET bal = %s WHERE id = 2", row)
+"""
+
+
+def test_another_connection_in_the_middle_of_a_pipeline(command, database_uri,
+                                                        write):
+    """A Flush brought the answers, the Sync comes later: nothing goes on there
+    meanwhile, so the other connection's statement is the next step."""
+    schema = write("schema.sql", ACCOUNT)
+    program = write("pipeline.py", PIPELINE)
+    report = report_of(
+        explore(command, database_uri, "--json", "--call-limit", 10,
+                "--max-runs", 2, "--before", f"psql -X -q -f {schema}",
+                *calls(f"/usr/bin/python3 {program}",
+                       psql("UPDATE account SET bal = 7 WHERE id = 1"))),
+        INCONCLUSIVE)
+    assert report["explored"] == 2, report["reason"]
+
+
+def test_threads_that_are_never_asleep_end_at_the_limit(command, database_uri,
+                                                        write):
+    """Of a call with several connections it is never known what comes next."""
+    schema = write("schema.sql", ACCOUNT)
+    program = write("spins.py", SPINS)
+    report = report_of(
+        explore(command, database_uri, "--json", "--call-limit", "500ms",
+                "--before", f"psql -X -q -f {schema}",
+                *calls(f"/usr/bin/python3 {program}",
+                       psql("UPDATE account SET bal = 7 WHERE id = 1"))),
+        INCONCLUSIVE)
+    assert "--call-limit" in report["reason"], report["reason"]
+
+
+def test_names_of_savepoints_are_values(command, database_uri, write):
+    """Libraries that nest transactions make names that differ each time."""
+    schema = write("schema.sql", ACCOUNT)
+    add = ("n=s-$(cat /proc/sys/kernel/random/uuid); " +
+           psql("BEGIN", "SAVEPOINT \\\"$n\\\"",
+                "UPDATE account SET bal = 7 WHERE id = 1",
+                "ROLLBACK TO \\\"$n\\\"", "RELEASE \\\"$n\\\"", "COMMIT"))
+    report = report_of(
+        explore(command, database_uri, "--json", "--max-runs", 1,
+                "--before", f"psql -X -q -f {schema}", *calls(add, add)),
+        INCONCLUSIVE)
+    assert report["notes"] == []
+    texts = [step["sql"] for step in report["calls"][0]["steps"]]
+    assert len(texts) == len(set(texts)) == 6, texts
+    assert "SAVEPOINT $1" in texts
+
+
 SUM_DEFAULT = """
 import psycopg
 with psycopg.connect("", prepare_threshold=0) as connection:
