@@ -253,7 +253,7 @@ static enum sqloom_status at_step(struct programs *programs, unsigned call,
 		info.local = slm_link_is_own(link);
 		info.implicit = false;
 		lifted = !*values && known->lifted &&
-			 (!info.local || known->savepoint);
+			 (!info.local || known->varies);
 		info.sql = lifted ? known->lifted : known->sql;
 		hash = lifted ? known->lifted_hash : known->hash;
 		if (lifted)

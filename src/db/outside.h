@@ -54,7 +54,9 @@ struct slm_outside_statement {
 	 * that hash; and what they are, "$1 = 5". NULL: it has none. */
 	const char *lifted, *values;
 	uint64_t lifted_hash;
-	bool savepoint; /* its name is what was lifted */
+	/* It is told so even if it is local: libraries make names of savepoints
+	 * and quotes of temporary functions ($func_5f3a$) anew each time. */
+	bool varies;
 };
 enum sqloom_status slm_outside_statement(
 	struct slm_db *db, const char *sql, size_t size,

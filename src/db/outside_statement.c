@@ -148,6 +148,22 @@ static bool lift_savepoint(const struct slm_pg_step *parsed,
 	return true;
 }
 
+/* What is lifted out of a step of this text. */
+static bool lift_from(struct slm_outside_statement *known, struct slm_buf *text,
+		      struct slm_buf *values)
+{
+	const struct slm_pg_step *parsed = known->parsed;
+	bool temporary = parsed->nstatements == 1 &&
+			 parsed->statements[0].kind == SLM_PG_TEMP;
+
+	known->varies = lift_savepoint(parsed, text, values) ||
+			(temporary && slm_pg_lift_tags(known->sql, text));
+	if (known->varies)
+		return true;
+	slm_buf_clear(text);
+	return slm_pg_lift_literals(known->sql, text, values);
+}
+
 static enum sqloom_status lift(struct pg_interned *interned,
 			       struct sqloom_error *err)
 {
@@ -157,14 +173,13 @@ static enum sqloom_status lift(struct pg_interned *interned,
 
 	slm_buf_init(&text);
 	slm_buf_init(&values);
-	known->savepoint = lift_savepoint(known->parsed, &text, &values);
-	if (known->savepoint ||
-	    slm_pg_lift_literals(known->sql, &text, &values)) {
+	if (lift_from(known, &text, &values)) {
 		known->lifted_hash = slm_hash(text.data, text.size, 0);
 		known->lifted = slm_arena_strndup(&interned->arena, text.data,
 						  text.size);
-		known->values = slm_arena_strndup(&interned->arena, values.data,
-						  values.size);
+		known->values = slm_arena_strndup(
+			&interned->arena, values.data ? values.data : "",
+			values.size);
 		if (!known->lifted || !known->values)
 			status = slm_error_nomem(err);
 	}

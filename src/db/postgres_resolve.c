@@ -99,7 +99,8 @@ static bool look_up(const struct postgres *db,
 	return found;
 }
 
-/* May it be a temporary table, which is nobody else's? */
+/* May it be temporary? A table is nobody else's then, but what a view is made
+ * of, or what a function does, only its session knows. */
 static bool is_temporary(const struct slm_pg_relation *relation)
 {
 	return relation->temp ||
@@ -115,11 +116,12 @@ static int compare_text(const void *a, const void *b)
 static bool calls_user(const struct pg_catalogue *catalogue,
 		       const struct slm_pg_statement *statement)
 {
-	for (size_t i = 0; catalogue->nfunctions && i < statement->nfunctions;
-	     i++)
-		if (bsearch(&statement->functions[i].name, catalogue->functions,
-			    catalogue->nfunctions,
-			    sizeof(*catalogue->functions), compare_text))
+	for (size_t i = 0; i < statement->nfunctions; i++)
+		if (statement->functions[i].temp ||
+		    (catalogue->nfunctions &&
+		     bsearch(&statement->functions[i].name,
+			     catalogue->functions, catalogue->nfunctions,
+			     sizeof(*catalogue->functions), compare_text)))
 			return true;
 	return false;
 }
@@ -148,9 +150,9 @@ static void see_reads(struct resolving *resolving,
 		if (!relation->read && !relation->lock)
 			continue;
 		if (is_temporary(relation))
-			continue;
-		if (!look_up(resolving->db, relation, set) &&
-		    !is_system(relation))
+			resolving->certain &= statement->kind == SLM_PG_TEMP;
+		else if (!look_up(resolving->db, relation, set) &&
+			 !is_system(relation))
 			resolving->certain = false;
 	}
 	set->count = slm_pgcat_close(catalogue, set->list, set->count,
@@ -187,10 +189,11 @@ static void see_writes(struct resolving *resolving,
 		const struct slm_pg_relation *relation =
 			&statement->relations[i];
 
-		if ((!relation->write && !relation->truncate) ||
-		    is_temporary(relation))
+		if (!relation->write && !relation->truncate)
 			continue;
-		if (!look_up(resolving->db, relation, set))
+		if (is_temporary(relation))
+			resolving->certain &= statement->kind == SLM_PG_TEMP;
+		else if (!look_up(resolving->db, relation, set))
 			resolving->certain = false;
 	}
 	set->count = slm_pgcat_close(catalogue, set->list, set->count,
@@ -258,6 +261,23 @@ static bool asks_for_schema(const struct postgres *db,
 	return parsed->pure;
 }
 
+/* Does it make or drop what is temporary, and nothing else? */
+static bool is_temporary_only(const struct pg_step *step)
+{
+	const struct slm_pg_statement *s = step->parsed.statements;
+
+	if (step->parsed.nstatements != 1 || s->kind != SLM_PG_TEMP ||
+	    !step->certain)
+		return false;
+	for (size_t i = 0; i < s->nrelations; i++)
+		if (!is_temporary(&s->relations[i]))
+			return false;
+	for (size_t i = 0; i < s->nfunctions; i++)
+		if (!s->functions[i].harmless)
+			return false;
+	return true;
+}
+
 /*
  * LISTEN is none of these: a NOTIFY before it is missed. Nor is PREPARE of a
  * query: it waits for who has the table locked.
@@ -267,7 +287,8 @@ static bool is_local(const struct postgres *db, const struct pg_step *step)
 	const struct slm_pg_step *parsed = &step->parsed;
 
 	if (!parsed->parsed || !(parsed->touches_nothing ||
-				 (db->outside && asks_for_schema(db, step))))
+				 (db->outside && (asks_for_schema(db, step) ||
+						  is_temporary_only(step)))))
 		return false;
 	for (size_t i = 0; i < parsed->nstatements; i++) {
 		const struct slm_pg_statement *s = &parsed->statements[i];

@@ -29,6 +29,7 @@
 enum {
 	FIRST_NORMAL_OID = 16384, /* below: the system's own */
 	CLASS_CONSTRAINT = 2606,
+	CLASS_FUNCTION = 1255,
 	CLASS_TYPE = 1247,
 	CLASS_NAMESPACE = 2615,
 };
@@ -632,15 +633,42 @@ static enum sqloom_status held_relation(struct postgres *db,
 	return SQLOOM_OK;
 }
 
+/* Is a function that is dropped somebody's? If not, it is new in the same
+ * transaction, or temporary. */
+static enum sqloom_status dropped_function(struct postgres *db, Oid function,
+					   struct sqloom_error *err)
+{
+	char oid[16];
+	const char *values[] = { oid };
+	PGresult *result;
+	enum sqloom_status status;
+
+	snprintf(oid, sizeof(oid), "%u", function);
+	status = slm_pg_exec_params(
+		&db->monitor, "ask what a transaction drops",
+		"SELECT FROM pg_catalog.pg_proc AS p JOIN "
+		"pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace "
+		"WHERE p.oid = $1 AND n.nspname !~ '^pg_temp_'",
+		1, values, &result, err);
+	if (status)
+		return status;
+	db->ddl_seen |= PQntuples(result) > 0;
+	PQclear(result);
+	return SQLOOM_OK;
+}
+
 /* Locks on objects: on the schema in which something is made; on what is
  * dropped. */
-static void held_object(struct postgres *db, Oid class, Oid object)
+static enum sqloom_status held_object(struct postgres *db, Oid class,
+				      Oid object, struct sqloom_error *err)
 {
 	if (class == CLASS_TYPE || class == CLASS_CONSTRAINT)
-		return; /* those of a table, also a temporary one */
-	if (class != CLASS_NAMESPACE ||
-	    has_oid(db->plan->schemas, db->plan->nschemas, object))
-		db->ddl_seen = true;
+		return SQLOOM_OK; /* a table's, also of a temporary one */
+	if (class == CLASS_FUNCTION)
+		return dropped_function(db, object, err);
+	db->ddl_seen |= class != CLASS_NAMESPACE ||
+			has_oid(db->plan->schemas, db->plan->nschemas, object);
+	return SQLOOM_OK;
 }
 
 /* An index that is made is new, and its table is locked in a mode of its own,
@@ -679,11 +707,11 @@ static enum sqloom_status judge_locks(struct postgres *db,
 		}
 		held = true;
 		if (PQgetisnull(locks, i, 0)) {
-			held_object(db,
-				    (Oid)strtoul(PQgetvalue(locks, i, 2), NULL,
-						 10),
-				    (Oid)strtoul(PQgetvalue(locks, i, 3), NULL,
-						 10));
+			status = held_object(
+				db,
+				(Oid)strtoul(PQgetvalue(locks, i, 2), NULL, 10),
+				(Oid)strtoul(PQgetvalue(locks, i, 3), NULL, 10),
+				err);
 			continue;
 		}
 		if (has_oid(db->plan->others, db->plan->nothers, oid))

@@ -97,6 +97,35 @@ const json_t *slm_pgkind_defined(const json_t *body)
 	return NULL;
 }
 
+/* DROP of nothing but what the session alone has, and what depends on it is
+ * not dropped, too. */
+static bool drops_temp(const json_t *body)
+{
+	const json_t *objects = json_object_get(body, "objects");
+	const json_t *object;
+	size_t i;
+
+	if (!json_object_get(body, "removeType") ||
+	    is(pg_text(body, "behavior"), "DROP_CASCADE"))
+		return false;
+	json_array_foreach(objects, i, object)
+	{
+		const json_t *parts = json_object_get(
+			json_object_get(object, "List"), "items");
+		size_t n;
+
+		if (!parts)
+			parts = json_object_get(
+				json_object_get(object, "ObjectWithArgs"),
+				"objname");
+		n = json_array_size(parts);
+		if (n < 2 || !slm_pgnames_is_temp(slm_pgnode_string(
+				     json_array_get(parts, n - 2))))
+			return false;
+	}
+	return json_array_size(objects) > 0;
+}
+
 static enum slm_pg_kind definition_kind(const json_t *body)
 {
 	const json_t *relation = slm_pgkind_defined(body);
@@ -106,7 +135,7 @@ static enum slm_pg_kind definition_kind(const json_t *body)
 	if (json_array_size(name) > 1)
 		schema = slm_pgnode_string(json_array_get(name, 0));
 	if (is(pg_text(relation, "relpersistence"), "t") ||
-	    slm_pgnames_is_temp(schema))
+	    slm_pgnames_is_temp(schema) || drops_temp(body))
 		return SLM_PG_TEMP;
 	return SLM_PG_DDL;
 }

@@ -132,6 +132,7 @@ static void add_function(struct pg_names *names, const char *schema,
 	function = &names->functions[names->nfunctions++];
 	function->schema = keep(names, schema);
 	function->name = keep(names, name);
+	function->temp = slm_pgnames_is_temp(schema);
 	function->effects = flags & PG_EFFECTS;
 	function->harmless = flags & PG_HARMLESS;
 }

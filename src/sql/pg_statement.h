@@ -98,6 +98,7 @@ struct slm_pg_relation {
 struct slm_pg_function {
 	const char *schema; /* NULL: not given; "pg_catalog": SQL's syntax */
 	const char *name;   /* as the server has it: folded, unquoted */
+	bool temp;	    /* of schema pg_temp: the session has made it */
 	/* One of PostgreSQL's own (or dblink's) that others may notice, by its
 	 * name in any schema. */
 	bool effects;
@@ -223,5 +224,10 @@ bool slm_pg_literal(const char *value, const char *type_name, bool numeric,
  */
 bool slm_pg_lift_literals(const char *sql, struct slm_buf *text,
 			  struct slm_buf *params);
+
+/* Takes the tags out of dollar quotes, so that those that are made anew each
+ * time make one text: $f_5$ BEGIN ... $f_5$ becomes $$ BEGIN ... $$. False:
+ * there are none; then text is not to be used. */
+bool slm_pg_lift_tags(const char *sql, struct slm_buf *text);
 
 #endif

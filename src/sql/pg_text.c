@@ -264,6 +264,30 @@ bool slm_pg_lift_literals(const char *sql, struct slm_buf *text,
 	return n > 0;
 }
 
+bool slm_pg_lift_tags(const char *sql, struct slm_buf *text)
+{
+	bool any = false;
+
+	while (*sql) {
+		const char *end = skip_token(sql);
+		const char *tag = *sql == '$' ? strchr(sql + 1, '$') : NULL;
+		size_t size = tag ? (size_t)(tag + 1 - sql) : 0;
+
+		if (size > 2 && (size_t)(end - sql) >= 2 * size &&
+		    memcmp(end - size, sql, size) == 0) {
+			slm_buf_puts(text, "$$");
+			slm_buf_append(text, sql + size,
+				       (size_t)(end - sql) - 2 * size);
+			slm_buf_puts(text, "$$");
+			any = true;
+		} else {
+			slm_buf_append(text, sql, (size_t)(end - sql));
+		}
+		sql = end;
+	}
+	return any;
+}
+
 /* Is it a decimal number, with or without sign, fraction, exponent? */
 static bool is_number(const char *p)
 {

@@ -108,6 +108,37 @@ def test_what_is_ignored_must_be_there(command, database_uri, name, message):
     assert message in refused.stderr.decode()
 
 
+GET_OR_CREATE = """
+import os
+import psycopg2
+connection = psycopg2.connect("")
+cursor = connection.cursor()
+cursor.execute("SELECT code FROM coupon")
+if not cursor.fetchall():
+    cursor.execute('''
+        CREATE FUNCTION pg_temp.once(OUT caught text) AS $f_%s$ BEGIN
+            INSERT INTO coupon VALUES ('X', 'one');
+        EXCEPTION WHEN unique_violation THEN caught := SQLERRM;
+        END $f_%s$ LANGUAGE plpgsql;
+        SELECT caught FROM pg_temp.once();
+        DROP FUNCTION IF EXISTS pg_temp.once()''' % (os.getpid(), os.getpid()))
+connection.commit()
+"""
+
+
+@pytest.mark.parametrize("unique", [False, True])
+def test_a_function_of_the_sessions_own(command, database_uri, write, unique):
+    """As Sequelize's findOrCreate() makes, calls and drops one."""
+    more = "CREATE UNIQUE INDEX one ON coupon (code);" if unique else ""
+    schema = write("schema.sql", TABLE + more)
+    program = f"/usr/bin/python3 {write('program.py', GET_OR_CREATE)}"
+    report = report_of(
+        explore(command, database_uri, "--json",
+                "--before", f"psql -X -q -f {schema}",
+                *calls(program, program)), HOLDS if unique else BROKEN)
+    assert report["notes"] == []
+
+
 # What asyncpg sends when a connection is given back to its pool.
 RESET = "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;"
 

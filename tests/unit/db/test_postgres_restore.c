@@ -494,6 +494,9 @@ static void changes_of_the_schema_are_seen(void **state)
 	      "(1); DROP TABLE x",
 	      false);
 	asked("CREATE TEMP TABLE x (id serial)", false);
+	asked("CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS "
+	      "'SELECT 1'; DROP FUNCTION pg_temp.f()",
+	      false);
 	asked("SELECT * FROM a FOR UPDATE", false);
 	asked("NOTIFY x", false);
 	asked("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SELECT * FROM a; "

@@ -299,6 +299,13 @@ static void sessions(void **state)
 		  "wrap snapshot state" },
 		{ "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS ''",
 		  "temporary object", "wrap snapshot state" },
+		{ "DROP FUNCTION IF EXISTS pg_temp.f()", "temporary object",
+		  "wrap snapshot state" },
+		{ "DROP TABLE pg_temp.x, pg_temp.y", "temporary object",
+		  "wrap snapshot state" },
+		{ "DROP TABLE pg_temp.x, y", "DDL", "wrap snapshot ddl" },
+		{ "DROP FUNCTION pg_temp.f() CASCADE", "DDL",
+		  "wrap snapshot ddl" },
 	};
 
 	(void)state;

@@ -166,6 +166,31 @@ static void long_literals_are_told_by_their_beginning(void **state)
 	lift(sql, "SELECT $1", params);
 }
 
+static void tags(const char *sql, const char *text)
+{
+	struct slm_buf out;
+
+	slm_buf_init(&out);
+	assert_int_equal(slm_pg_lift_tags(sql, &out), text != NULL);
+	if (text) {
+		slm_buf_putc(&out, '\0');
+		assert_string_equal(out.data, text);
+	}
+	slm_buf_deinit(&out);
+}
+
+static void tags_of_quotes_are_lifted(void **state)
+{
+	(void)state;
+	tags("CREATE FUNCTION pg_temp.f() AS $f_5$ a $$b$$ $f_5$ LANGUAGE sql",
+	     "CREATE FUNCTION pg_temp.f() AS $$ a $$b$$ $$ LANGUAGE sql");
+	tags("SELECT $a$$a$, $b$x$b$", "SELECT $$$$, $$x$$");
+	tags("SELECT $$x$$, '$a$y$a$', $1, \"$b$\" -- $c$z$c$", NULL);
+	tags("SELECT $a$ open", NULL);
+	tags("$", NULL);
+	tags("", NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -173,6 +198,7 @@ int main(void)
 		cmocka_unit_test(the_place_is_behind_and_a_long_name_is_cut),
 		cmocka_unit_test(literals_stand_where_an_expression_can),
 		cmocka_unit_test(literals_are_lifted),
+		cmocka_unit_test(tags_of_quotes_are_lifted),
 		cmocka_unit_test(long_literals_are_told_by_their_beginning),
 	};
 
