@@ -494,6 +494,12 @@ enum sqloom_status slm_header_finish(struct explorer *explorer,
 	if (explorer->by_chance && !explorer->reason)
 		explorer->reason = "what went wrong did not go wrong again in "
 				   "the same order, see the notes";
+	/* on_error continue: whoever goes on after an error expects it. */
+	if (!explorer->reason && explorer->settings.stop_on_error &&
+	    slm_oracle_fails_always(explorer->oracle))
+		explorer->reason = "a call fails in every serial run, see the "
+				   "notes: mend it, or name the error by "
+				   "option allow";
 	if (trace->wrong && !explorer->by_chance)
 		trace->verdict = SQLOOM_BROKEN;
 	else

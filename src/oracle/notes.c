@@ -95,6 +95,45 @@ static const struct slm_call_result *fails_always(
 	return first;
 }
 
+static bool ends_transaction(const char *sql)
+{
+	return strncasecmp(sql, "COMMIT", 6) == 0 ||
+	       strncasecmp(sql, "END", 3) == 0 ||
+	       strncasecmp(sql, "ROLLBACK", 8) == 0;
+}
+
+/* Has a session steps that would write or read behind the one that fails? */
+static bool is_cut_off(const struct slm_trace_call *call, uint32_t step)
+{
+	for (uint32_t i = step + 1; i < call->nsteps; i++)
+		if (!call->steps[i].implicit &&
+		    !ends_transaction(call->steps[i].sql))
+			return true;
+	return false;
+}
+
+bool slm_oracle_fails_always(const struct slm_oracle *oracle)
+{
+	for (uint32_t i = 0; i < oracle->config.ncalls; i++) {
+		bool same;
+		const struct slm_call_result *result =
+			fails_always(oracle, i, &same);
+		const char *code;
+
+		if (!result || slm_results_allowed(oracle, result->error))
+			continue;
+		code = result->error->code ? result->error->code : "";
+		if (result->program ?
+			    strncmp(code, "HTTP 4", 6) != 0 &&
+				    strcmp(code, SLM_REFUSED_CODE) != 0 :
+			    strncmp(code, "42", 2) == 0 ||
+				    is_cut_off(&oracle->config.calls[i],
+					       result->error_step))
+			return true;
+	}
+	return false;
+}
+
 static void add_failures(const struct slm_oracle *oracle, struct notes *notes)
 {
 	struct slm_buf buf;

@@ -121,6 +121,11 @@ enum sqloom_status slm_oracle_compare_serial(struct slm_oracle *oracle,
 					     struct sqloom_error *err);
 
 bool slm_oracle_unstable(const struct slm_oracle *oracle);
+/* Does a call fail in every serial run, by an error that is neither allowed nor
+ * a refusal, before it has done all that it should? Then nothing holds. A
+ * session of SQL: before its last step, or because the step makes no sense
+ * (SQLSTATE class 42). */
+bool slm_oracle_fails_always(const struct slm_oracle *oracle);
 
 /* The calls whose serial runs judge this run: its members without those that
  * were aborted by the database (errors of kind RETRY and DEADLOCK). */

@@ -479,6 +479,24 @@ def test_what_takes_the_snapshot_of_a_transaction_is_a_choice(
     assert (report["explored"], report["classes"]["retry"]) == (16, 8)
 
 
+def test_what_always_fails_holds_nothing(command, database_uri, write):
+    """A name that is misspelt is no proof of anything."""
+    insert, bad = "INSERT INTO coupon VALUES ('X', 'one')", "SELECT FROM coupons"
+    spec = ('before { %s }\ncall a { exec %s }\ncall b { exec %s }\n' % (
+        psql("DROP TABLE IF EXISTS coupon; " + TABLE), psql(insert, bad),
+        psql(insert)))
+    report = report_of(explore(command, database_uri, write("x.spec", spec),
+                               "--json"), INCONCLUSIVE)
+    assert "a call fails in every serial run" in report["reason"]
+    assert ('a fails in every serial run: exit 1: ERROR: relation "coupons" '
+            "does not exist" in report["notes"]), report["notes"]
+    allowed = write("y.spec", spec + 'option allow "does not exist"\n')
+    report_of(explore(command, database_uri, allowed, "--json"), HOLDS)
+    session = write("z.spec", "session a\nstep s { %s }\nsession b\n"
+                    "step t { %s }\n" % (bad, insert))
+    report_of(explore(command, database_uri, session, "--json"), INCONCLUSIVE)
+
+
 # ---- Outcomes ---------------------------------------------------------------------
 
 

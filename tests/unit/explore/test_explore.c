@@ -586,6 +586,32 @@ static void a_statement_that_does_not_end_is_stopped(void **state)
 	assert_int_equal(slm_alloc_live(), 0);
 }
 
+/* What was never run in any serial order cannot hold. */
+static void a_session_that_always_fails_in_its_middle_holds_nothing(void **state)
+{
+	static const char cut[] = T
+		"session a\nstep a1 { INSERT INTO t VALUES (1, 1) }\n"
+		"step a2 { UPDATE t SET v = 3 }\n"
+		"session b\nstep b1 { UPDATE t SET v = v + 1 }\n";
+	static const char last[] = T
+		"session a\nstep a1 { BEGIN }\n"
+		"step a2 { INSERT INTO t VALUES (1, 1) }\n"
+		"step a3 { COMMIT }\n"
+		"session b\nstep b1 { UPDATE t SET v = v + 1 }\n";
+	char *text;
+
+	(void)state;
+	assert_int_equal(verdict_of(cut, NULL), SQLOOM_INCONCLUSIVE);
+	text = edited(cut, "setup",
+		      "option allow SQLITE_CONSTRAINT_PRIMARYKEY\nsetup");
+	assert_int_equal(verdict_of(text, NULL), SQLOOM_HOLDS);
+	free(text);
+	text = edited(cut, "setup", "option on_error continue\nsetup");
+	assert_int_equal(verdict_of(text, NULL), SQLOOM_HOLDS);
+	free(text);
+	assert_int_equal(verdict_of(last, NULL), SQLOOM_HOLDS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -601,6 +627,8 @@ int main(void)
 			errors_that_ask_for_a_retry_break_only_when_strict),
 		cmocka_unit_test(a_check_that_fails_breaks),
 		cmocka_unit_test(what_nobody_compares_does_not_break),
+		cmocka_unit_test(
+			a_session_that_always_fails_in_its_middle_holds_nothing),
 		cmocka_unit_test(unstable_columns_are_masked),
 		cmocka_unit_test(calls_that_are_not_deterministic_never_hold),
 		cmocka_unit_test(only_the_permutation_lines_are_run),
