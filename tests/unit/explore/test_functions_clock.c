@@ -189,15 +189,21 @@ static int first_explored(const struct many *many)
 	return made - 1;
 }
 
-static void what_goes_wrong_once_is_no_race(void **state)
+/* row: what the race is about, NULL: none. */
+static struct sqloom_report *explore_an_odd_one(int *row)
 {
-	struct sqloom_report *report;
 	struct many many;
 
-	(void)state;
-	same(&many, 2, write_by_chance, NULL, set_up);
+	same(&many, 2, write_by_chance, row, set_up);
 	odd_one = first_explored(&many);
-	report = explore_calls(&many.calls, NULL);
+	return explore_calls(&many.calls, NULL);
+}
+
+static void what_goes_wrong_once_is_no_race(void **state)
+{
+	struct sqloom_report *report = explore_an_odd_one(NULL);
+
+	(void)state;
 	assert_figures(report, 6, 1, SQLOOM_INCONCLUSIVE);
 	assert_true(has_note(report, "did not go wrong in the same way"));
 	assert_non_null(strstr(report->trace.reason, "again"));
@@ -207,13 +213,9 @@ static void what_goes_wrong_once_is_no_race(void **state)
 static void a_race_comes_before_what_goes_wrong_once(void **state)
 {
 	static int row = 1;
-	struct sqloom_report *report;
-	struct many many;
+	struct sqloom_report *report = explore_an_odd_one(&row);
 
 	(void)state;
-	same(&many, 2, write_by_chance, &row, set_up);
-	odd_one = first_explored(&many);
-	report = explore_calls(&many.calls, NULL);
 	assert_figures(report, 6, 5, SQLOOM_BROKEN);
 	assert_true(has_note(report, "did not go wrong in the same way"));
 	assert_int_equal(report->trace.findings[0].count, 4);
@@ -226,13 +228,10 @@ static void a_race_is_found_behind_what_goes_wrong_once(void **state)
 {
 	static int row = 1;
 	struct sqloom_report *report;
-	struct many many;
 
 	(void)state;
-	same(&many, 2, write_by_chance, &row, set_up);
-	odd_one = first_explored(&many);
 	odd_one_adds = 0;
-	report = explore_calls(&many.calls, NULL);
+	report = explore_an_odd_one(&row);
 	odd_one_adds = 1000;
 	assert_figures(report, 6, 5, SQLOOM_BROKEN);
 	assert_int_equal(report->trace.nfindings, 1);
