@@ -693,10 +693,8 @@ static enum sqloom_status judge_locks(struct postgres *db,
 {
 	enum sqloom_status status = SQLOOM_OK;
 	bool shared = false, new = false, numbered = false, held = false;
+	bool writes = false;
 
-	/* A program's may have failed, and given them back. */
-	if (db->outside && PQntuples(locks) == 0)
-		slm_pgsnap_mark_sequences(db);
 	for (int i = 0; !status && i < PQntuples(locks); i++) {
 		Oid oid = (Oid)strtoul(PQgetvalue(locks, i, 0), NULL, 10);
 		const char *mode = PQgetvalue(locks, i, 1);
@@ -706,6 +704,7 @@ static enum sqloom_status judge_locks(struct postgres *db,
 			continue;
 		}
 		held = true;
+		writes |= strcmp(mode, "RowShareLock") != 0;
 		if (PQgetisnull(locks, i, 0)) {
 			status = held_object(
 				db,
@@ -719,6 +718,9 @@ static enum sqloom_status judge_locks(struct postgres *db,
 		db->ddl_seen |= makes_index(db, oid, mode, &shared, &new);
 		status = held_relation(db, watch, oid, mode, err);
 	}
+	/* A program's may have failed, and given them back. */
+	if (db->outside && !writes)
+		slm_pgsnap_mark_sequences(db);
 	/* It wrote, and holds nothing: up to PostgreSQL 15.18 that is how a
 	 * function or a type is made. Or what it wrote was undone, which of a
 	 * program is not known: it cannot be told to try again on a copy. */

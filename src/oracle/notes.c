@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Notes for the report: what is not compared, why serial runs cannot be relied
  * upon, and calls that fail in every serial run. */
+#include <string.h>
+#include <strings.h>
+
 #include "base/error.h"
 #include "oracle/internal.h"
 
