@@ -24,6 +24,26 @@ const char *slm_naming_call(const struct slm_naming *n, uint32_t call)
 	return n->oracle->config.calls[call].name;
 }
 
+/* Did the call read, in the transaction of its access, what another changed
+ * then? An isolation level would see that. */
+static bool is_stale_inside(const struct slm_naming *n,
+			    const struct slm_access *own)
+{
+	for (const struct slm_access *read = n->all.list; read < own; read++)
+		for (uint32_t i = 0;
+		     read->call == own->call &&
+		     read->transaction == own->transaction && i < n->all.count;
+		     i++) {
+			const struct slm_access *a = &n->all.list[i];
+
+			if (a->call != own->call && (a->writes & read->reads) &&
+			    a->visible != UINT32_MAX &&
+			    a->visible > read->event)
+				return true;
+		}
+	return false;
+}
+
 static void say_transactions(struct slm_naming *n, const struct slm_access *a,
 			     const struct slm_access *b)
 {
@@ -34,7 +54,7 @@ static void say_transactions(struct slm_naming *n, const struct slm_access *a,
 			       " %s and %s are in one transaction: a stronger "
 			       "isolation level can prevent it.",
 			       a->name, b->name);
-	else
+	else if (!is_stale_inside(n, b))
 		slm_buf_printf(&n->cause,
 			       " %s and %s are in different transactions: a "
 			       "stronger isolation level alone cannot prevent "
@@ -338,6 +358,24 @@ static bool find_stale_value(struct slm_naming *n, const struct slm_stale *s)
 	return true;
 }
 
+/* Of a program it is not known what it writes by. */
+static bool find_stale_read(struct slm_naming *n, const struct slm_stale *s)
+{
+	if (!slm_given_is_program(n->oracle, s->own->call) ||
+	    relate(n, s->read, s->foreign, s->table) == SLM_ROWS_DISJOINT)
+		return false;
+	n->name = "stale read";
+	slm_buf_printf(&n->cause,
+		       "%s wrote in %s, maybe by what %s had read from %s "
+		       "before %s's %s in %s (stale read).",
+		       slm_naming_call(n, s->own->call), s->own->name,
+		       s->read->name, n->all.tables[s->table],
+		       slm_naming_call(n, s->foreign->call),
+		       slm_naming_before(s), s->foreign->name);
+	say_transactions(n, s->read, s->own);
+	return true;
+}
+
 /* An INSERT that looks and inserts in one statement, before an other one was
  * committed. Told of programs, whose statements are all there is to see. */
 static bool try_blind_insert(struct slm_naming *n, const struct slm_access *own,
@@ -579,7 +617,8 @@ static void find_name(struct slm_naming *n, enum slm_class class)
 		       find_write_skew(n) || each_stale(n, find_lost_update) ||
 		       each_stale(n, find_check_then_act) || find_reads(n) ||
 		       each_stale(n, find_stale_value) ||
-		       slm_naming_error(n, SLM_ERROR_INTEGRITY));
+		       slm_naming_error(n, SLM_ERROR_INTEGRITY) ||
+		       each_stale(n, find_stale_read));
 		break;
 	case SLM_CLASS_ERROR:
 		(void)(slm_naming_error(n, SLM_ERROR_DEADLOCK) ||

@@ -479,6 +479,46 @@ def test_what_takes_the_snapshot_of_a_transaction_is_a_choice(
     assert (report["explored"], report["classes"]["retry"]) == (16, 8)
 
 
+def test_what_a_program_may_have_written_by_is_told(command, database_uri,
+                                                    write):
+    """Its statements do not say where a value comes from."""
+    schema = write("schema.sql", "CREATE TABLE a AS SELECT 1 AS v; "
+                   "CREATE TABLE b AS SELECT 1 AS v; "
+                   "CREATE TABLE pair (x int, y int);")
+    copy = ("x=$(" + psql("SELECT v FROM a") + "); y=$(" +
+            psql("SELECT v FROM b") + "); " +
+            psql("INSERT INTO pair VALUES ($x, $y)"))
+    change = psql("WITH one AS (UPDATE a SET v = 2) UPDATE b SET v = 2")
+    report = report_of(
+        explore(command, database_uri, "--json",
+                "--before", f"psql -X -q -f {schema}", *calls(copy, change)),
+        BROKEN)
+    finding = report["findings"][0]
+    assert finding["name"] == "stale read"
+    assert "wrote in s3, maybe by what s1 had read from a" in finding["cause"]
+
+
+def test_a_level_may_help_if_a_read_inside_is_stale_too(command, database_uri,
+                                                        write):
+    """The post was read before the transaction, the comments in it."""
+    schema = write("schema.sql", "CREATE TABLE post (id int, n int); "
+                   "INSERT INTO post VALUES (1, 0); "
+                   "CREATE TABLE comment (post int);")
+    comment = (psql("SELECT n FROM post WHERE id = 1") + " >/dev/null; " +
+               "psql -X -q < " + write("comment.sql", "BEGIN;\n"
+                                       "INSERT INTO comment VALUES (1);\n"
+                                       "SELECT count(*) FROM comment \\gset\n"
+                                       "UPDATE post SET n = :count "
+                                       "WHERE id = 1;\nCOMMIT;\n"))
+    report = report_of(
+        explore(command, database_uri, "--json", "--max-runs", 20,
+                "--before", f"psql -X -q -f {schema}",
+                *calls(comment, comment)), BROKEN)
+    finding = report["findings"][0]
+    assert finding["name"] == "lost update (P4)"
+    assert "cannot prevent" not in finding["cause"]
+
+
 def test_what_always_fails_holds_nothing(command, database_uri, write):
     """A name that is misspelt is no proof of anything."""
     insert, bad = "INSERT INTO coupon VALUES ('X', 'one')", "SELECT FROM coupons"
