@@ -19,8 +19,10 @@ PYTEST_JOBS ?= 3
 PYTHON_JOBS = -n 2 --dist loadfile
 
 # A memory limit is a result that the code must handle, not a reason to abort.
-ASAN_ENV = ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 \
-	UBSAN_OPTIONS=print_stacktrace=1
+ASAN_ENV = UBSAN_OPTIONS=print_stacktrace=1 \
+	ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1
+# Tests that count memory: what is freed is gone.
+ASAN_FREES = quarantine_size_mb=1:thread_local_quarantine_size_kb=64
 
 # What test-pypi runs with newer versions of Django.
 DJANGO_TESTS = $(addprefix tests/python/test_, project.py django_explore.py \
@@ -87,7 +89,7 @@ test-pypi: $(BUILD)/sqloom python ## run drivers and Django of PyPI through the 
 asan: setup-test build-asan/build.ninja ## run all tests under ASan and UBSan
 	@ninja --quiet -C build-asan
 	$(ASAN_ENV) dev/unit-tests build-asan
-	$(ASAN_ENV) SQLOOM=build-asan/cli/sqloom $(PYTEST) tests
+	$(ASAN_ENV):$(ASAN_FREES) SQLOOM=build-asan/cli/sqloom $(PYTEST) tests
 
 tsan: build-tsan/build.ninja ## run the tests of what has threads under TSan
 	dev/unit-tests build-tsan base/coroutine call/baton kit/ \

@@ -67,9 +67,11 @@ static enum dialog_fate give_placed(struct slm_dialog *dialog,
 				    const struct slm_wire_message *m)
 {
 	if (!dialog->plan.active || !dialog->plan.offset || !head ||
-	    head->owner != OF_CLIENT || m->have < m->size ||
-	    !move_place(dialog, m))
+	    head->owner != OF_CLIENT || m->have < m->size)
 		return GIVE_NOW;
+	/* Without memory the client sees the end, not a wrong place. */
+	if (!move_place(dialog, m))
+		return slm_buf_failed(&dialog->moved) ? DROP : GIVE_NOW;
 	slm_dialog_give(dialog, dialog->moved.data, dialog->moved.size);
 	slm_dialog_give_now(dialog);
 	return DROP;
