@@ -375,6 +375,8 @@ static enum sqloom_status others_settle(struct programs *programs,
 			rest(programs, OTHERS_US, err);
 
 	*settled = quiet && marks == programs->marks;
+	if (!status && !*settled && is_over_limit(programs, call))
+		status = over_limit(programs, call, "is at work", err);
 	return status;
 }
 
@@ -403,10 +405,6 @@ enum sqloom_status slm_programs_settle(struct programs *programs, unsigned call,
 			bool settled;
 
 			status = others_settle(programs, call, &settled, err);
-			if (!status && !settled &&
-			    is_over_limit(programs, call))
-				return over_limit(programs, call, "is at work",
-						  err);
 			if (status || !settled)
 				continue;
 		}

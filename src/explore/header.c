@@ -250,6 +250,24 @@ static const char *quoted(struct slm_arena *arena, const char *text)
 	return out ? slm_arena_printf(arena, "%s'", out) : NULL;
 }
 
+/* text and an option whose value is quoted; NULL: no memory, now or before. */
+static const char *add_quoted(struct slm_arena *arena, const char *text,
+			      const char *option, const char *value)
+{
+	const char *word = text && value ? quoted(arena, value) : NULL;
+
+	return word ? slm_arena_printf(arena, "%s %s %s", text, option, word) :
+		      NULL;
+}
+
+static const char *add_all(struct slm_arena *arena, const char *text,
+			   const char *option, const char *const *values)
+{
+	for (; values && *values; values++)
+		text = add_quoted(arena, text, option, *values);
+	return text;
+}
+
 /* The options of this call that a replay needs to see the same. */
 static const char *options_of(struct explorer *explorer)
 {
@@ -261,25 +279,15 @@ static const char *options_of(struct explorer *explorer)
 		text = slm_arena_printf(arena, " %s", o->source);
 	if (explorer->spec->functions) /* the rest is in the program */
 		return text;
-	if (text && o->database) {
-		const char *shown = slm_database_shown(arena, o->database);
-		const char *path = shown ? quoted(arena, shown) : NULL;
-
-		text = path ? slm_arena_printf(arena, "%s --db %s", text,
-					       path) :
-			      NULL;
-	}
+	if (text && o->database)
+		text = add_quoted(arena, text, "--db",
+				  slm_database_shown(arena, o->database));
 	if (text && o->pg_temp)
 		text = slm_arena_printf(arena, "%s --pg-temp", text);
 	if (text && o->any_database)
 		text = slm_arena_printf(arena, "%s --any-database", text);
-	if (text && o->isolation) {
-		const char *levels = quoted(arena, o->isolation);
-
-		text = levels ? slm_arena_printf(arena, "%s --isolation %s",
-						 text, levels) :
-				NULL;
-	}
+	if (text && o->isolation)
+		text = add_quoted(arena, text, "--isolation", o->isolation);
 	if (text && o->store == SQLOOM_STORE_FILE)
 		text = slm_arena_printf(arena, "%s --store file", text);
 	if (text && o->journal)
@@ -308,20 +316,8 @@ static const char *options_of(struct explorer *explorer)
 	if (text && o->call_limit_ms)
 		text = slm_arena_printf(arena, "%s --call-limit %llums", text,
 					(unsigned long long)o->call_limit_ms);
-	for (unsigned i = 0; text && o->background && o->background[i]; i++) {
-		const char *name = quoted(arena, o->background[i]);
-
-		text = name ? slm_arena_printf(arena, "%s --background %s",
-					       text, name) :
-			      NULL;
-	}
-	for (unsigned i = 0; text && o->ignore && o->ignore[i]; i++) {
-		const char *name = quoted(arena, o->ignore[i]);
-
-		text = name ? slm_arena_printf(arena, "%s --ignore %s", text,
-					       name) :
-			      NULL;
-	}
+	text = add_all(arena, text, "--background", o->background);
+	text = add_all(arena, text, "--ignore", o->ignore);
 	if (text && o->seed)
 		text = slm_arena_printf(arena, "%s --seed %llu", text,
 					(unsigned long long)o->seed);

@@ -340,17 +340,25 @@ static bool uses_value_of(const struct slm_naming *n,
 	return false;
 }
 
-/* What was written followed from a read that was out of date by then. */
-static bool find_stale_value(struct slm_naming *n, const struct slm_stale *s)
+/* What was written followed from a read that was out of date by then. Of a
+ * program it is not known what it writes by; guess: it may be so. */
+static bool tell_stale_read(struct slm_naming *n, const struct slm_stale *s,
+			    bool guess)
 {
-	if (!uses_value_of(n, s->own, s->read) ||
-	    relate(n, s->read, s->foreign, s->table) == SLM_ROWS_DISJOINT)
+	const char *who = slm_naming_call(n, s->own->call);
+
+	if (relate(n, s->read, s->foreign, s->table) == SLM_ROWS_DISJOINT)
 		return false;
 	n->name = "stale read";
+	if (guess)
+		slm_buf_printf(&n->cause, "%s wrote in %s, maybe by what", who,
+			       s->own->name);
+	else
+		slm_buf_printf(&n->cause, "%s's step %s wrote by a value that",
+			       who, s->own->name);
 	slm_buf_printf(&n->cause,
-		       "%s's step %s wrote by a value that %s had read from %s "
-		       "before %s's %s in %s (stale read).",
-		       slm_naming_call(n, s->own->call), s->own->name,
+		       " %s had read from %s before %s's %s in %s (stale "
+		       "read).",
 		       s->read->name, n->all.tables[s->table],
 		       slm_naming_call(n, s->foreign->call),
 		       slm_naming_before(s), s->foreign->name);
@@ -358,22 +366,16 @@ static bool find_stale_value(struct slm_naming *n, const struct slm_stale *s)
 	return true;
 }
 
-/* Of a program it is not known what it writes by. */
+static bool find_stale_value(struct slm_naming *n, const struct slm_stale *s)
+{
+	return uses_value_of(n, s->own, s->read) &&
+	       tell_stale_read(n, s, false);
+}
+
 static bool find_stale_read(struct slm_naming *n, const struct slm_stale *s)
 {
-	if (!slm_given_is_program(n->oracle, s->own->call) ||
-	    relate(n, s->read, s->foreign, s->table) == SLM_ROWS_DISJOINT)
-		return false;
-	n->name = "stale read";
-	slm_buf_printf(&n->cause,
-		       "%s wrote in %s, maybe by what %s had read from %s "
-		       "before %s's %s in %s (stale read).",
-		       slm_naming_call(n, s->own->call), s->own->name,
-		       s->read->name, n->all.tables[s->table],
-		       slm_naming_call(n, s->foreign->call),
-		       slm_naming_before(s), s->foreign->name);
-	say_transactions(n, s->read, s->own);
-	return true;
+	return slm_given_is_program(n->oracle, s->own->call) &&
+	       tell_stale_read(n, s, true);
 }
 
 /* An INSERT that looks and inserts in one statement, before an other one was

@@ -2,10 +2,10 @@
 /* Notes for the report: what is not compared, why serial runs cannot be relied
  * upon, and calls that fail in every serial run. */
 #include <string.h>
-#include <strings.h>
 
 #include "base/error.h"
 #include "oracle/internal.h"
+#include "oracle/statement.h"
 
 /* The notes under construction. */
 struct notes {
@@ -98,19 +98,12 @@ static const struct slm_call_result *fails_always(
 	return first;
 }
 
-static bool ends_transaction(const char *sql)
-{
-	return strncasecmp(sql, "COMMIT", 6) == 0 ||
-	       strncasecmp(sql, "END", 3) == 0 ||
-	       strncasecmp(sql, "ROLLBACK", 8) == 0;
-}
-
 /* Has a session steps that would write or read behind the one that fails? */
 static bool is_cut_off(const struct slm_trace_call *call, uint32_t step)
 {
 	for (uint32_t i = step + 1; i < call->nsteps; i++)
 		if (!call->steps[i].implicit &&
-		    !ends_transaction(call->steps[i].sql))
+		    !slm_statement_is_control(call->steps[i].sql))
 			return true;
 	return false;
 }
